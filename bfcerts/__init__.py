@@ -1,0 +1,1 @@
+"""The certificate control plane's project package."""

@@ -1,0 +1,207 @@
+"""Every setting of the control plane as one typed, validated model, read from the environment.
+
+Each value has a name with the prefix ``BFCERTS_`` and a working default; ``DATABASE_URL`` alone keeps the name
+that hosting platforms give it. A bad value stops start-up with one sentence (`load`), never with a traceback.
+"""
+
+import secrets
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIRECTORY = Path(__file__).resolve().parent.parent
+
+
+class Process(StrEnum):
+    """Which process of the process model this is; it decides which secrets may be present."""
+
+    WEB = "web"
+    GATEWAY = "gateway"
+    WORKER = "worker"
+    PKI = "pki"
+    COMMAND = "command"
+
+
+class AuthorityKind(StrEnum):
+    """Which certificate authority issues for the managed purposes."""
+
+    LOCAL = "local"
+    AWS_PRIVATE_CA = "aws_private_ca"
+
+
+class QueueBroker(StrEnum):
+    """What carries the pulse of django-q2; the job table is the truth with either."""
+
+    ORM = "orm"
+    REDIS = "redis"
+    SQS = "sqs"
+
+
+class ConfigurationError(Exception):
+    """The environment holds a value that cannot be used; the message names it and says what to do."""
+
+
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Configuration(BaseSettings):
+    """The settings, grouped as the processes use them. See docs/settings.md for the same as a table."""
+
+    model_config = SettingsConfigDict(env_prefix="BFCERTS_", extra="ignore", frozen=True)
+
+    # Every process
+    process: Process = Field(Process.COMMAND, description="Which process this is.")
+    debug: bool = Field(False, description="Django's DEBUG; shows tracebacks, so never in production.")
+    var_directory: Path = Field(BASE_DIRECTORY / "var", description="Folder for what this installation writes.")
+    database_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("DATABASE_URL"),
+        description="postgresql://… of the database; without it an embedded PostgreSQL runs under var/.",
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="Signs sessions and the general worker's queue; made under var/ when no DATABASE_URL."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["json", "console"] = Field("console", description="json for machines.")
+
+    # web
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        ["127.0.0.1", "localhost"], description="Host names the admin and the API answer to, comma-separated."
+    )
+    trusted_origins: Annotated[list[str], NoDecode] = Field(
+        [], description="Origins (https://…) whose forms are accepted behind a proxy, comma-separated."
+    )
+    web_bind: str = Field("127.0.0.1", description="Address the web process binds.")
+    web_port: Port = Field(8000, description="Port of admin and API.")
+    secure_cookies: bool = Field(False, description="Cookies over HTTPS only; true wherever TLS is in front.")
+
+    # gateway
+    gateway_bind: str = Field("127.0.0.1", description="Address the OCPP listeners bind.")
+    gateway_host: str = Field("localhost", description="Host name that chargers connect to; CN and SAN of our certificate.")
+    gateway_profile2_port: Port | None = Field(9201, description="Server TLS and HTTP Basic (0: any free port).")
+    gateway_profile3_port: Port | None = Field(9301, description="Client certificate required.")
+    gateway_dual_port: Port | None = Field(9443, description="Both on one port, for stations that keep their URL.")
+    gateway_node: str | None = Field(None, description="Name of this gateway node; host name and process id otherwise.")
+    gateway_legacy_rsa_suites: bool = Field(
+        False, description="Also offer the static-RSA suites that OCPP names (no forward secrecy)."
+    )
+    gateway_max_frame_bytes: int = Field(65536, ge=16384, le=1048576, description="Largest OCPP frame accepted.")
+    gateway_call_timeout_seconds: Seconds = Field(30.0, description="How long a station may take to answer a CALL.")
+    gateway_ping_interval_seconds: Seconds = Field(60.0, description="Interval of WebSocket pings to idle stations.")
+    gateway_heartbeat_interval_seconds: int = Field(300, ge=10, description="Interval given in BootNotification.")
+    gateway_key: SecretStr | None = Field(
+        None, description="Encrypts the listeners' private keys in the database; gateway processes only."
+    )
+    credential_key: SecretStr | None = Field(
+        None, description="Keys the HMAC under which AuthorizationKeys are stored; web, worker and gateway."
+    )
+    password_failures_per_minute: int = Field(
+        6, ge=1, description="Wrong passwords for a station or an address before further tries are delayed."
+    )
+
+    # worker and pki
+    queue_broker: QueueBroker = Field(QueueBroker.ORM, description="What carries django-q2's pulse.")
+    redis_url: str | None = Field(None, description="redis://… when queue_broker is redis.")
+    sqs_region: str | None = Field(None, description="AWS region of the queues when queue_broker is sqs.")
+    worker_processes: int = Field(1, ge=1, le=64, description="Worker processes of one cluster.")
+    job_batch_size: int = Field(20, ge=1, le=500, description="Jobs or inbox rows claimed in one go.")
+    job_lease_seconds: Seconds = Field(60.0, description="How long a claimed job is left to its worker.")
+
+    # pki only
+    pki_secret_key: SecretStr | None = Field(None, description="Signs the PKI cluster's queue; unknown elsewhere.")
+    authority: AuthorityKind = Field(AuthorityKind.LOCAL, description="Which CA issues.")
+    local_ca_key: SecretStr | None = Field(None, description="Encrypts the local CA's keys at rest; PKI process only.")
+    local_ca_allowed: bool = Field(False, description="Let the local development CA run with DEBUG off.")
+    local_ca_directory: Path | None = Field(None, description="Where the local CA lives; var/ca otherwise.")
+    aws_region: str | None = Field(None, description="Region of AWS Private CA.")
+    aws_endpoint_url: str | None = Field(None, description="Another endpoint for acm-pca, as in tests.")
+    aws_private_ca_arns: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="trust_domain=arn pairs, comma-separated: the issuing CA of each managed trust domain."
+    )
+    aws_issue_per_second: float = Field(20.0, gt=0, description="IssueCertificate calls a second; quota 25.")
+    aws_get_per_second: float = Field(60.0, gt=0, description="GetCertificate calls a second; quota 75.")
+    aws_revoke_per_second: float = Field(15.0, gt=0, description="RevokeCertificate calls a second; quota 20.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in ("allowed_hosts", "trusted_origins"):
+            if isinstance(values.get(name), str):
+                values[name] = [part.strip() for part in str(values[name]).split(",") if part.strip()]
+        arns = values.get("aws_private_ca_arns")
+        if isinstance(arns, str):
+            pairs = [part.partition("=") for part in arns.split(",") if part.strip()]
+            values["aws_private_ca_arns"] = {name.strip(): arn.strip() for name, _, arn in pairs}
+        return values
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "Configuration":
+        if self.database_url and not self.database_url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("DATABASE_URL must begin with postgresql://; PostgreSQL is the only engine supported")
+        if self.process is not Process.PKI and (self.local_ca_key or self.pki_secret_key):
+            raise ValueError(
+                f"the {self.process} process was given the PKI process's secrets (BFCERTS_LOCAL_CA_KEY or "
+                "BFCERTS_PKI_SECRET_KEY); remove them from its environment"
+            )
+        if self.process is Process.PKI and not self.pki_secret_key:
+            raise ValueError("the pki process needs BFCERTS_PKI_SECRET_KEY, a secret that no other process knows")
+        if self.database_url and self.process is not Process.PKI and not self.secret_key:
+            raise ValueError("BFCERTS_SECRET_KEY is required with DATABASE_URL; set it to 50 random characters")
+        if self.queue_broker is QueueBroker.REDIS and not self.redis_url:
+            raise ValueError("BFCERTS_QUEUE_BROKER=redis needs BFCERTS_REDIS_URL")
+        if self.queue_broker is QueueBroker.SQS and not self.sqs_region:
+            raise ValueError("BFCERTS_QUEUE_BROKER=sqs needs BFCERTS_SQS_REGION")
+        if self.process is Process.PKI and self.authority is AuthorityKind.AWS_PRIVATE_CA:
+            if not self.aws_private_ca_arns:
+                raise ValueError("BFCERTS_AUTHORITY=aws_private_ca needs BFCERTS_AWS_PRIVATE_CA_ARNS")
+            if any(not arn.startswith("arn:") for arn in self.aws_private_ca_arns.values()):
+                raise ValueError("BFCERTS_AWS_PRIVATE_CA_ARNS must be trust_domain=arn:… pairs, comma-separated")
+        return self
+
+    @property
+    def embedded_database(self) -> bool:
+        """Whether this installation runs its own PostgreSQL under var/, for a first look or for tests."""
+        return self.database_url is None
+
+    def signing_key(self) -> str:
+        """The process's SECRET_KEY: the PKI process signs with one that no other process knows."""
+        if self.process is Process.PKI and self.pki_secret_key:
+            return self.pki_secret_key.get_secret_value()
+        if self.secret_key:
+            return self.secret_key.get_secret_value()
+        return stored_secret(self.var_directory, "secret_key")
+
+
+def stored_secret(var_directory: Path, name: str) -> str:
+    """A secret of a first-look installation, made once and kept in a file that only its owner reads."""
+    folder = var_directory / "secrets"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / name
+    try:
+        with path.open("x", encoding="ascii") as file:
+            path.chmod(0o600)
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text(encoding="ascii").strip()
+
+
+def load() -> Configuration:
+    """Read the environment.
+
+    :raises ConfigurationError: with one sentence for each value that cannot be used.
+    """
+    try:
+        return Configuration()
+    except ValidationError as error:
+        sentences = []
+        for problem in error.errors():
+            place = ".".join(str(part) for part in problem["loc"])
+            name = place if place == "DATABASE_URL" or not place else f"BFCERTS_{place.split('.')[0].upper()}"
+            message = problem["msg"].removeprefix("Value error, ")
+            sentences.append(f"{name}: {message}" if name else message)
+        raise ConfigurationError("; ".join(sentences)) from None

@@ -1,0 +1,1 @@
+"""X.509 only: requests, chains, fingerprints, profiles. Knows nothing of a certificate's lifecycle."""
