@@ -1,0 +1,31 @@
+"""PostgreSQL notifications between processes. They only wake; the tables are the truth.
+
+NOTIFY is transactional: whoever listens hears of it after the commit, and not at all after a rollback.
+"""
+
+from enum import StrEnum
+
+from django.db import connection
+
+
+class Channel(StrEnum):
+    """Who is woken, and what the payload says."""
+
+    OUTBOX = "bfcerts_outbox"
+    """Gateway nodes; the station id whose outbox has news."""
+    SESSION_CLOSE = "bfcerts_session_close"
+    """Gateway nodes; '<session id> <reason>': close this session now."""
+    CERTIFICATE_BLOCKED = "bfcerts_certificate_blocked"
+    """Gateway nodes; the fingerprint that lost its authorisation: close its sessions now."""
+    LISTENERS = "bfcerts_listeners"
+    """Gateway nodes; listener certificates or trust changed."""
+    WORK = "bfcerts_work"
+    """The general worker; there is an inbox row or a due job."""
+    PKI_WORK = "bfcerts_pki_work"
+    """The PKI worker; there is a due job for it."""
+
+
+def notify(channel: Channel, payload: str = "") -> None:
+    """Wake the channel's listeners when the current transaction commits."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel.value, payload])

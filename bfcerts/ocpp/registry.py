@@ -1,0 +1,156 @@
+"""What the floors above lend to the wire: filled at start-up by the apps, never imported upward.
+
+The gateway asks `doors()` who may come in, `listeners()` for its own certificates and trust, and the worker asks
+`handler_for()` what to do with evidence. All are synchronous and called on a thread that may use the database.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from bfcerts.ocpp.canonical import Evidence, RefusalReason
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedCertificate:
+    """What TLS proved: the peer holds this certificate's key and it chains to the trust it was checked against."""
+
+    fingerprint: str
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionAttempt:
+    """One handshake that asks for the upgrade. Exactly one of certificate and password decides."""
+
+    station_id: str
+    address: str
+    listener: str
+    protocol: str
+    certificate: PresentedCertificate | None
+    password: bytes | None = field(repr=False)
+    now: datetime = field()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The station may come in. `evidence_wanted`: this connection is news to the lifecycle."""
+
+    security_profile: int
+    evidence_wanted: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The station may not come in; `detail` is for the operator, never for the wire."""
+
+    reason: RefusalReason
+    detail: str
+
+
+class Door(Protocol):
+    """Decides on many attempts at once, so that a storm of reconnects costs few queries.
+
+    :returns: one decision for each attempt, in order.
+    """
+
+    def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerRequest:
+    """The lifecycle waits for a key pair and a request from the listener of a host."""
+
+    reference: str
+    host: str
+    key_type: str
+
+
+class Listeners(Protocol):
+    """Where the gateway's own certificates and its trust come from."""
+
+    def ensure_requested(self, host: str, key_types: Sequence[str], now: datetime) -> None:
+        """Make sure that the host is in the inventory and has, or is getting, a certificate of each key type."""
+
+    def wanted(self, host: str) -> list[ListenerRequest]:
+        """Requests that wait for a CSR of this host."""
+
+    def submit_request(self, reference: str, csr_pem: str, now: datetime) -> None:
+        """Hand in the CSR for a request."""
+
+    def chain_for(self, public_key_sha256: str) -> str | None:
+        """The usable chain (leaf first, PEM) issued for a key, or None."""
+
+    def presented(self, public_key_sha256: str, now: datetime) -> None:
+        """The listener presents the certificate of this key: the evidence that activates it."""
+
+    def client_trust_anchors(self) -> list[str]:
+        """PEM of the roots and issuing CAs of the charger identity trust domain, and of no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """Evidence as a handler sees it."""
+
+    id: int
+    station_id: str
+    session_id: str
+    kind: Evidence
+    payload: Mapping[str, Any]
+    received_at: datetime
+
+
+Handler = Callable[[InboxEntry], None]
+
+_certificate_door: Door | None = None
+_password_door: Door | None = None
+_listeners: Listeners | None = None
+_handlers: dict[Evidence, Handler] = {}
+
+
+class NotRegisteredError(Exception):
+    """An app that the wire needs did not register itself at start-up; check INSTALLED_APPS."""
+
+
+def register_doors(*, certificate: Door | None = None, password: Door | None = None) -> None:
+    """Lend the wire a door: inventory for client certificates, migration for passwords."""
+    global _certificate_door, _password_door
+    _certificate_door = certificate or _certificate_door
+    _password_door = password or _password_door
+
+
+def register_listeners(listeners: Listeners) -> None:
+    """Lend the wire the source of its own certificates."""
+    global _listeners
+    _listeners = listeners
+
+
+def register_handler(kind: Evidence, handler: Handler) -> None:
+    """Name what happens with a kind of evidence. One handler for each kind."""
+    if _handlers.get(kind, handler) is not handler:
+        raise ValueError(f"evidence {kind} already has a handler: {_handlers[kind]}")
+    _handlers[kind] = handler
+
+
+def certificate_door() -> Door:
+    if _certificate_door is None:
+        raise NotRegisteredError("no door for client certificates is registered")
+    return _certificate_door
+
+
+def password_door() -> Door:
+    if _password_door is None:
+        raise NotRegisteredError("no door for passwords is registered")
+    return _password_door
+
+
+def listeners() -> Listeners:
+    if _listeners is None:
+        raise NotRegisteredError("no source of listener certificates is registered")
+    return _listeners
+
+
+def handler_for(kind: Evidence) -> Handler | None:
+    return _handlers.get(kind)
