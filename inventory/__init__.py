@@ -1,0 +1,1 @@
+"""Certificate lifecycle: identities, records, jobs, policies, evidence, events. The source of truth."""

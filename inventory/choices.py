@@ -1,0 +1,248 @@
+"""The closed sets of the inventory: each value with its label, colour and grouping, stated once.
+
+Admin badges, filters, API values and the sets that services ask for (`OPEN`, `USABLE`, …) all come from here.
+"""
+
+from django.db import models
+
+
+class SubjectKind(models.TextChoices):
+    """What a managed identity is."""
+
+    CHARGER = "charger", "Charger"
+    EVSE = "evse", "EVSE"
+    VEHICLE = "vehicle", "Vehicle"
+    SERVICE_ENDPOINT = "service_endpoint", "Service endpoint"
+    IOT_HUB_DEVICE = "iot_hub_device", "IoT hub device"
+
+
+class OperatingMode(models.TextChoices):
+    """Who leads a certificate's life (FR-005)."""
+
+    MANAGED = "managed", "Managed by us"
+    BROKERED = "brokered", "Brokered by us"
+    TRACKED_ONLY = "tracked_only", "Tracked only"
+
+
+class RecordState(models.TextChoices):
+    """The canonical lifecycle of a certificate (FR-002)."""
+
+    REQUESTED = "requested", "Requested"
+    ISSUED = "issued", "Issued"
+    INSTALLED_PENDING_ACTIVATION = "installed_pending_activation", "Installed, not yet seen in use"
+    ACTIVE = "active", "Active"
+    INACTIVE = "inactive", "Inactive"
+    RETIRED = "retired", "Retired"
+    REVOKED = "revoked", "Revoked"
+    DELETED = "deleted", "Deleted"
+
+
+RECORD_TRANSITIONS: dict[str, frozenset[str]] = {
+    RecordState.REQUESTED: frozenset({RecordState.ISSUED, RecordState.DELETED}),
+    RecordState.ISSUED: frozenset({RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.REVOKED}),
+    RecordState.INSTALLED_PENDING_ACTIVATION: frozenset(
+        {RecordState.ACTIVE, RecordState.RETIRED, RecordState.REVOKED}
+    ),
+    RecordState.ACTIVE: frozenset({RecordState.INACTIVE, RecordState.RETIRED, RecordState.REVOKED}),
+    RecordState.INACTIVE: frozenset(
+        {
+            RecordState.INSTALLED_PENDING_ACTIVATION,
+            RecordState.RETIRED,
+            RecordState.REVOKED,
+            RecordState.DELETED,
+        }
+    ),
+    RecordState.RETIRED: frozenset({RecordState.REVOKED, RecordState.DELETED}),
+    RecordState.REVOKED: frozenset({RecordState.DELETED}),
+    RecordState.DELETED: frozenset(),
+}
+"""The transition table of domain.md; the database's trigger is built from the same."""
+
+RECORD_COLOURS: dict[str, str] = {
+    RecordState.REQUESTED: "info",
+    RecordState.ISSUED: "info",
+    RecordState.INSTALLED_PENDING_ACTIVATION: "warning",
+    RecordState.ACTIVE: "success",
+    RecordState.INACTIVE: "default",
+    RecordState.RETIRED: "default",
+    RecordState.REVOKED: "danger",
+    RecordState.DELETED: "default",
+}
+STATES_WITH_CERTIFICATE = tuple(
+    state for state in RecordState.values if state not in (RecordState.REQUESTED, RecordState.DELETED)
+)
+REVOCABLE_STATES = (
+    RecordState.ISSUED,
+    RecordState.INSTALLED_PENDING_ACTIVATION,
+    RecordState.ACTIVE,
+    RecordState.INACTIVE,
+    RecordState.RETIRED,
+)
+
+
+class JobAction(models.TextChoices):
+    """What a certificate job does."""
+
+    ISSUE = "issue", "Issue"
+    RENEW = "renew", "Renew"
+    INSTALL = "install", "Install"
+    REVOKE = "revoke", "Revoke at the CA"
+    DELETE = "delete", "Delete from the device"
+    CUT_OVER = "cut_over", "Cut over to Profile 3"
+    COMMAND = "command", "Station command"
+
+
+ISSUING_ACTIONS = (JobAction.ISSUE, JobAction.RENEW)
+
+
+class JobState(models.TextChoices):
+    """The life of a job; `waiting` always names what it waits for and until when."""
+
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    WAITING = "waiting", "Waiting"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+JOB_OPEN_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
+JOB_COLOURS: dict[str, str] = {
+    JobState.QUEUED: "info",
+    JobState.RUNNING: "info",
+    JobState.WAITING: "warning",
+    JobState.SUCCEEDED: "success",
+    JobState.FAILED: "danger",
+    JobState.CANCELLED: "default",
+}
+
+
+class JobQueue(models.TextChoices):
+    """Which worker may run a job's present step."""
+
+    GENERAL = "general", "General worker"
+    PKI = "pki", "PKI worker"
+
+
+class EvidenceKind(models.TextChoices):
+    """An observed fact that can move a record."""
+
+    INSTALL_ACKNOWLEDGED = "install_acknowledged", "Install acknowledged"
+    MTLS_CONNECTION = "mtls_connection", "Mutual-TLS connection with this certificate"
+    DELIVERY_ACKNOWLEDGED = "delivery_acknowledged", "Delivery acknowledged"
+    EXTERNAL_CONFIRMATION = "external_confirmation", "External confirmation"
+    VAS_TRANSACTION = "vas_transaction", "Authenticated vehicle-to-backend transaction"
+    EVSE_ACCEPTANCE = "evse_acceptance", "Accepted by the EVSE"
+    LISTENER_PRESENTS = "listener_presents", "Presented by our listener"
+    PLATFORM_STATUS = "platform_status", "Status reported by the platform"
+    INSTALL_REFUSED = "install_refused", "Install refused"
+    FALLBACK_CONNECTION = "fallback_connection", "Connection with a retired certificate"
+    OPERATOR_STATEMENT = "operator_statement", "Statement by an operator"
+
+
+class SubjectRule(models.TextChoices):
+    """What a charger family puts into the common name of its requests; compared exactly."""
+
+    EITHER = "either", "Charge point id or serial number"
+    STATION_ID = "station_id", "Charge point id"
+    SERIAL_NUMBER = "serial_number", "Serial number"
+
+
+class ChainContent(models.TextChoices):
+    """What a charger family wants in CertificateSigned."""
+
+    LEAF_AND_INTERMEDIATES = "leaf_and_intermediates", "Leaf and intermediates"
+    LEAF_TO_ROOT = "leaf_to_root", "Leaf, intermediates and root"
+
+
+class RevocationReason(models.TextChoices):
+    """RFC 5280 §5.3.1, as far as an operator may choose them."""
+
+    UNSPECIFIED = "unspecified", "Unspecified"
+    KEY_COMPROMISE = "keyCompromise", "Key compromised"
+    CA_COMPROMISE = "cACompromise", "CA compromised"
+    AFFILIATION_CHANGED = "affiliationChanged", "Affiliation changed"
+    SUPERSEDED = "superseded", "Superseded"
+    CESSATION_OF_OPERATION = "cessationOfOperation", "Taken out of operation"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn", "Privilege withdrawn"
+
+
+class SecurityCategory(models.TextChoices):
+    """The five retained event categories of the specification, and one for what fits none."""
+
+    AUTHENTICATION = "authentication", "Authentication failure"
+    TLS_AND_CERTIFICATE = "tls_and_certificate", "TLS and certificate failure"
+    INSTALLATION = "installation", "Installation failure"
+    SECURITY_LOG = "security_log", "Security log integrity"
+    PLATFORM = "platform", "Platform integrity"
+    OTHER = "other", "Other"
+
+
+class Severity(models.TextChoices):
+    """How soon somebody should look."""
+
+    INFO = "info", "Info"
+    WARNING = "warning", "Warning"
+    CRITICAL = "critical", "Critical"
+
+
+SEVERITY_COLOURS: dict[str, str] = {
+    Severity.INFO: "default",
+    Severity.WARNING: "warning",
+    Severity.CRITICAL: "danger",
+}
+
+
+class SecuritySource(models.TextChoices):
+    """Where a security event was seen."""
+
+    CHARGER = "charger", "Charger"
+    TLS_ENDPOINT = "tls_endpoint", "TLS endpoint"
+    CERTIFICATE_AUTHORITY = "certificate_authority", "Certificate authority"
+    BROKER = "broker", "Broker"
+    OPERATOR = "operator", "Operator"
+    CONTROL_PLANE = "control_plane", "Control plane"
+
+
+class CohortKind(models.TextChoices):
+    """How a cohort knows its members."""
+
+    STATIC = "static", "A list of identities"
+    FILTER = "filter", "Whatever matches a filter"
+
+
+class EventType(models.TextChoices):
+    """Every domain event of domain.md."""
+
+    CERTIFICATE_REQUESTED = "CertificateRequested"
+    CSR_VALIDATED = "CSRValidated"
+    CSR_REJECTED = "CSRRejected"
+    CERTIFICATE_ISSUED = "CertificateIssued"
+    CERTIFICATE_INSTALL_REQUESTED = "CertificateInstallRequested"
+    CERTIFICATE_INSTALLED = "CertificateInstalled"
+    INSTALL_FAILED = "InstallFailed"
+    CERTIFICATE_ACTIVATED = "CertificateActivated"
+    ACTIVATION_FAILED = "ActivationFailed"
+    CERTIFICATE_DEACTIVATED = "CertificateDeactivated"
+    CERTIFICATE_REACTIVATED = "CertificateReactivated"
+    CERTIFICATE_RENEWAL_STARTED = "CertificateRenewalStarted"
+    CERTIFICATE_RETIRED = "CertificateRetired"
+    CERTIFICATE_REVOKED = "CertificateRevoked"
+    REVOCATION_PROPAGATED = "RevocationPropagated"
+    CERTIFICATE_DELETED = "CertificateDeleted"
+    TRUST_ANCHOR_RELEASE_REQUESTED = "TrustAnchorReleaseRequested"
+    TRUST_ANCHOR_INSTALLED = "TrustAnchorInstalled"
+    TRUST_ANCHOR_MISMATCH_DETECTED = "TrustAnchorMismatchDetected"
+    TRUST_ANCHOR_WITHDRAWN = "TrustAnchorWithdrawn"
+    MIGRATION_STATE_CHANGED = "MigrationStateChanged"
+    MIGRATION_QUARANTINED = "MigrationQuarantined"
+    PROVISIONING_STATE_CHANGED = "ProvisioningStateChanged"
+    PROVISIONING_EVIDENCE_RECORDED = "ProvisioningEvidenceRecorded"
+    ESCALATION_RAISED = "EscalationRaised"
+    INCIDENT_RAISED = "IncidentRaised"
+    AUTHORIZATION_KEY_GENERATED = "AuthorizationKeyGenerated"
+    AUTHORIZATION_KEY_DELIVERED = "AuthorizationKeyDelivered"
+    AUTHORIZATION_KEY_ACTIVATED = "AuthorizationKeyActivated"
+    AUTHORIZATION_KEY_FAILED = "AuthorizationKeyFailed"
+    AUTHORIZATION_KEY_RETIRED = "AuthorizationKeyRetired"
+    AUTHORIZATION_KEY_REVOKED = "AuthorizationKeyRevoked"

@@ -1,0 +1,75 @@
+"""The inventory's errors: each says what is wrong, with what, and what to do, in words for the user.
+
+Admin, API (RFC 9457 problem details) and the command line show the same sentence. `code` is for programs.
+"""
+
+
+class InventoryError(Exception):
+    """Base of every refusal by the inventory."""
+
+    code = "refused"
+    status = 409
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class NotPermittedError(InventoryError):
+    """The actor lacks the permission for this verb."""
+
+    code = "not_permitted"
+    status = 403
+
+
+class TransitionRefusedError(InventoryError):
+    """The record's state, or a rule of its lifecycle, does not allow this."""
+
+    code = "transition_refused"
+
+
+class LastCredentialError(TransitionRefusedError):
+    """The step would take the identity's last working credential."""
+
+    code = "last_working_credential"
+
+
+class ConflictingJobError(InventoryError):
+    """Another open job already works on this."""
+
+    code = "conflicting_job"
+
+
+class InvalidInputError(InventoryError):
+    """A value that was given cannot be used."""
+
+    code = "invalid_input"
+    status = 422
+
+
+class ChangedMeanwhileError(InventoryError):
+    """Somebody else changed the object since it was read."""
+
+    code = "changed_meanwhile"
+    status = 412
+
+
+class CsrRejectedError(InventoryError):
+    """A certificate signing request failed policy; `reason_code` says which rule."""
+
+    code = "csr_rejected"
+    status = 422
+
+    def __init__(self, reason_code: str, message: str) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+
+class UnattributedChangeError(InventoryError):
+    """A change without an actor: a defect in the program, refused rather than left unaudited."""
+
+    code = "unattributed_change"
+    status = 500

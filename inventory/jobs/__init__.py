@@ -1,0 +1,1 @@
+"""The job engine and the steps of each kind of job."""

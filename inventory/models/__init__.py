@@ -1,0 +1,32 @@
+"""The inventory's tables, one aggregate a file."""
+
+from inventory.models.authority import IssuanceIntent, IssuingAuthority, PublicKeyOwner
+from inventory.models.cohort import Cohort
+from inventory.models.event import DomainEvent, SecurityEvent
+from inventory.models.evidence import Evidence
+from inventory.models.family import ChargerFamily
+from inventory.models.identity import ManagedIdentity
+from inventory.models.idempotency import IdempotencyKey
+from inventory.models.job import CertificateJob
+from inventory.models.policy import LifecyclePolicy
+from inventory.models.record import CertificateRecord
+from inventory.models.scheduling import PeriodicTask, QueueBeat, RateBucket
+
+__all__ = [
+    "CertificateJob",
+    "CertificateRecord",
+    "ChargerFamily",
+    "Cohort",
+    "DomainEvent",
+    "Evidence",
+    "IdempotencyKey",
+    "IssuanceIntent",
+    "IssuingAuthority",
+    "LifecyclePolicy",
+    "ManagedIdentity",
+    "PeriodicTask",
+    "PublicKeyOwner",
+    "QueueBeat",
+    "RateBucket",
+    "SecurityEvent",
+]

@@ -1,0 +1,87 @@
+"""Cohorts: named sets of identities for policies, rollouts and bulk work."""
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q, QuerySet
+
+from inventory.audit import history
+from inventory.choices import CohortKind
+from inventory.models.identity import ManagedIdentity
+
+FILTER_FIELDS = {
+    "kind": "kind",
+    "family": "family__name",
+    "site": "site",
+    "region": "region",
+    "owner": "owner",
+    "tag": "tags__contains",
+    "program": "program",
+}
+
+
+class Cohort(models.Model):
+    """A named set of identities, static or by filter (family, site, region, owner, tag).
+
+    A filter is a mapping of the fields above to a value or a list of values; all of them must match.
+    """
+
+    name = models.CharField(max_length=120, unique=True)
+    description = models.TextField(blank=True)
+    kind = models.CharField(max_length=10, choices=CohortKind.choices, default=CohortKind.STATIC)
+    filter = models.JSONField(
+        default=dict, blank=True, help_text='For example {"site": ["Depot North"], "tag": "pilot"}.'
+    )
+    members = models.ManyToManyField(ManagedIdentity, blank=True, related_name="static_cohorts")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    history = history()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Refuse a filter that cannot be read.
+
+        :raises ValidationError: naming the part that is wrong.
+        """
+        if self.kind != CohortKind.FILTER:
+            return
+        if not isinstance(self.filter, dict) or not self.filter:
+            raise ValidationError({"filter": "A filter cohort needs at least one field, for example {\"site\": \"Depot North\"}."})
+        for name, value in self.filter.items():
+            if name not in FILTER_FIELDS:
+                raise ValidationError(
+                    {"filter": f"{name!r} is not a filter field; use one of {', '.join(sorted(FILTER_FIELDS))}."}
+                )
+            values = value if isinstance(value, list) else [value]
+            if not values or not all(isinstance(item, str) and item for item in values):
+                raise ValidationError({"filter": f"{name!r} needs a text or a list of texts."})
+
+    def condition(self) -> Q:
+        """The filter as a query condition; matches nothing when the filter is empty."""
+        if not self.filter:
+            return Q(pk__in=[])
+        condition = Q()
+        for name, value in self.filter.items():
+            values = value if isinstance(value, list) else [value]
+            if name == "tag":
+                any_tag = Q()
+                for tag in values:
+                    any_tag |= Q(tags__contains=[tag])
+                condition &= any_tag
+            else:
+                condition &= Q(**{f"{FILTER_FIELDS[name]}__in": values})
+        return condition
+
+    def identities(self) -> QuerySet[ManagedIdentity]:
+        """Its present members."""
+        if self.kind == CohortKind.FILTER:
+            return ManagedIdentity.objects.filter(self.condition())
+        return self.members.all()
+
+    def contains(self, identity: ManagedIdentity) -> bool:
+        """Whether an identity is a member now."""
+        return self.identities().filter(pk=identity.pk).exists()

@@ -1,0 +1,39 @@
+"""Tables that keep the workers honest: periodic tasks, queue canaries, token buckets."""
+
+from django.db import models
+
+
+class PeriodicTask(models.Model):
+    """One recurring duty: when it is due next, and when it last succeeded."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    next_run_at = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True, blank=True)
+    last_started_at = models.DateTimeField(null=True, blank=True)
+    last_succeeded_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class QueueBeat(models.Model):
+    """The canary of one queue: the last time that a pulse really ran in a worker of it."""
+
+    queue = models.CharField(max_length=20, primary_key=True)
+    beat_at = models.DateTimeField()
+    worker = models.CharField(max_length=100)
+
+    def __str__(self) -> str:
+        return self.queue
+
+
+class RateBucket(models.Model):
+    """A token bucket shared by all processes: DRF's throttles are not atomic, one UPDATE is."""
+
+    name = models.CharField(max_length=80, primary_key=True)
+    tokens = models.FloatField()
+    updated_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,1 @@
+"""Plug and Charge and vehicle provisioning with outside authorities."""

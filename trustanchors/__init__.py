@@ -1,0 +1,1 @@
+"""Trust anchors: versioned bundles per purpose and their staged release to cohorts."""
