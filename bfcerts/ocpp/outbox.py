@@ -46,6 +46,6 @@ def enqueue(
 
 def cancel(references: Iterable[str], *, now: datetime) -> int:
     """Withdraw what was asked under these references and has not been sent."""
-    return OutboxCommand.objects.filter(reference__in=list(references), state=OutboxCommand.State.QUEUED).update(
-        state=OutboxCommand.State.CANCELLED, finished_at=now, secret_payload=None
-    )
+    return OutboxCommand.objects.filter(
+        reference__in=list(references), state=OutboxCommand.State.QUEUED
+    ).update(state=OutboxCommand.State.CANCELLED, finished_at=now, secret_payload=None)

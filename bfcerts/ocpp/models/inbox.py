@@ -18,7 +18,11 @@ class InboxMessage(models.Model):
     station_id = models.CharField(max_length=64, blank=True)
     session_id = models.UUIDField(null=True, blank=True)
     kind = models.CharField(max_length=30, choices=[(kind.value, kind.value) for kind in Evidence])
-    message_id = models.CharField(max_length=100, blank=True, help_text="Deduplicates within the session.")
+    message_id = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="Message id and content digest; deduplicates within the session.",
+    )
     payload = models.JSONField()
     received_at = models.DateTimeField()
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
@@ -38,6 +42,11 @@ class InboxMessage(models.Model):
         ]
         indexes = [
             models.Index(fields=["next_run_at", "id"], condition=Q(state="pending"), name="inbox_due"),
+            models.Index(
+                fields=["lease_until"],
+                condition=Q(state="pending", lease_until__isnull=False),
+                name="inbox_leased",
+            ),
             models.Index(fields=["station_id", "-received_at"]),
         ]
 

@@ -27,7 +27,9 @@ class StationSession(models.Model):
     listener = models.CharField(max_length=20, help_text="profile2, profile3 or dual.")
     protocol = models.CharField(max_length=20, help_text="The WebSocket subprotocol, as ocpp2.0.1.")
     security_profile = models.PositiveSmallIntegerField()
-    certificate_fingerprint = models.CharField(max_length=64, blank=True, help_text="SHA-256, lower-case hex.")
+    certificate_fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="SHA-256, lower-case hex."
+    )
     address = models.GenericIPAddressField()
     connected_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -36,14 +38,19 @@ class StationSession(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["station_id"], condition=Q(closed_at__isnull=True), name="one_open_session_per_station"
+                fields=["station_id"],
+                condition=Q(closed_at__isnull=True),
+                name="one_open_session_per_station",
             ),
         ]
         indexes = [
             models.Index(fields=["station_id", "-connected_at"]),
             models.Index(
-                fields=["certificate_fingerprint"], condition=Q(closed_at__isnull=True), name="open_session_by_cert"
+                fields=["certificate_fingerprint"],
+                condition=Q(closed_at__isnull=True),
+                name="open_session_by_cert",
             ),
+            models.Index(fields=["node"], condition=Q(closed_at__isnull=True), name="open_session_by_node"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,183 @@
+"""The inbox of evidence: stored before a station gets its answer, handled by a worker exactly once.
+
+Rows of one station are handled one after another, in the order in which they arrived; a row that failed and waits for
+its next try does not hold up the ones behind it. Attempts are counted before the work, so that a row that kills its
+worker ends as failed and is not tried for ever.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from bfcerts.ocpp.canonical import Evidence, Payload
+from bfcerts.ocpp.models import InboxMessage
+from bfcerts.ocpp.notify import Channel, notify
+from bfcerts.ocpp.registry import InboxEntry, handler_for
+
+MAX_ATTEMPTS = 10
+LONGEST_WAIT = timedelta(minutes=5)
+LEASE = timedelta(seconds=60)
+
+# Claims take turns under this lock, so that two workers never hold rows of one station; it is held for milliseconds.
+_CLAIM_LOCK = 0x62666365_72747301
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One fact to be stored. A `message_id` that the session already stored for this kind is the same fact."""
+
+    station_id: str
+    session_id: UUID | None
+    kind: Evidence
+    payload: Payload
+    received_at: datetime
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A row that this worker may handle now; `attempt` is the token that proves it."""
+
+    id: int
+    attempt: int
+
+
+def store(observations: Sequence[Observation]) -> None:
+    """Store evidence in the caller's transaction and wake the worker when it commits.
+
+    The payload must be JSON that PostgreSQL accepts; what comes from the wire goes through `storable` first.
+    """
+    if not observations:
+        return
+    InboxMessage.objects.bulk_create(
+        [
+            InboxMessage(
+                station_id=item.station_id,
+                session_id=item.session_id,
+                kind=item.kind,
+                message_id=item.message_id,
+                payload=item.payload,
+                received_at=item.received_at,
+                next_run_at=item.received_at,
+            )
+            for item in observations
+        ],
+        ignore_conflicts=True,
+    )
+    notify(Channel.WORK)
+
+
+def storable(value: object) -> object:
+    """The value as PostgreSQL's jsonb can hold it: NUL characters and numbers that are not finite are replaced."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    if isinstance(value, dict):
+        return {str(storable(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    if isinstance(value, float) and not (-1e308 <= value <= 1e308):
+        return None
+    return value
+
+
+def claim_due(now: datetime, limit: int, lease: timedelta = LEASE) -> list[Claim]:
+    """Take up to `limit` due rows, oldest first, of stations of which nobody holds a row.
+
+    The rows stay ours until `finish`, `fail` or the end of the lease; each claim counts as an attempt.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
+        cursor.execute(
+            """
+            WITH due AS (
+                SELECT id FROM ocpp_inboxmessage
+                WHERE state = 'pending' AND next_run_at <= %(now)s
+                  AND (lease_until IS NULL OR lease_until <= %(now)s)
+                  AND (station_id = '' OR station_id NOT IN (
+                      SELECT station_id FROM ocpp_inboxmessage WHERE state = 'pending' AND lease_until > %(now)s))
+                ORDER BY id
+                LIMIT %(limit)s
+                FOR UPDATE SKIP LOCKED
+            )
+            UPDATE ocpp_inboxmessage AS message
+            SET lease_until = %(until)s, attempts = attempts + 1
+            FROM due WHERE message.id = due.id
+            RETURNING message.id, message.attempts
+            """,
+            {"now": now, "limit": limit, "until": now + lease},
+        )
+        return [Claim(identifier, attempt) for identifier, attempt in sorted(cursor.fetchall())]
+
+
+def finish(claim: Claim, now: datetime) -> None:
+    """Mark a claimed row as handled; called in the transaction of its handler."""
+    InboxMessage.objects.filter(pk=claim.id, attempts=claim.attempt).update(
+        state=InboxMessage.State.DONE, lease_until=None, error="", finished_at=now
+    )
+
+
+def fail(claim: Claim, error: str, now: datetime) -> None:
+    """Store when a row that could not be handled is tried again, or give it up after `MAX_ATTEMPTS`."""
+    row = InboxMessage.objects.filter(pk=claim.id, attempts=claim.attempt, state=InboxMessage.State.PENDING)
+    if claim.attempt >= MAX_ATTEMPTS:
+        row.update(state=InboxMessage.State.FAILED, lease_until=None, error=error, finished_at=now)
+        logger.error("inbox row %s is given up after %s attempts: %s", claim.id, claim.attempt, error)
+        return
+    wait = min(timedelta(seconds=2**claim.attempt), LONGEST_WAIT)
+    row.update(lease_until=None, error=error, next_run_at=now + wait)
+
+
+def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE) -> int:
+    """Handle what is due: each row in one transaction with its handler, so that its effects happen exactly once.
+
+    :returns: how many rows were claimed; less than `limit` means that nothing more is due now.
+    """
+    claims = claim_due(now, limit, lease)
+    for claim in claims:
+        if claim.attempt > MAX_ATTEMPTS:
+            fail(claim, "every worker that handled this row vanished before it was done", now)
+            continue
+        try:
+            _handle(claim, now)
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises is one row's failure, never the worker's
+            logger.warning(
+                "inbox row %s could not be handled, attempt %s", claim.id, claim.attempt, exc_info=True
+            )
+            fail(claim, f"{type(error).__name__}: {error}"[:1000], now)
+    return len(claims)
+
+
+def _handle(claim: Claim, now: datetime) -> None:
+    with transaction.atomic():
+        row = (
+            InboxMessage.objects.select_for_update()
+            .filter(pk=claim.id, attempts=claim.attempt, state=InboxMessage.State.PENDING)
+            .first()
+        )
+        if row is None:
+            return
+        if row.station_id:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [f"inbox {row.station_id}"]
+                )
+        kind = Evidence(row.kind)
+        handler = handler_for(kind)
+        if handler is not None:
+            handler(
+                InboxEntry(
+                    id=row.id,
+                    station_id=row.station_id,
+                    session_id=str(row.session_id or ""),
+                    kind=kind,
+                    payload=row.payload,
+                    received_at=row.received_at,
+                )
+            )
+        finish(claim, now)
