@@ -1,8 +1,20 @@
 """Where the web process answers."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from bfcerts import doors
+
+handler400 = "bfcerts.doors.bad_request"
+handler403 = "bfcerts.doors.forbidden"
+handler404 = "bfcerts.doors.not_found"
+handler500 = "bfcerts.doors.server_error"
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="root"),
+    path("healthz", doors.healthz, name="healthz"),
+    path("readyz", doors.readyz, name="readyz"),
     path("admin/", admin.site.urls),
+    path("api/v1/", include("inventory.api.urls")),
 ]
