@@ -1,0 +1,50 @@
+"""Which version of an object somebody has seen, so that nobody overwrites what changed meanwhile.
+
+A form carries the version as a hidden field, the API as ETag and If-Match.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TypeVar, cast
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Model
+
+from inventory.errors import ChangedMeanwhileError
+from inventory.models import CertificateRecord
+from inventory.services.locking import lock_record
+
+Instance = TypeVar("Instance", bound=Model)
+
+
+class _Encoder(DjangoJSONEncoder):
+    def default(self, o: object) -> object:
+        return bytes(o).hex() if isinstance(o, bytes | memoryview) else super().default(o)
+
+
+def version_of(instance: Model, fields: Sequence[str] = ()) -> str:
+    """A digest of an object's stored values: 32 hex characters, equal only while nothing has changed.
+
+    :param fields: the fields that matter; every stored one where none is named.
+    """
+    names = fields or [field.attname for field in instance._meta.concrete_fields]
+    text = json.dumps({name: getattr(instance, name) for name in names}, cls=_Encoder, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def lock(instance: Instance, expected: str, fields: Sequence[str] = ()) -> Instance:
+    """Read an object again under a row lock that lasts until the end of the transaction.
+
+    :param expected: the version that the caller has seen.
+    :raises ChangedMeanwhileError: when the object is no longer that version.
+    """
+    if isinstance(instance, CertificateRecord):
+        current = cast(Instance, lock_record(instance.pk))
+    else:
+        current = type(instance)._default_manager.select_for_update(of=("self",)).get(pk=instance.pk)
+    if version_of(current, fields) != expected:
+        raise ChangedMeanwhileError(
+            f"“{current}” was changed by somebody else since you read it. Look at it again, then decide anew."
+        )
+    return current
