@@ -1,0 +1,122 @@
+"""The certificate authorities, one adapter each behind `base.CertificateAuthority`.
+
+Only the lifecycle's issuance module may import this package, and only the PKI process holds what it needs.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from bfcerts.pki.authorities.base import (
+    AuthorityDescription,
+    AuthorityError,
+    AuthorityMisconfigured,
+    AuthorityUnavailable,
+    CertificateAuthority,
+    RequestRefused,
+    RevocationReason,
+    SignedCertificate,
+    SignRequest,
+    Throttled,
+)
+from bfcerts.pki.authorities.local import LocalAuthority, ensure_local_allowed
+
+__all__ = [
+    "AuthorityDescription",
+    "AuthorityError",
+    "AuthorityMisconfigured",
+    "AuthorityUnavailable",
+    "CertificateAuthority",
+    "LocalAuthority",
+    "RequestRefused",
+    "RevocationReason",
+    "SignRequest",
+    "SignedCertificate",
+    "Throttled",
+    "build_authorities",
+    "ensure_local_allowed",
+]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build_authorities(
+    *,
+    kind: Literal["local", "aws_private_ca"],
+    trust_domains: Collection[str],
+    directory: Path | None = None,
+    local_ca_key: str | None = None,
+    debug: bool = False,
+    local_ca_allowed: bool = False,
+    aws_region: str | None = None,
+    aws_endpoint_url: str | None = None,
+    arns: Mapping[str, str] | None = None,
+    clock: Callable[[], datetime] = _utc_now,
+) -> Mapping[str, CertificateAuthority]:
+    """One authority for each trust domain, as the installation is configured; nothing is called yet.
+
+    :param trust_domains: the managed ones; each needs a CA of its own.
+    :param arns: the issuing CA of each trust domain, for AWS Private CA.
+    :raises AuthorityMisconfigured: with one sentence.
+    """
+    if kind == "local":
+        return _local(trust_domains, directory, local_ca_key, debug, local_ca_allowed, clock)
+    return _aws(trust_domains, dict(arns or {}), aws_region, aws_endpoint_url, clock)
+
+
+def _local(
+    trust_domains: Collection[str],
+    directory: Path | None,
+    key: str | None,
+    debug: bool,
+    allowed: bool,
+    clock: Callable[[], datetime],
+) -> Mapping[str, CertificateAuthority]:
+    ensure_local_allowed(debug, allowed)
+    if directory is None:
+        raise AuthorityMisconfigured("The local CA has no folder: set BFCERTS_LOCAL_CA_DIRECTORY.")
+    if not key:
+        raise AuthorityMisconfigured(
+            "The local CA has no secret to encrypt its keys under: set BFCERTS_LOCAL_CA_KEY in the environment "
+            "of the PKI process to 32 random characters or more, and keep it."
+        )
+    return {domain: LocalAuthority(directory, domain, key, clock=clock) for domain in trust_domains}
+
+
+def _aws(
+    trust_domains: Collection[str],
+    arns: Mapping[str, str],
+    region: str | None,
+    endpoint_url: str | None,
+    clock: Callable[[], datetime],
+) -> Mapping[str, CertificateAuthority]:
+    # Every process that knows the lifecycle imports this package; only this one pays for boto3.
+    from bfcerts.pki.authorities.aws_private_ca import AwsPrivateAuthority, build_client
+
+    missing = sorted(set(trust_domains) - set(arns))
+    if missing:
+        raise AuthorityMisconfigured(
+            f"AWS Private CA has no issuing CA for {', '.join(missing)}: add trust_domain=arn pairs to "
+            "BFCERTS_AWS_PRIVATE_CA_ARNS."
+        )
+    unknown = sorted(set(arns) - set(trust_domains))
+    if unknown:
+        raise AuthorityMisconfigured(
+            f"BFCERTS_AWS_PRIVATE_CA_ARNS names {', '.join(unknown)}, for which nothing is issued here; there "
+            f"are {', '.join(sorted(trust_domains))}."
+        )
+    used: dict[str, str] = {}
+    for domain, arn in arns.items():
+        if arn in used:
+            raise AuthorityMisconfigured(
+                f"BFCERTS_AWS_PRIVATE_CA_ARNS gives {used[arn]} and {domain} the same CA; each trust domain "
+                "needs one of its own."
+            )
+        used[arn] = domain
+    client = build_client(region, endpoint_url)
+    return {
+        domain: AwsPrivateAuthority(client, arns[domain], domain, clock=clock) for domain in trust_domains
+    }

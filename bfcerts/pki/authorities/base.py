@@ -5,11 +5,9 @@ crash or a lost answer, must not make a second certificate. What the authority i
 intent row remembers.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Protocol
 
 from bfcerts.pki.csr import ParsedCsr
@@ -29,20 +27,6 @@ class RevocationReason(StrEnum):
     CESSATION_OF_OPERATION = "cessationOfOperation"
     PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
     AA_COMPROMISE = "aACompromise"
-
-
-AWS_REVOCATION_REASONS: Mapping[RevocationReason, str] = MappingProxyType(
-    {
-        RevocationReason.UNSPECIFIED: "UNSPECIFIED",
-        RevocationReason.KEY_COMPROMISE: "KEY_COMPROMISE",
-        RevocationReason.CA_COMPROMISE: "CERTIFICATE_AUTHORITY_COMPROMISE",
-        RevocationReason.AFFILIATION_CHANGED: "AFFILIATION_CHANGED",
-        RevocationReason.SUPERSEDED: "SUPERSEDED",
-        RevocationReason.CESSATION_OF_OPERATION: "CESSATION_OF_OPERATION",
-        RevocationReason.PRIVILEGE_WITHDRAWN: "PRIVILEGE_WITHDRAWN",
-        RevocationReason.AA_COMPROMISE: "A_A_COMPROMISE",
-    }
-)
 
 
 class AuthorityError(Exception):

@@ -1,7 +1,7 @@
 """The local development CA: for each trust domain a root and an issuing CA of its own, in a folder.
 
 It needs no journal, because it is deterministic: the serial number is derived from the request and the
-signature is RFC 6979, so the same request gives the same certificate byte for byte, before and after any crash.
+signature is RFC 6979, so the same request gives the same certificate byte for byte, also after a crash.
 """
 
 import hashlib
