@@ -80,8 +80,8 @@ def _local(
         raise AuthorityMisconfigured("The local CA has no folder: set BFCERTS_LOCAL_CA_DIRECTORY.")
     if not key:
         raise AuthorityMisconfigured(
-            "The local CA has no secret to encrypt its keys under: set BFCERTS_LOCAL_CA_KEY in the environment "
-            "of the PKI process to 32 random characters or more, and keep it."
+            "The local CA has no secret to encrypt its keys under: set BFCERTS_LOCAL_CA_KEY for the PKI process "
+            "to 32 random characters or more, and keep it."
         )
     return {domain: LocalAuthority(directory, domain, key, clock=clock) for domain in trust_domains}
 
@@ -105,8 +105,8 @@ def _aws(
     unknown = sorted(set(arns) - set(trust_domains))
     if unknown:
         raise AuthorityMisconfigured(
-            f"BFCERTS_AWS_PRIVATE_CA_ARNS names {', '.join(unknown)}, for which nothing is issued here; there "
-            f"are {', '.join(sorted(trust_domains))}."
+            f"BFCERTS_AWS_PRIVATE_CA_ARNS names {', '.join(unknown)}, for which nothing is issued here; "
+            f"there are {', '.join(sorted(trust_domains))}."
         )
     used: dict[str, str] = {}
     for domain, arn in arns.items():
