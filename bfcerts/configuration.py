@@ -63,7 +63,8 @@ class Configuration(BaseSettings):
         description="postgresql://… of the database; without it an embedded PostgreSQL runs under var/.",
     )
     secret_key: SecretStr | None = Field(
-        None, description="Signs sessions and the general worker's queue; made under var/ when no DATABASE_URL."
+        None,
+        description="Signs sessions and the general worker's queue; made under var/ when no DATABASE_URL.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["json", "console"] = Field("console", description="json for machines.")
@@ -81,10 +82,16 @@ class Configuration(BaseSettings):
 
     # gateway
     gateway_bind: str = Field("127.0.0.1", description="Address the OCPP listeners bind.")
-    gateway_host: str = Field("localhost", description="Host name that chargers connect to; CN and SAN of our certificate.")
+    gateway_host: str = Field(
+        "localhost", description="Host name that chargers connect to; CN and SAN of our certificate."
+    )
     gateway_profile2_port: Port | None = Field(9201, description="Server TLS and HTTP Basic (0: any free port).")
     gateway_profile3_port: Port | None = Field(9301, description="Client certificate required.")
     gateway_dual_port: Port | None = Field(9443, description="Both on one port, for stations that keep their URL.")
+    gateway_profile3_url: str | None = Field(
+        None,
+        description="wss://… that stations are told at cut-over; made of host and Profile 3 port otherwise.",
+    )
     gateway_node: str | None = Field(None, description="Name of this gateway node; host name and process id otherwise.")
     gateway_legacy_rsa_suites: bool = Field(
         False, description="Also offer the static-RSA suites that OCPP names (no forward secrecy)."
@@ -120,7 +127,8 @@ class Configuration(BaseSettings):
     aws_region: str | None = Field(None, description="Region of AWS Private CA.")
     aws_endpoint_url: str | None = Field(None, description="Another endpoint for acm-pca, as in tests.")
     aws_private_ca_arns: Annotated[dict[str, str], NoDecode] = Field(
-        {}, description="trust_domain=arn pairs, comma-separated: the issuing CA of each managed trust domain."
+        {},
+        description="trust_domain=arn pairs, comma-separated: the issuing CA of each managed trust domain.",
     )
     aws_issue_per_second: float = Field(20.0, gt=0, description="IssueCertificate calls a second; quota 25.")
     aws_get_per_second: float = Field(60.0, gt=0, description="GetCertificate calls a second; quota 75.")
@@ -166,6 +174,11 @@ class Configuration(BaseSettings):
     def embedded_database(self) -> bool:
         """Whether this installation runs its own PostgreSQL under var/, for a first look or for tests."""
         return self.database_url is None
+
+    @property
+    def profile3_url(self) -> str:
+        """Where a station connects on Profile 3; it appends its own id."""
+        return self.gateway_profile3_url or f"wss://{self.gateway_host}:{self.gateway_profile3_port}"
 
     def signing_key(self) -> str:
         """The process's SECRET_KEY: the PKI process signs with one that no other process knows."""

@@ -8,6 +8,14 @@ class InventoryConfig(AppConfig):
     verbose_name = "Certificate inventory"
 
     def ready(self) -> None:
-        from inventory import audit
+        from bfcerts.ocpp import registry
+        from inventory import audit, handlers
+        from inventory.services import sweeps
+        from inventory.services.door import CertificateDoor
+        from inventory.services.listeners import ListenerCertificates
 
         audit.connect()
+        handlers.connect()
+        registry.register_doors(certificate=CertificateDoor())
+        registry.register_listeners(ListenerCertificates())
+        self.duties = sweeps

@@ -36,9 +36,7 @@ _current: ContextVar[Attribution | None] = ContextVar("attribution", default=Non
 def attributed(actor: Actor, reason: str, correlation_id: str = "") -> Iterator[Attribution]:
     """Attribute the changes made inside. Nested, the inner one wins and keeps the outer correlation id."""
     outer = _current.get()
-    attribution = Attribution(
-        actor, reason, correlation_id or (outer.correlation_id if outer else uuid.uuid4().hex)
-    )
+    attribution = Attribution(actor, reason, correlation_id or (outer.correlation_id if outer else uuid.uuid4().hex))
     token = _current.set(attribution)
     try:
         yield attribution
@@ -71,7 +69,7 @@ def history(**options: Any) -> HistoricalRecords:
     """The audit history of a model: `HistoricalRecords` with our columns and room for a reason in full."""
     return HistoricalRecords(
         bases=[AttributedHistory],
-        history_change_reason_field=models.TextField(null=True),  # noqa: DJ001  # simple-history writes None
+        history_change_reason_field=models.TextField(null=True),  # simple-history writes None
         history_user_id_field=None,
         **options,
     )

@@ -40,9 +40,7 @@ class RecordState(models.TextChoices):
 RECORD_TRANSITIONS: dict[str, frozenset[str]] = {
     RecordState.REQUESTED: frozenset({RecordState.ISSUED, RecordState.DELETED}),
     RecordState.ISSUED: frozenset({RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.REVOKED}),
-    RecordState.INSTALLED_PENDING_ACTIVATION: frozenset(
-        {RecordState.ACTIVE, RecordState.RETIRED, RecordState.REVOKED}
-    ),
+    RecordState.INSTALLED_PENDING_ACTIVATION: frozenset({RecordState.ACTIVE, RecordState.RETIRED, RecordState.REVOKED}),
     RecordState.ACTIVE: frozenset({RecordState.INACTIVE, RecordState.RETIRED, RecordState.REVOKED}),
     RecordState.INACTIVE: frozenset(
         {

@@ -71,12 +71,8 @@ VEHICLE_VAS_IDENTITY = Purpose(
     subject_kinds=_VEHICLE,
     default_mode=OperatingMode.MANAGED,
     certificate_profile="vehicle_client",
-    installing_evidence=frozenset(
-        {EvidenceKind.DELIVERY_ACKNOWLEDGED.value, EvidenceKind.VAS_TRANSACTION.value}
-    ),
-    activating_evidence=frozenset(
-        {EvidenceKind.VAS_TRANSACTION.value, EvidenceKind.EXTERNAL_CONFIRMATION.value}
-    ),
+    installing_evidence=frozenset({EvidenceKind.DELIVERY_ACKNOWLEDGED.value, EvidenceKind.VAS_TRANSACTION.value}),
+    activating_evidence=frozenset({EvidenceKind.VAS_TRANSACTION.value, EvidenceKind.EXTERNAL_CONFIRMATION.value}),
     provisional=True,
 )
 ISO15118_EVSE_LEAF = Purpose(

@@ -1,4 +1,4 @@
-"""The migration app."""
+"""The migration app: lends the wire its door for Profile 2 at start-up."""
 
 from django.apps import AppConfig
 
@@ -6,3 +6,9 @@ from django.apps import AppConfig
 class MigrationConfig(AppConfig):
     name = "migration"
     verbose_name = "Migration to Profile 3"
+
+    def ready(self) -> None:
+        from bfcerts.ocpp import registry
+        from migration.services.authorization_keys import PasswordDoor
+
+        registry.register_doors(password=PasswordDoor())

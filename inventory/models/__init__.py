@@ -5,8 +5,8 @@ from inventory.models.cohort import Cohort
 from inventory.models.event import DomainEvent, SecurityEvent
 from inventory.models.evidence import Evidence
 from inventory.models.family import ChargerFamily
-from inventory.models.identity import ManagedIdentity
 from inventory.models.idempotency import IdempotencyKey
+from inventory.models.identity import ManagedIdentity
 from inventory.models.job import CertificateJob
 from inventory.models.policy import LifecyclePolicy
 from inventory.models.record import CertificateRecord

@@ -32,7 +32,9 @@ class IssuingAuthority(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["id", "trust_domain"], name="authority_with_trust_domain"),
             models.UniqueConstraint(
-                fields=["trust_domain"], condition=Q(issues=True), name="one_issuing_authority_per_trust_domain"
+                fields=["trust_domain"],
+                condition=Q(issues=True),
+                name="one_issuing_authority_per_trust_domain",
             ),
         ]
 

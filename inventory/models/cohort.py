@@ -50,7 +50,9 @@ class Cohort(models.Model):
         if self.kind != CohortKind.FILTER:
             return
         if not isinstance(self.filter, dict) or not self.filter:
-            raise ValidationError({"filter": "A filter cohort needs at least one field, for example {\"site\": \"Depot North\"}."})
+            raise ValidationError(
+                {"filter": 'A filter cohort needs at least one field, for example {"site": "Depot North"}.'}
+            )
         for name, value in self.filter.items():
             if name not in FILTER_FIELDS:
                 raise ValidationError(

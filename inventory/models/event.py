@@ -80,9 +80,7 @@ class SecurityEvent(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["dedupe_key"], condition=~Q(dedupe_key=""), name="security_event_once"
-            ),
+            models.UniqueConstraint(fields=["dedupe_key"], condition=~Q(dedupe_key=""), name="security_event_once"),
         ]
         indexes = [
             models.Index(fields=["identity", "-id"]),

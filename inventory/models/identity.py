@@ -33,7 +33,12 @@ class ManagedIdentity(models.Model):
     )
     firmware_version = models.CharField(max_length=50, blank=True)
     parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children", help_text="Charger of an EVSE."
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="children",
+        help_text="Charger of an EVSE.",
     )
     program = models.CharField(max_length=60, blank=True, help_text="OEM, customer or scheme program.")
     mode = models.CharField(
@@ -64,9 +69,7 @@ class ManagedIdentity(models.Model):
     class Meta:
         verbose_name_plural = "managed identities"
         constraints = [
-            models.UniqueConstraint(
-                fields=["kind", "authoritative_identifier"], name="one_identity_per_identifier"
-            ),
+            models.UniqueConstraint(fields=["kind", "authoritative_identifier"], name="one_identity_per_identifier"),
             models.CheckConstraint(condition=Q(security_profile__lte=3), name="security_profile_0_to_3"),
             models.CheckConstraint(condition=~Q(authoritative_identifier=""), name="identifier_not_empty"),
         ]

@@ -42,7 +42,9 @@ class CertificateJob(models.Model):
         help_text="The record that the job makes or works on.",
     )
     target = models.CharField(
-        max_length=80, blank=True, help_text="Tells jobs of the same action apart, as the record that one revokes."
+        max_length=80,
+        blank=True,
+        help_text="Tells jobs of the same action apart, as the record that one revokes.",
     )
     state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
     queue = models.CharField(max_length=8, choices=JobQueue.choices, default=JobQueue.GENERAL)
@@ -70,7 +72,9 @@ class CertificateJob(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["identity", "purpose", "slot", "action", "target"], condition=OPEN, name="one_open_job_per_action"
+                fields=["identity", "purpose", "slot", "action", "target"],
+                condition=OPEN,
+                name="one_open_job_per_action",
             ),
             models.UniqueConstraint(
                 fields=["identity", "purpose", "slot"],
@@ -81,9 +85,7 @@ class CertificateJob(models.Model):
                 condition=~Q(state="waiting") | (~Q(waiting_for="") & Q(waiting_until__isnull=False)),
                 name="waiting_names_its_end",
             ),
-            models.CheckConstraint(
-                condition=OPEN | Q(finished_at__isnull=False), name="ended_job_has_time"
-            ),
+            models.CheckConstraint(condition=OPEN | Q(finished_at__isnull=False), name="ended_job_has_time"),
         ]
         indexes = [
             models.Index(fields=["queue", "next_run_at"], condition=OPEN, name="job_due"),

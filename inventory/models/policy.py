@@ -36,7 +36,9 @@ class LifecyclePolicy(models.Model):
 
     validity = models.DurationField(null=True, blank=True, help_text="Empty: the issuing authority decides.")
     renewal_threshold = models.DurationField(
-        null=True, blank=True, help_text="Before expiry; by then renewal has started. Empty: no automatic renewal."
+        null=True,
+        blank=True,
+        help_text="Before expiry; by then renewal has started. Empty: no automatic renewal.",
     )
     renewal_lead = models.DurationField(
         default=timedelta(0), help_text="Starts are spread over this time before the threshold."
@@ -46,9 +48,7 @@ class LifecyclePolicy(models.Model):
     cut_over_deadline = models.DurationField(
         default=timedelta(hours=4), help_text="How long a charger has to reconnect with what is new."
     )
-    rollback_window = models.DurationField(
-        default=timedelta(days=7), help_text="How long what is old still works."
-    )
+    rollback_window = models.DurationField(default=timedelta(days=7), help_text="How long what is old still works.")
     csr_deadline = models.DurationField(
         default=timedelta(hours=1), help_text="How long to wait for a request after asking for it."
     )

@@ -48,9 +48,7 @@ class CertificateRecord(models.Model):
     state = FSMField(choices=RecordState.choices, default=RecordState.REQUESTED, protected=True, max_length=30)
     native_status = models.CharField(max_length=40, blank=True, help_text="The platform's own word for its state.")
     registered_externally = models.BooleanField(default=False)
-    replaces = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="replacements"
-    )
+    replaces = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="replacements")
     authority = models.ForeignKey(
         "inventory.IssuingAuthority", null=True, blank=True, on_delete=models.PROTECT, related_name="records"
     )
@@ -104,19 +102,23 @@ class CertificateRecord(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["identity", "purpose", "slot"], condition=Q(state="active"), name="one_active_per_slot"
+                fields=["identity", "purpose", "slot"],
+                condition=Q(state="active"),
+                name="one_active_per_slot",
             ),
             models.UniqueConstraint(
-                fields=["issuer_sha256", "serial_number"], condition=~Q(serial_number=""), name="serial_once_per_issuer"
+                fields=["issuer_sha256", "serial_number"],
+                condition=~Q(serial_number=""),
+                name="serial_once_per_issuer",
             ),
-            models.UniqueConstraint(
-                fields=["fingerprint"], condition=~Q(fingerprint=""), name="fingerprint_once"
+            models.UniqueConstraint(fields=["fingerprint"], condition=~Q(fingerprint=""), name="fingerprint_once"),
+            models.CheckConstraint(
+                condition=~Q(state="active") | Q(activation_evidence__isnull=False),
+                name="active_needs_evidence",
             ),
             models.CheckConstraint(
-                condition=~Q(state="active") | Q(activation_evidence__isnull=False), name="active_needs_evidence"
-            ),
-            models.CheckConstraint(
-                condition=Q(state__in=["requested", "deleted"]) | ~Q(fingerprint=""), name="issued_has_fingerprint"
+                condition=Q(state__in=["requested", "deleted"]) | ~Q(fingerprint=""),
+                name="issued_has_fingerprint",
             ),
             models.CheckConstraint(
                 condition=~Q(state="revoked") | Q(revoked_at__isnull=False), name="revoked_has_time"
@@ -129,7 +131,11 @@ class CertificateRecord(models.Model):
             models.Index(fields=["not_after"], condition=Q(state="active"), name="active_by_expiry"),
             models.Index(fields=["state", "-id"]),
             models.Index(fields=["purpose", "state", "-id"]),
-            models.Index(fields=["confirm_by"], condition=Q(state__in=["issued", "installed_pending_activation"]), name="unconfirmed_by_date"),
+            models.Index(
+                fields=["confirm_by"],
+                condition=Q(state__in=["issued", "installed_pending_activation"]),
+                name="unconfirmed_by_date",
+            ),
         ]
         permissions = [
             ("issue_certificaterecord", "Can issue certificates"),

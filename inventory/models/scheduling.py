@@ -18,14 +18,18 @@ class PeriodicTask(models.Model):
 
 
 class QueueBeat(models.Model):
-    """The canary of one queue: the last time that a pulse really ran in a worker of it."""
+    """The canary of one django-q2 cluster: the last time that a pulse really ran in a worker of it."""
 
-    queue = models.CharField(max_length=20, primary_key=True)
+    cluster = models.CharField(max_length=120, primary_key=True, help_text="Queue, host and process of the cluster.")
+    queue = models.CharField(max_length=8)
+    started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
-    worker = models.CharField(max_length=100)
+
+    class Meta:
+        indexes = [models.Index(fields=["queue", "-beat_at"])]
 
     def __str__(self) -> str:
-        return self.queue
+        return self.cluster
 
 
 class RateBucket(models.Model):

@@ -70,9 +70,7 @@ def _members(cohort: Cohort, identifiers: Iterable[str], actor: Actor) -> list[M
     known = {identity.authoritative_identifier for identity in found}
     if missing := [item for item in wanted if item not in known]:
         shown = ", ".join(missing[:_NAMED_IN_REASON])
-        raise InvalidInputError(
-            f"There is no identity with the identifier {shown}. Correct it and try again."
-        )
+        raise InvalidInputError(f"There is no identity with the identifier {shown}. Correct it and try again.")
     return found
 
 

@@ -47,9 +47,7 @@ def digest_of(*parts: bytes) -> str:
     return salted_hmac("inventory.services.repeats", joined, algorithm="sha256").hexdigest()
 
 
-def once(
-    *, user: User, key: str, digest: str, now: datetime, work: Callable[[], Answer]
-) -> tuple[Answer, bool]:
+def once(*, user: User, key: str, digest: str, now: datetime, work: Callable[[], Answer]) -> tuple[Answer, bool]:
     """Do the work, or give the answer that it had before. Work and memory commit together or not at all.
 
     A refused request changed nothing, so it is not remembered and may be repeated with its key.

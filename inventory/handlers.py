@@ -1,0 +1,79 @@
+"""The door for evidence from the wire: each kind of inbox entry goes to one service. No rule lives here.
+
+A handler runs in the transaction that marks its inbox row as done, so its effects happen exactly once.
+"""
+
+from bfcerts.ocpp import registry
+from bfcerts.ocpp.canonical import CommandOutcome, Evidence
+from bfcerts.ocpp.registry import InboxEntry
+from inventory.choices import SubjectKind
+from inventory.models import ManagedIdentity
+from inventory.purposes import CHARGER_IDENTITY, ISO15118_EVSE_LEAF
+from inventory.services import activation, enrolment, observations, station_commands
+
+
+def _station(entry: InboxEntry) -> ManagedIdentity | None:
+    return (
+        ManagedIdentity.objects.select_related("family")
+        .filter(kind=SubjectKind.CHARGER, authoritative_identifier=entry.station_id)
+        .first()
+    )
+
+
+def csr_received(entry: InboxEntry) -> None:
+    """SignCertificate. Without a type it asks for one certificate for both uses; ours is for charger identity."""
+    identity = _station(entry)
+    if identity is None:
+        return
+    certificate_type = entry.payload.get("certificate_type")
+    purpose_key = (
+        ISO15118_EVSE_LEAF.key if certificate_type == ISO15118_EVSE_LEAF.ocpp_certificate_type else CHARGER_IDENTITY.key
+    )
+    enrolment.device_request(
+        identity,
+        purpose_key,
+        str(entry.payload.get("csr", "")),
+        certificate_type=certificate_type,
+        key=f"inbox:{entry.id}",
+        now=entry.received_at,
+    )
+
+
+def connected(entry: InboxEntry) -> None:
+    """A handshake that was news to the lifecycle."""
+    if entry.payload.get("fingerprint"):
+        activation.connected_with_certificate(
+            entry.payload["fingerprint"],
+            session=entry.session_id,
+            address=str(entry.payload.get("address", "")),
+            now=entry.received_at,
+        )
+
+
+def command_answered(entry: InboxEntry) -> None:
+    """A station answered a command, or never did."""
+    station_commands.answered(
+        command_id=str(entry.payload.get("command_id", "")),
+        outcome=CommandOutcome(entry.payload["outcome"]),
+        detail=observations.answer_detail(entry.payload),
+        session=entry.session_id,
+        now=entry.received_at,
+    )
+
+
+def connect() -> None:
+    """Called once, when the app is ready."""
+    registry.register_handler(Evidence.CSR_RECEIVED, csr_received)
+    registry.register_handler(Evidence.CONNECTED, connected)
+    registry.register_handler(Evidence.COMMAND_ANSWERED, command_answered)
+    registry.register_handler(Evidence.BOOTED, lambda entry: observations.booted(_station(entry), entry))
+    registry.register_handler(
+        Evidence.SECURITY_EVENT, lambda entry: observations.station_security_event(_station(entry), entry)
+    )
+    registry.register_handler(
+        Evidence.CONNECTION_REFUSED, lambda entry: observations.connection_refused(_station(entry), entry)
+    )
+    registry.register_handler(
+        Evidence.PROTOCOL_VIOLATION, lambda entry: observations.protocol_violation(_station(entry), entry)
+    )
+    registry.register_handler(Evidence.LOG_STATUS, lambda entry: observations.log_status(_station(entry), entry))

@@ -1,0 +1,98 @@
+"""The pulse: the one task that django-q2 carries. It runs what is due, and listens for what becomes due.
+
+The job table and the inbox are the truth; a pulse that is lost, repeated or killed loses nothing. A pulse lasts some
+seconds and sleeps on PostgreSQL notifications in between, so work starts within milliseconds with any broker.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import psycopg
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.utils import timezone
+
+from bfcerts.ocpp import inbox
+from bfcerts.ocpp.notify import Channel
+from inventory.choices import JobQueue
+from inventory.jobs import engine, periodic
+from inventory.models import QueueBeat
+
+logger = logging.getLogger(__name__)
+
+PULSE_SECONDS = 5.0
+IDLE_SECONDS = 1.0
+"""How long a pulse sleeps at most before it looks at the tables again: notifications only make it quicker."""
+
+_CHANNELS = {JobQueue.GENERAL: Channel.WORK, JobQueue.PKI: Channel.PKI_WORK}
+
+
+def cluster_name() -> str:
+    """The name under which this cluster's canary is kept; workers inherit it from the cluster's main process."""
+    return os.environ.get("BFCERTS_CLUSTER") or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run_due_work(queue: str, clock: Callable[[], datetime]) -> bool:
+    """Run one batch of everything that is due for a queue.
+
+    :returns: whether there may be more.
+    """
+    limit = settings.CONFIGURATION.job_batch_size
+    lease = timedelta(seconds=settings.CONFIGURATION.job_lease_seconds)
+    taken = 0
+    if queue == JobQueue.GENERAL:
+        taken += inbox.process_due(now=clock(), limit=limit)
+    taken += engine.run_due(queue=queue, clock=clock, limit=limit, lease=lease)
+    if queue == JobQueue.GENERAL:
+        periodic.run_due(clock)
+    return taken > 0
+
+
+def beat(queue: str, now: datetime) -> None:
+    """The canary: says that a worker of this cluster really ran."""
+    QueueBeat.objects.update_or_create(
+        cluster=cluster_name(),
+        defaults={"queue": queue, "beat_at": now},
+        create_defaults={"queue": queue, "beat_at": now, "started_at": now},
+    )
+
+
+def pulse(queue: str) -> None:
+    """Run due work of a queue for some seconds. What django-q2 executes; takes no other argument and returns nothing."""
+    if queue != _own_queue():
+        logger.error("a pulse for queue %s was refused: this process serves %s", queue, _own_queue())
+        return
+    close_old_connections()
+    ends = time.monotonic() + PULSE_SECONDS
+    try:
+        with _listener(queue) as listener:
+            beat(queue, timezone.now())
+            while time.monotonic() < ends:
+                if not run_due_work(queue, timezone.now):
+                    _sleep(listener, min(IDLE_SECONDS, max(0.0, ends - time.monotonic())))
+    except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
+        logger.warning("the database is away; the next pulse tries again: %s", error)
+        connection.close()
+
+
+def _own_queue() -> str:
+    return JobQueue.PKI if settings.CONFIGURATION.process == "pki" else JobQueue.GENERAL
+
+
+def _listener(queue: str) -> psycopg.Connection[tuple[object, ...]]:
+    parameters = connection.get_connection_params()
+    listener = psycopg.connect(
+        autocommit=True,
+        **{name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters},
+    )
+    listener.execute(f"LISTEN {_CHANNELS[JobQueue(queue)]}")
+    return listener
+
+
+def _sleep(listener: psycopg.Connection[tuple[object, ...]], seconds: float) -> None:
+    for _ in listener.notifies(timeout=seconds, stop_after=1):
+        pass

@@ -1,0 +1,31 @@
+"""`manage.py pki_worker`: the one process that may call certificate authorities."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from bfcerts.pki.authorities.base import AuthorityError
+from inventory.choices import JobQueue
+
+
+class Command(BaseCommand):
+    help = "Run the PKI worker: issuance and revocation at the CAs. Needs BFCERTS_PROCESS=pki and the credentials."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from inventory.jobs import cluster
+        from inventory.services import issuance
+
+        if settings.CONFIGURATION.process != "pki":
+            raise CommandError("The PKI worker runs with BFCERTS_PROCESS=pki and its own secrets; see the README.")
+        if os.getpgrp() != os.getpid():
+            os.setpgrp()
+        try:
+            issuance.publish_authorities(timezone.now())
+            cluster.run(JobQueue.PKI)
+        except AuthorityError as error:
+            raise CommandError(f"The certificate authority cannot be used: {error}") from None
+        except cluster.ClusterHungError as error:
+            raise CommandError(f"The PKI worker stopped itself: {error}. Start it again.") from None

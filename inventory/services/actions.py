@@ -1,0 +1,186 @@
+"""What this operator may do now, with this object, and what it would mean: for admin, API and people."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from inventory.actors import Actor
+from inventory.choices import REVOCABLE_STATES, OperatingMode, RecordState, SubjectKind
+from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.purposes import CHARGER_IDENTITY
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableAction:
+    """One verb: whether it is allowed now, why not, what it will do, what cannot be undone."""
+
+    verb: str
+    label: str
+    allowed: bool
+    why_not: str
+    explanation: str
+    dangerous: bool = False
+
+
+def _action(
+    verb: str,
+    label: str,
+    explanation: str,
+    *,
+    actor: Actor,
+    permission: str,
+    obstacle: str,
+    dangerous: bool = False,
+) -> AvailableAction:
+    why_not = obstacle
+    if not why_not and not actor.may(permission):
+        why_not = f"You lack the permission “{permission}”."
+    return AvailableAction(verb, label, not why_not, why_not, explanation, dangerous)
+
+
+def _needs_state(record: CertificateRecord, *states: str) -> str:
+    if record.state in states:
+        return ""
+    names = " or ".join(RecordState(state).label.lower() for state in states)
+    return f"Only possible while it is {names}."
+
+
+def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[AvailableAction]:
+    """The verbs of a certificate record."""
+    who = record.identity.authoritative_identifier
+    expired = record.not_after is not None and record.not_after <= now
+    tracked = record.mode == OperatingMode.TRACKED_ONLY
+    offer: Callable[..., AvailableAction] = lambda *args, **options: _action(*args, actor=actor, **options)  # noqa: E731
+    return [
+        offer(
+            "renew",
+            "Renew",
+            f"{who} makes a new key and gets a new certificate. The present one works until the new one is in use.",
+            permission="renew_certificaterecord",
+            obstacle=_needs_state(record, RecordState.ACTIVE)
+            or ("Its external authority renews it." if tracked else ""),
+        ),
+        offer(
+            "install",
+            "Deliver again",
+            f"The issued certificate is sent to {who} once more.",
+            permission="install_certificaterecord",
+            obstacle=_needs_state(record, RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION),
+        ),
+        offer(
+            "deactivate",
+            "Deactivate",
+            f"{who} is refused with this certificate at once; it can be reactivated.",
+            permission="deactivate_certificaterecord",
+            obstacle=_needs_state(record, RecordState.ACTIVE),
+            dangerous=True,
+        ),
+        offer(
+            "reactivate",
+            "Reactivate",
+            "It opens the door again, and becomes active when it is next seen in use.",
+            permission="reactivate_certificaterecord",
+            obstacle=_needs_state(record, RecordState.INACTIVE) or ("It has expired." if expired else ""),
+        ),
+        offer(
+            "revoke",
+            "Revoke",
+            f"{who} is thrown off at once and refused with this certificate from then on; the CA is told after that. "
+            "This cannot be undone.",
+            permission="revoke_certificaterecord",
+            obstacle=_needs_state(record, *REVOCABLE_STATES),
+            dangerous=True,
+        ),
+        offer(
+            "delete",
+            "Delete",
+            "It leaves the living inventory. The record, its events and its history stay for the audit.",
+            permission="delete_certificaterecord",
+            obstacle=_needs_state(
+                record, RecordState.REQUESTED, RecordState.INACTIVE, RecordState.RETIRED, RecordState.REVOKED
+            ),
+            dangerous=True,
+        ),
+    ]
+
+
+def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list[AvailableAction]:
+    """The verbs of an identity."""
+    who = identity.authoritative_identifier
+    disabled = "" if identity.enabled else "The identity is disabled."
+    not_charger = "" if identity.kind == SubjectKind.CHARGER else "Only chargers take OCPP commands."
+    offer: Callable[..., AvailableAction] = lambda *args, **options: _action(*args, actor=actor, **options)  # noqa: E731
+    usable = (
+        identity.kind == SubjectKind.CHARGER
+        and CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key)
+        .usable_at(now)
+        .filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION])
+        .exists()
+    )
+    return [
+        offer(
+            "issue",
+            "Issue a certificate",
+            f"{who} is asked for a certificate signing request, and gets a certificate for it.",
+            permission="issue_certificaterecord",
+            obstacle=disabled or ("" if identity.possible_purposes() else "It may not hold any certificates."),
+        ),
+        offer(
+            "cut_over",
+            "Cut over to Profile 3",
+            f"{who} is told to connect with its certificate, and restarts. It keeps its way back until that works.",
+            permission="cutover_managedidentity",
+            obstacle=disabled
+            or not_charger
+            or ("It is on Profile 3 already." if identity.security_profile >= 3 else "")
+            or ("" if usable else "It has no installed certificate to come back with; issue one first."),
+            dangerous=True,
+        ),
+        offer(
+            "request_csr",
+            "Ask for a CSR",
+            f"{who} is asked for a certificate signing request; what it sends is signed.",
+            permission="command_managedidentity",
+            obstacle=disabled or not_charger,
+        ),
+        offer(
+            "list_certificates",
+            "List installed certificates",
+            f"{who} is asked what it has installed.",
+            permission="command_managedidentity",
+            obstacle=disabled or not_charger,
+        ),
+        offer(
+            "install_trust_anchors",
+            "Install trust anchors",
+            f"{who} is sent the roots of its own and of our server's certificates.",
+            permission="command_managedidentity",
+            obstacle=disabled or not_charger,
+        ),
+        offer(
+            "reset",
+            "Restart",
+            f"{who} restarts when it is idle.",
+            permission="command_managedidentity",
+            obstacle=disabled or not_charger,
+            dangerous=True,
+        ),
+        offer(
+            "set_password",
+            "Set the AuthorizationKey",
+            f"{who} is let in on Profile 2 with this key from now on; the former one stops working.",
+            permission="migration.set_authorizationkey",
+            obstacle=disabled or not_charger,
+            dangerous=True,
+        ),
+        offer(
+            "disable" if identity.enabled else "enable",
+            "Disable" if identity.enabled else "Enable",
+            f"{who} is refused at every door and its session is closed; it can be enabled again."
+            if identity.enabled
+            else f"{who} is let in again with what it has.",
+            permission="change_managedidentity",
+            obstacle="",
+            dangerous=identity.enabled,
+        ),
+    ]

@@ -1,0 +1,131 @@
+"""What a certificate signing request must be before a CA sees it (FR-005).
+
+Proof of possession is checked while parsing; here it is bound to the authoritative identity, its key and its wishes
+are checked. Whatever extensions it asks for, the certificate's come from our profile; a request for powers that it
+may not have is refused all the same, because it says something about its sender.
+"""
+
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+
+from bfcerts.pki.csr import CsrError, ParsedCsr, parse_csr
+from inventory.choices import SubjectKind, SubjectRule
+from inventory.errors import CsrRejectedError
+from inventory.models import LifecyclePolicy, ManagedIdentity, PublicKeyOwner
+from inventory.purposes import Purpose
+
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+_EXPECTED_USAGES = {
+    "charger_identity": {CLIENT_AUTH},
+    "vehicle_vas_identity": {CLIENT_AUTH},
+    "iso15118_evse_leaf": {SERVER_AUTH, CLIENT_AUTH},
+    "backend_server": {SERVER_AUTH},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BoundCsr:
+    """A request that passed, and how it was bound to the identity."""
+
+    csr: ParsedCsr
+    bound_by: str
+
+
+def _accepted_names(identity: ManagedIdentity) -> dict[str, str]:
+    """The common names that speak for an identity, each with what it is."""
+    names = {identity.authoritative_identifier: "authoritative identifier"}
+    if identity.kind != SubjectKind.CHARGER:
+        return names
+    rule = identity.family.subject_rule if identity.family else SubjectRule.EITHER
+    names = {}
+    if rule in (SubjectRule.STATION_ID, SubjectRule.EITHER):
+        names[identity.authoritative_identifier] = "charge point id"
+    if rule in (SubjectRule.SERIAL_NUMBER, SubjectRule.EITHER) and identity.serial_number:
+        names.setdefault(identity.serial_number, "serial number")
+    return names
+
+
+def _check_subject(csr: ParsedCsr, identity: ManagedIdentity) -> str:
+    if len(csr.common_names) != 1:
+        raise CsrRejectedError(
+            "subject",
+            f"The request's subject “{csr.subject_text}” has {len(csr.common_names)} common names; it needs exactly "
+            "one, naming the identity.",
+        )
+    (name,) = csr.common_names
+    accepted = _accepted_names(identity)
+    if name not in accepted:
+        expected = " or ".join(f"“{value}” ({what})" for value, what in accepted.items()) or "a serial number on record"
+        raise CsrRejectedError(
+            "identity_mismatch",
+            f"The request's common name “{name}” does not name {identity.authoritative_identifier}: expected "
+            f"{expected}. Correct the device's configuration or our record of it.",
+        )
+    return accepted[name]
+
+
+def _check_wishes(csr: ParsedCsr, identity: ManagedIdentity, purpose: Purpose) -> None:
+    if csr.requests_ca:
+        raise CsrRejectedError(
+            "requests_ca", "The request asks for a CA certificate (CA:TRUE); a device never gets one."
+        )
+    expected = _EXPECTED_USAGES.get(purpose.key)
+    foreign = set(csr.requested_extended_key_usages) - expected if expected is not None else set()
+    if foreign:
+        raise CsrRejectedError(
+            "foreign_key_usage",
+            f"The request asks for extended key usages that {purpose.label} certificates never have: "
+            f"{', '.join(sorted(foreign))}.",
+        )
+    allowed = {f"DNS:{name}" for name in (identity.authoritative_identifier, identity.serial_number) if name}
+    surprising = [name for name in csr.subject_alternative_names if name not in allowed]
+    if surprising:
+        raise CsrRejectedError(
+            "surprising_names",
+            f"The request asks for alternative names that are not {identity.authoritative_identifier}'s: "
+            f"{', '.join(surprising[:5])}.",
+        )
+
+
+def check_csr(text: str, *, identity: ManagedIdentity, purpose: Purpose, policy: LifecyclePolicy) -> BoundCsr:
+    """Parse a request, check it against policy and bind it to the identity. Changes nothing.
+
+    :raises CsrRejectedError: with the rule that it broke and the sentence for the operator.
+    """
+    try:
+        csr = parse_csr(text)
+    except CsrError as error:
+        raise CsrRejectedError(error.code, f"The certificate signing request cannot be used: {error}") from None
+    if csr.key_algorithm not in policy.allowed_key_algorithms:
+        raise CsrRejectedError(
+            "key_not_allowed",
+            f"The request's key is {csr.key_algorithm}; the policy “{policy.name}” allows "
+            f"{', '.join(policy.allowed_key_algorithms)}.",
+        )
+    if csr.weak_signature:
+        raise CsrRejectedError("weak_signature", "The request is signed with a broken digest; use SHA-256 or better.")
+    bound_by = _check_subject(csr, identity)
+    _check_wishes(csr, identity, purpose)
+    return BoundCsr(csr, bound_by)
+
+
+def claim_public_key(public_key_sha256: str, identity: ManagedIdentity) -> None:
+    """Make a public key this identity's, for ever.
+
+    :raises CsrRejectedError: when another identity has used the key.
+    """
+    try:
+        with transaction.atomic():
+            owner, _ = PublicKeyOwner.objects.get_or_create(
+                public_key_sha256=public_key_sha256, defaults={"identity": identity}
+            )
+    except IntegrityError:
+        owner = PublicKeyOwner.objects.get(public_key_sha256=public_key_sha256)
+    if owner.identity_id != identity.pk:
+        raise CsrRejectedError(
+            "key_of_another_identity",
+            f"The request's key has been used by another identity ({owner.identity.authoritative_identifier}); every "
+            "device makes a key of its own.",
+        )

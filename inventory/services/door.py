@@ -1,0 +1,122 @@
+"""Who may come in with a client certificate: decided before the upgrade, by exactly that certificate's record.
+
+A connection is accepted only if the certificate belongs to that identity and its record is active,
+installed_pending_activation, issued with its delivery under way, or retired inside the rollback window.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from bfcerts.ocpp.canonical import RefusalReason
+from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal
+from bfcerts.pki.certificates import CertificateError, parse_certificate
+from inventory.choices import RecordState, SubjectKind
+from inventory.purposes import CHARGER_IDENTITY
+
+PROFILE_3 = 3
+
+# FOR SHARE orders this decision before or after a revocation's row lock: either the session is known to the node
+# that admits it when the revocation is announced, or the revocation is seen here.
+_RECORDS = """
+SELECT r.fingerprint, r.state, r.purpose, r.not_before, r.not_after, r.rollback_until, r.confirm_by, r.id,
+       i.kind, i.authoritative_identifier, i.enabled, i.security_profile
+FROM inventory_certificaterecord r JOIN inventory_managedidentity i ON i.id = r.identity_id
+WHERE r.fingerprint = ANY(%s) AND r.fingerprint <> ''
+FOR SHARE OF r
+"""
+_COLUMNS = ["fingerprint", "state", "purpose", "not_before", "not_after", "rollback_until", "confirm_by", "record_id", "kind", "identifier", "enabled", "security_profile"]
+
+
+class CertificateDoor:
+    """The door for Profile 3; one query decides a whole batch of handshakes."""
+
+    def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
+        fingerprints = [attempt.certificate.fingerprint for attempt in attempts if attempt.certificate]
+        with connection.cursor() as cursor:
+            cursor.execute(_RECORDS, [fingerprints])
+            rows = {row[0]: dict(zip(_COLUMNS, row, strict=True)) for row in cursor.fetchall()}
+        return [self._decide_one(attempt, rows) for attempt in attempts]
+
+    def _decide_one(self, attempt: ConnectionAttempt, rows: dict[str, dict[str, Any]]) -> Admission | Refusal:
+        if attempt.certificate is None:
+            return Refusal(RefusalReason.NO_CLIENT_CERTIFICATE, "Profile 3 needs a client certificate.")
+        row = rows.get(attempt.certificate.fingerprint)
+        if row is None:
+            return _unknown(attempt)
+        refusal = _wrong_identity(attempt, row) or _not_valid_now(row, attempt.now) or _wrong_state(row, attempt.now)
+        if refusal:
+            return refusal
+        news = row["state"] != RecordState.ACTIVE or row["security_profile"] < PROFILE_3
+        return Admission(PROFILE_3, evidence_wanted=news)
+
+
+def _unknown(attempt: ConnectionAttempt) -> Refusal:
+    described = "a certificate that cannot be read"
+    if attempt.certificate:
+        try:
+            parsed = parse_certificate(attempt.certificate.der)
+            described = f"serial {parsed.serial_hex} of “{parsed.issuer_text}” for “{parsed.subject_text}”"
+        except CertificateError:
+            pass
+    return Refusal(
+        RefusalReason.UNKNOWN_CERTIFICATE,
+        f"The certificate is not in the inventory ({described}), though a trusted CA signed it.",
+    )
+
+
+def _wrong_identity(attempt: ConnectionAttempt, row: dict[str, Any]) -> Refusal | None:
+    if row["purpose"] != CHARGER_IDENTITY.key or row["kind"] != SubjectKind.CHARGER:
+        return Refusal(
+            RefusalReason.FOREIGN_TRUST_DOMAIN,
+            f"Certificate {row['record_id']} is for {row['purpose']}, not for a charger's connection.",
+        )
+    if row["identifier"] != attempt.station_id:
+        return Refusal(
+            RefusalReason.CERTIFICATE_OF_ANOTHER_STATION,
+            f"Certificate {row['record_id']} belongs to {row['identifier']}, but the connection is for "
+            f"{attempt.station_id}.",
+        )
+    if not row["enabled"]:
+        return Refusal(RefusalReason.DISABLED_STATION, f"{attempt.station_id} is disabled in the inventory.")
+    return None
+
+
+def _not_valid_now(row: dict[str, Any], now: datetime) -> Refusal | None:
+    if row["not_after"] <= now:
+        return Refusal(
+            RefusalReason.CERTIFICATE_EXPIRED,
+            f"Certificate {row['record_id']} expired on {row['not_after']:%Y-%m-%d %H:%M} UTC.",
+        )
+    if row["not_before"] > now:
+        return Refusal(
+            RefusalReason.CERTIFICATE_NOT_YET_VALID,
+            f"Certificate {row['record_id']} is valid only from {row['not_before']:%Y-%m-%d %H:%M} UTC.",
+        )
+    return None
+
+
+def _wrong_state(row: dict[str, Any], now: datetime) -> Refusal | None:
+    state = row["state"]
+    number = row["record_id"]
+    if state in (RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION):
+        return None
+    if state == RecordState.ISSUED:
+        if row["confirm_by"] is not None and row["confirm_by"] > now:
+            return None
+        return Refusal(
+            RefusalReason.CERTIFICATE_NOT_ACCEPTABLE,
+            f"Certificate {number} is issued but not being delivered.",
+        )
+    if state == RecordState.RETIRED:
+        if row["rollback_until"] is not None and row["rollback_until"] > now:
+            return None
+        return Refusal(
+            RefusalReason.CERTIFICATE_SUPERSEDED,
+            f"Certificate {number} is retired and its rollback window is over; the station should use its newer one.",
+        )
+    if state == RecordState.REVOKED:
+        return Refusal(RefusalReason.CERTIFICATE_REVOKED, f"Certificate {number} is revoked.")
+    return Refusal(RefusalReason.CERTIFICATE_NOT_ACCEPTABLE, f"Certificate {number} is {state}.")

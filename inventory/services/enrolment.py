@@ -1,0 +1,272 @@
+"""A certificate signing request meets its job: from the station, the listener, or with the command itself.
+
+A charger's own CSR joins the one open job of its identity and purpose instead of opening a second, and of several
+CSRs the newest counts (domain.md, Jobs). SignCertificate itself was answered long before (NFR-002).
+"""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import (
+    ISSUING_ACTIONS,
+    EventType,
+    JobAction,
+    JobQueue,
+    JobState,
+    OperatingMode,
+    RecordState,
+    SecurityCategory,
+    SecuritySource,
+    Severity,
+)
+from inventory.errors import CsrRejectedError, InventoryError
+from inventory.jobs import engine
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.purposes import Purpose, purpose
+from inventory.services import jobs, policies, rate_limits, transitions
+from inventory.services.csr_policy import BoundCsr, check_csr, claim_public_key
+from inventory.services.events import record_event
+from inventory.services.locking import lock_identity
+from inventory.services.security_events import record_security_event
+
+UNSOLICITED_BURST = 6.0
+UNSOLICITED_PER_SECOND = 1 / 600
+"""How many requests a station may make of its own accord: six at once, then one in ten minutes."""
+
+
+def accept_csr(job: CertificateJob, csr_pem: str, *, certificate_type: str | None, now: datetime) -> None:
+    """Give a request to an open issuing job: check it, and send the job to the CA.
+
+    A request that fails policy ends the job, with an event that says why. Everything happens in the caller's
+    transaction, with the identity locked.
+    """
+    job = jobs.lock(job.pk)
+    entry = purpose(job.purpose)
+    policy = policies.resolve(job.identity, job.purpose).policy
+    try:
+        bound = check_csr(csr_pem, identity=job.identity, purpose=entry, policy=policy)
+        claim_public_key(bound.csr.public_key_sha256, job.identity)
+    except CsrRejectedError as error:
+        _reject(job, error, now)
+        return
+    current = _current_record(job)
+    if (
+        current
+        and current.csr_sha256 == bound.csr.sha256
+        and current.state
+        in (
+            RecordState.REQUESTED,
+            RecordState.ISSUED,
+        )
+    ):
+        return
+    if current and current.state == RecordState.REQUESTED:
+        if job.state == JobState.RUNNING or job.intents.filter(record=current, submitted_at__isnull=False).exists():
+            job.parameters = {
+                **job.parameters,
+                "newer_csr": csr_pem,
+                "newer_certificate_type": certificate_type,
+            }
+            job.save_without_historical_record()
+            return
+        transitions.failed(current, "A newer certificate signing request took its place.", now=now, job=job)
+    _start_record(job, entry, bound, certificate_type, now)
+
+
+def _current_record(job: CertificateJob) -> CertificateRecord | None:
+    if job.record_id is None:
+        return None
+    record = CertificateRecord.objects.select_for_update(of=("self",)).get(pk=job.record_id)
+    record.identity = job.identity
+    return record
+
+
+def _start_record(
+    job: CertificateJob, entry: Purpose, bound: BoundCsr, certificate_type: str | None, now: datetime
+) -> None:
+    replaced = (
+        CertificateRecord.objects.of(job.identity_id, job.purpose, job.slot)
+        .filter(state=RecordState.ACTIVE)
+        .values_list("pk", flat=True)
+        .first()
+    )
+    record = CertificateRecord(
+        identity=job.identity,
+        purpose=entry.key,
+        slot=job.slot,
+        trust_domain=entry.trust_domain,
+        mode=job.identity.mode_for(entry),
+        replaces_id=replaced,
+        csr_pem=bound.csr.pem,
+        csr_sha256=bound.csr.sha256,
+        public_key_sha256=bound.csr.public_key_sha256,
+        key_algorithm=bound.csr.key_algorithm,
+        requested_at=now,
+    )
+    record.save()
+    record_event(
+        EventType.CSR_VALIDATED,
+        now=now,
+        record=record,
+        job=job,
+        payload={
+            "csrFingerprint": bound.csr.sha256,
+            "subjectKeyId": bound.csr.public_key_sha256,
+            "identityBindingResult": f"bound by {bound.bound_by}",
+        },
+        dedupe_key=f"csr:{record.pk}",
+    )
+    job.record = record
+    job.parameters = {**job.parameters, "certificate_type": certificate_type}
+    engine.advance(job, engine.Proceed("issue", JobQueue.PKI), now)
+
+
+def _reject(job: CertificateJob, error: CsrRejectedError, now: datetime) -> None:
+    record_event(
+        EventType.CSR_REJECTED,
+        now=now,
+        identity=job.identity,
+        job=job,
+        payload={"rule": error.reason_code, "detail": error.message},
+        resulting_state="rejected",
+    )
+    record_security_event(
+        "CSRRejected",
+        category=SecurityCategory.INSTALLATION,
+        severity=Severity.WARNING,
+        source=SecuritySource.CHARGER if job.identity.kind == "charger" else SecuritySource.CONTROL_PLANE,
+        message=error.message,
+        now=now,
+        identity=job.identity,
+        job=job,
+        station_id=job.identity.authoritative_identifier[:64],
+        payload={"rule": error.reason_code},
+        correlation_id=job.correlation_id,
+    )
+    # A certificate that the CA was asked for already is still collected: its record goes on without this request.
+    if job.record_id and job.state != JobState.WAITING and not job.step.startswith("await"):
+        return
+    engine.advance(job, engine.Fail(error.message), now)
+
+
+def device_request(
+    identity: ManagedIdentity,
+    purpose_key: str,
+    csr_pem: str,
+    *,
+    certificate_type: str | None,
+    key: str,
+    now: datetime,
+) -> None:
+    """A device asks for a certificate: join the open job, or open one in its name.
+
+    :param key: makes the request unique, so that handling it twice opens one job.
+    """
+    entry = purpose(purpose_key)
+    station = identity.authoritative_identifier
+    with attributed(Actor.station(station), "The station asked for a certificate"), transaction.atomic():
+        locked = lock_identity(identity.pk)
+        job = (
+            CertificateJob.objects.open()
+            .filter(identity=locked, purpose=entry.key, slot="", action__in=ISSUING_ACTIONS)
+            .first()
+        )
+        if job is None:
+            job = _open_for_device(locked, entry, key, now)
+        if job is not None and job.is_open:
+            with attributed(Actor.station(station), job.reason, job.correlation_id):
+                accept_csr(job, csr_pem, certificate_type=certificate_type, now=now)
+
+
+def _open_for_device(identity: ManagedIdentity, entry: Purpose, key: str, now: datetime) -> CertificateJob | None:
+    refusal = _why_not(identity, entry)
+    if refusal is None and rate_limits.take(
+        f"unsolicited-csr:{identity.pk}", per_second=UNSOLICITED_PER_SECOND, burst=UNSOLICITED_BURST, now=now
+    ):
+        refusal = (
+            f"{identity.authoritative_identifier} asks for certificates too often; its request was not taken up. "
+            "It may ask again in ten minutes; look at its log if this goes on."
+        )
+    if refusal is not None:
+        record_security_event(
+            "UnsolicitedCertificateRequestRefused",
+            category=SecurityCategory.INSTALLATION,
+            severity=Severity.WARNING,
+            source=SecuritySource.CHARGER,
+            message=refusal,
+            now=now,
+            identity=identity,
+            station_id=identity.authoritative_identifier[:64],
+            dedupe_key=f"refused:{key}",
+        )
+        return None
+    active = CertificateRecord.objects.of(identity.pk, entry.key).filter(state=RecordState.ACTIVE).first()
+    job, created = jobs.open_job(
+        action=JobAction.RENEW if active else JobAction.ISSUE,
+        identity=identity,
+        purpose=entry.key,
+        step="await_csr",
+        now=now,
+        parameters={"replaces": active.pk} if active else {},
+        idempotency_key=f"device:{key}",
+    )
+    if created:
+        if active:
+            record_event(
+                EventType.CERTIFICATE_RENEWAL_STARTED,
+                now=now,
+                record=active,
+                job=job,
+                payload={"existingCertificateId": active.pk, "renewalReason": "asked for by the station"},
+            )
+        record_event(
+            EventType.CERTIFICATE_REQUESTED,
+            now=now,
+            identity=identity,
+            job=job,
+            payload={
+                "managedIdentityId": identity.pk,
+                "purpose": entry.key,
+                "requestReason": job.reason,
+                "requestedBy": job.actor,
+            },
+            resulting_state=RecordState.REQUESTED,
+            dedupe_key=f"requested:{job.pk}",
+        )
+    return job
+
+
+def _why_not(identity: ManagedIdentity, entry: Purpose) -> str | None:
+    try:
+        identity.check_purpose(entry)
+    except InventoryError as error:
+        return str(error)
+    if not identity.enabled:
+        return f"{identity.authoritative_identifier} is disabled and asked for a certificate."
+    if identity.mode_for(entry) != OperatingMode.MANAGED:
+        return (
+            f"{identity.authoritative_identifier} asked for a {entry.label} certificate, which is "
+            f"{OperatingMode(identity.mode_for(entry)).label.lower()}; no issuer is set up for it here."
+        )
+    return None
+
+
+def take_up_newer_csr(job: CertificateJob, now: datetime) -> bool:
+    """After an issuance that a newer request had overtaken: let the newest one go on.
+
+    :returns: whether there was one; the job has then been moved on.
+    """
+    newer = job.parameters.get("newer_csr")
+    if not newer:
+        return False
+    certificate_type = job.parameters.get("newer_certificate_type")
+    job.parameters = {
+        name: value for name, value in job.parameters.items() if name not in ("newer_csr", "newer_certificate_type")
+    }
+    job.state, job.step, job.record = JobState.QUEUED, "await_csr", None
+    job.save_without_historical_record()
+    accept_csr(job, newer, certificate_type=certificate_type, now=now)
+    return True

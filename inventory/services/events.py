@@ -1,0 +1,58 @@
+"""Writing the event log: every happening once, attributed, inside the transaction that made it true (NFR-001)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from inventory.audit import current_attribution
+from inventory.choices import EventType
+from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity
+
+
+def certificate_payload(record: CertificateRecord) -> dict[str, Any]:
+    """The fields that every certificate event carries, under the one name that the dictionaries share."""
+    return {
+        "certificateRecordId": record.pk,
+        "managedIdentityId": record.identity_id,
+        "purpose": record.purpose,
+        "slot": record.slot,
+        "notBefore": record.not_before.isoformat() if record.not_before else None,
+        "notAfter": record.not_after.isoformat() if record.not_after else None,
+    }
+
+
+def record_event(
+    kind: EventType,
+    *,
+    now: datetime,
+    identity: ManagedIdentity | None = None,
+    record: CertificateRecord | None = None,
+    job: CertificateJob | None = None,
+    payload: Mapping[str, Any] | None = None,
+    resulting_state: str | None = None,
+    dedupe_key: str = "",
+) -> None:
+    """Append one event. With a `dedupe_key`, the same happening written again changes nothing."""
+    attribution = current_attribution()
+    body: dict[str, Any] = certificate_payload(record) if record else {}
+    if job:
+        body["jobId"] = job.pk
+    body.update(payload or {})
+    DomainEvent.objects.bulk_create(
+        [
+            DomainEvent(
+                type=kind,
+                occurred_at=now,
+                actor=attribution.actor.name,
+                reason=attribution.reason,
+                correlation_id=attribution.correlation_id,
+                identity_id=identity.pk if identity else (record.identity_id if record else None),
+                record=record,
+                job=job,
+                resulting_state=(record.state if record else "") if resulting_state is None else resulting_state,
+                payload=body,
+                dedupe_key=dedupe_key,
+            )
+        ],
+        ignore_conflicts=bool(dedupe_key),
+    )

@@ -1,0 +1,106 @@
+"""Creating, changing, enabling and disabling identities, each attributed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from bfcerts.ocpp.models import StationSession
+from bfcerts.ocpp.notify import Channel, notify
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import SubjectKind
+from inventory.errors import InvalidInputError
+from inventory.models import ManagedIdentity
+from inventory.services.locking import lock_identity
+
+EDITABLE_FIELDS = frozenset(
+    {
+        "serial_number",
+        "name",
+        "owner",
+        "site",
+        "region",
+        "tags",
+        "family",
+        "firmware_version",
+        "parent",
+        "program",
+        "mode",
+        "pilot",
+        "allowed_purposes",
+    }
+)
+
+
+def _validated(identity: ManagedIdentity) -> None:
+    try:
+        identity.full_clean()
+    except ValidationError as error:
+        sentences = [
+            f"{field.replace('_', ' ')}: {' '.join(messages)}" if field != "__all__" else " ".join(messages)
+            for field, messages in error.message_dict.items()
+        ]
+        raise InvalidInputError("; ".join(sentences)) from None
+
+
+def create(*, kind: str, authoritative_identifier: str, actor: Actor, reason: str, **fields: Any) -> ManagedIdentity:
+    """Take a subject into the inventory.
+
+    :raises InvalidInputError: when a value cannot be used or the identifier is taken.
+    """
+    actor.require("add_managedidentity")
+    _check_fields(fields)
+    identity = ManagedIdentity(kind=kind, authoritative_identifier=authoritative_identifier, **fields)
+    with transaction.atomic(), attributed(actor, reason or "Added to the inventory"):
+        _validated(identity)
+        identity.save()
+    return identity
+
+
+def update(*, identity: ManagedIdentity, changes: Mapping[str, Any], actor: Actor, reason: str) -> ManagedIdentity:
+    """Change what may be changed of an identity; kind and identifier stay for ever.
+
+    :raises InvalidInputError: when a value cannot be used.
+    """
+    actor.require("change_managedidentity")
+    _check_fields(changes)
+    with transaction.atomic(), attributed(actor, reason or "Changed"):
+        locked = lock_identity(identity.pk)
+        for name, value in changes.items():
+            setattr(locked, name, value)
+        _validated(locked)
+        locked.save()
+    return locked
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    unknown = sorted(set(fields) - EDITABLE_FIELDS)
+    if unknown:
+        raise InvalidInputError(
+            f"{', '.join(unknown)} cannot be set here; the fields are {', '.join(sorted(EDITABLE_FIELDS))}."
+        )
+
+
+def set_enabled(*, identity: ManagedIdentity, enabled: bool, actor: Actor, reason: str) -> ManagedIdentity:
+    """Let an identity in, or refuse it at every door from this commit on."""
+    actor.require("change_managedidentity")
+    if not reason.strip():
+        raise InvalidInputError("A reason is needed: say why, for the audit trail.")
+    with transaction.atomic(), attributed(actor, reason):
+        locked = lock_identity(identity.pk)
+        locked.enabled = enabled
+        locked.save()
+        if not enabled and locked.kind == SubjectKind.CHARGER:
+            close_sessions(locked, "the identity was disabled")
+    return locked
+
+
+def close_sessions(identity: ManagedIdentity, why: str) -> None:
+    """Close a charger's live sessions, on whichever node they are, when the transaction commits."""
+    sessions = StationSession.objects.filter(
+        station_id=identity.authoritative_identifier, closed_at__isnull=True
+    ).values_list("pk", flat=True)
+    for session in sessions:
+        notify(Channel.SESSION_CLOSE, f"{session} {why}")

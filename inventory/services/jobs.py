@@ -1,0 +1,136 @@
+"""Opening, joining, cancelling and hastening jobs. What a job does is in `inventory.jobs`."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from inventory.actors import Actor
+from inventory.audit import attributed, current_attribution
+from inventory.choices import ISSUING_ACTIONS, JobAction, JobQueue, JobState
+from inventory.errors import ConflictingJobError, TransitionRefusedError
+from inventory.jobs import engine
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+
+
+def open_job(
+    *,
+    action: str,
+    identity: ManagedIdentity,
+    purpose: str,
+    slot: str = "",
+    step: str,
+    now: datetime,
+    queue: str = JobQueue.GENERAL,
+    record: CertificateRecord | None = None,
+    target: str = "",
+    parameters: dict[str, Any] | None = None,
+    idempotency_key: str | None = None,
+    deadline: datetime | None = None,
+) -> tuple[CertificateJob, bool]:
+    """Open a job under the current attribution, or return the one that is the same.
+
+    The same idempotency key is the same job, whatever became of it; without a key, an open job of the same identity,
+    purpose, slot and action is joined. The identity must be locked by the caller, which makes both checks safe.
+
+    :returns: the job, and whether it is new.
+    :raises ConflictingJobError: when an issue meets an open renewal or the other way round.
+    """
+    attribution = current_attribution()
+    if idempotency_key:
+        known = CertificateJob.objects.filter(idempotency_key=idempotency_key).first()
+        if known:
+            if (known.identity_id, known.purpose, known.slot, known.action) != (
+                identity.pk,
+                purpose,
+                slot,
+                action,
+            ):
+                raise ConflictingJobError(
+                    f"The idempotency key {idempotency_key!r} was used for another request (job {known.pk}); "
+                    "use a new key."
+                )
+            return known, False
+    open_jobs = CertificateJob.objects.open().filter(identity=identity, purpose=purpose, slot=slot)
+    same = open_jobs.filter(action=action, target=target).first()
+    if same:
+        return same, False
+    if action in ISSUING_ACTIONS:
+        other = open_jobs.filter(action__in=ISSUING_ACTIONS).first()
+        if other:
+            raise ConflictingJobError(f"{other} (job {other.pk}) is already open; wait for it or cancel it first.")
+    job = CertificateJob(
+        action=action,
+        identity=identity,
+        purpose=purpose,
+        slot=slot,
+        record=record,
+        target=target,
+        state=JobState.QUEUED,
+        queue=queue,
+        step=step,
+        actor=attribution.actor.name,
+        reason=attribution.reason,
+        correlation_id=attribution.correlation_id,
+        idempotency_key=idempotency_key or uuid.uuid4().hex,
+        parameters=parameters or {},
+        next_run_at=now,
+        deadline=deadline,
+        created_at=now,
+    )
+    job.save()
+    engine.wake(queue)
+    return job, True
+
+
+def lock(job_id: int) -> CertificateJob:
+    """The job, locked until the end of the transaction."""
+    return CertificateJob.objects.select_for_update(of=("self",)).select_related("identity__family").get(pk=job_id)
+
+
+def cancel(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
+    """End an open job. Refused while the CA works on it: its certificate must not be forgotten.
+
+    :raises TransitionRefusedError: when the job has ended, or works at the CA for a revocation.
+    """
+    from inventory.services.lifecycle import abandon_job_record
+
+    actor.require("cancel_certificatejob")
+    now = now or timezone.now()
+    with transaction.atomic(), attributed(actor, reason):
+        locked = lock(job.pk)
+        if not locked.is_open:
+            raise TransitionRefusedError(
+                f"Job {locked.pk} has ended ({locked.get_state_display().lower()}); there is nothing to cancel."
+            )
+        if locked.action == JobAction.REVOKE:
+            raise TransitionRefusedError("A revocation is not taken back: the CA has to learn of it.")
+        abandon_job_record(locked, f"Cancelled: {reason}", now)
+        engine.finish(locked, JobState.CANCELLED, f"Cancelled by {actor.name}: {reason}", now)
+    return locked
+
+
+def run_now(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
+    """Let a job that waits for its next try run now.
+
+    :raises TransitionRefusedError: when it has ended, or waits for something that only the other side can do.
+    """
+    actor.require("retry_certificatejob")
+    now = now or timezone.now()
+    with transaction.atomic(), attributed(actor, reason):
+        locked = lock(job.pk)
+        if not locked.is_open:
+            raise TransitionRefusedError(f"Job {locked.pk} has ended; start a new one instead.")
+        if locked.state == JobState.WAITING and not locked.waiting_for.startswith(
+            ("the next try", "another try", "a free place", "the CA")
+        ):
+            raise TransitionRefusedError(
+                f"Job {locked.pk} waits for {locked.waiting_for}; running it now would only end that wait."
+            )
+        locked.next_run_at = now
+        locked.state, locked.waiting_for, locked.waiting_until = JobState.QUEUED, "", None
+        locked.save()
+        engine.wake(locked.queue)
+    return locked

@@ -1,0 +1,225 @@
+"""What is merely observed on the wire: boots, security events, refusals. Recorded, and never in anybody's way."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+
+from bfcerts.ocpp.canonical import RefusalReason
+from bfcerts.ocpp.registry import InboxEntry
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import SecurityCategory, SecuritySource, Severity
+from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.services.locking import lock_identity
+from inventory.services.security_events import classify_station_event, record_security_event
+
+_REFUSALS: dict[str, tuple[SecurityCategory, Severity, str]] = {
+    RefusalReason.UNKNOWN_STATION: (
+        SecurityCategory.AUTHENTICATION,
+        Severity.WARNING,
+        "an unknown station id",
+    ),
+    RefusalReason.WRONG_PASSWORD: (SecurityCategory.AUTHENTICATION, Severity.WARNING, "a wrong password"),
+    RefusalReason.NO_CREDENTIALS: (SecurityCategory.AUTHENTICATION, Severity.WARNING, "no credentials"),
+    RefusalReason.THROTTLED: (SecurityCategory.AUTHENTICATION, Severity.WARNING, "too many wrong passwords"),
+    RefusalReason.NO_CLIENT_CERTIFICATE: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.WARNING,
+        "no client certificate",
+    ),
+    RefusalReason.UNKNOWN_CERTIFICATE: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.CRITICAL,
+        "a certificate that is not in the inventory",
+    ),
+    RefusalReason.FOREIGN_TRUST_DOMAIN: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.CRITICAL,
+        "a certificate of another trust domain",
+    ),
+    RefusalReason.CERTIFICATE_OF_ANOTHER_STATION: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.CRITICAL,
+        "another station's certificate",
+    ),
+    RefusalReason.CERTIFICATE_REVOKED: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.CRITICAL,
+        "a revoked certificate",
+    ),
+    RefusalReason.CERTIFICATE_EXPIRED: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.WARNING,
+        "an expired certificate",
+    ),
+    RefusalReason.CERTIFICATE_NOT_YET_VALID: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.WARNING,
+        "a certificate that is not yet valid",
+    ),
+    RefusalReason.CERTIFICATE_SUPERSEDED: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.WARNING,
+        "a superseded certificate",
+    ),
+    RefusalReason.CERTIFICATE_NOT_ACCEPTABLE: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.WARNING,
+        "a certificate that is not in use",
+    ),
+    RefusalReason.PROFILE_TOO_LOW: (
+        SecurityCategory.AUTHENTICATION,
+        Severity.WARNING,
+        "a lower security profile than it has reached",
+    ),
+    RefusalReason.SESSION_RESUMED: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.WARNING,
+        "a resumed TLS session",
+    ),
+    RefusalReason.UNSUPPORTED_SUBPROTOCOL: (
+        SecurityCategory.OTHER,
+        Severity.INFO,
+        "no OCPP version that we speak",
+    ),
+    RefusalReason.DISABLED_STATION: (
+        SecurityCategory.AUTHENTICATION,
+        Severity.WARNING,
+        "a disabled identity",
+    ),
+}
+
+
+def answer_detail(payload: Mapping[str, Any]) -> str:
+    """What a station said about a command, verbatim and in one line: only free text tells why (conformance 2)."""
+    info = payload.get("status_info") or {}
+    if isinstance(info, dict):
+        info = " ".join(str(info[key]) for key in ("reasonCode", "additionalInfo") if info.get(key))
+    parts = [payload.get("status"), info, payload.get("error_code"), payload.get("error_description")]
+    return ": ".join(str(part) for part in parts if part)[:1000]
+
+
+def booted(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
+    """A BootNotification: keep the firmware version, which families and readiness depend on."""
+    if identity is None:
+        return
+    firmware = str(entry.payload.get("firmware_version") or "")[:50]
+    if not firmware or firmware == identity.firmware_version:
+        return
+    reason = f"Reported by the station when it booted ({entry.payload.get('reason', 'no reason given')})"
+    with attributed(Actor.station(entry.station_id), reason), transaction.atomic():
+        locked = lock_identity(identity.pk)
+        locked.firmware_version = firmware
+        locked.save()
+
+
+def station_security_event(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
+    """SecurityEventNotification (OCPP 2.0.1 A04)."""
+    native = str(entry.payload.get("type", ""))[:60]
+    kind, category, severity = classify_station_event(native)
+    record_security_event(
+        kind,
+        native_type=native,
+        category=category,
+        severity=severity,
+        source=SecuritySource.CHARGER,
+        message=f"{entry.station_id} reported {kind}.",
+        technical_detail=str(entry.payload.get("tech_info") or "")[:1000],
+        occurred_at=_time(entry.payload.get("timestamp")),
+        now=entry.received_at,
+        identity=identity,
+        session_id=entry.session_id or None,
+        station_id=entry.station_id,
+        dedupe_key=f"inbox:{entry.id}",
+    )
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        parsed = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def connection_refused(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
+    """A connection that the gateway refused before the upgrade."""
+    reason = str(entry.payload.get("reason", ""))
+    category, severity, words = _REFUSALS.get(
+        reason,
+        (SecurityCategory.TLS_AND_CERTIFICATE, Severity.WARNING, reason.replace("_", " ") or "no reason"),
+    )
+    record = None
+    if entry.payload.get("fingerprint"):
+        record = CertificateRecord.objects.filter(fingerprint=entry.payload["fingerprint"]).first()
+    who = entry.station_id or (record.identity.authoritative_identifier if record else "") or "A client"
+    count = int(entry.payload.get("count", 1) or 1)
+    times = f" ({count} times)" if count > 1 else ""
+    record_security_event(
+        "ConnectionRefused",
+        native_type=reason[:60],
+        category=category,
+        severity=severity,
+        source=SecuritySource.TLS_ENDPOINT,
+        message=f"{who} was refused{times}: it came with {words}. {entry.payload.get('detail') or ''}".strip(),
+        now=entry.received_at,
+        identity=identity or (record.identity if record else None),
+        record=record,
+        session_id=entry.session_id or None,
+        station_id=entry.station_id,
+        address=entry.payload.get("address"),
+        payload={
+            key: entry.payload[key]
+            for key in (
+                "reason",
+                "listener",
+                "profile",
+                "fingerprint",
+                "serial",
+                "subject",
+                "issuer",
+                "count",
+            )
+            if entry.payload.get(key)
+        },
+        dedupe_key=f"inbox:{entry.id}",
+    )
+
+
+def protocol_violation(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
+    """A frame that broke the protocol in a way that matters for security."""
+    record_security_event(
+        "InvalidMessages",
+        native_type=str(entry.payload.get("kind", ""))[:60],
+        category=SecurityCategory.OTHER,
+        severity=Severity.WARNING,
+        source=SecuritySource.TLS_ENDPOINT,
+        message=f"{entry.station_id} sent a frame that breaks OCPP: {entry.payload.get('detail', '')}",
+        now=entry.received_at,
+        identity=identity,
+        session_id=entry.session_id or None,
+        station_id=entry.station_id,
+        dedupe_key=f"inbox:{entry.id}",
+    )
+
+
+def log_status(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
+    """LogStatusNotification: an upload that failed is a matter of the log's integrity (FR-010)."""
+    status = str(entry.payload.get("status", ""))
+    failed = status in ("BadMessage", "NotSupportedOperation", "PermissionDenied", "UploadFailure")
+    record_security_event(
+        "LogUploadFailed" if failed else "LogStatus",
+        native_type=status[:60],
+        category=SecurityCategory.SECURITY_LOG,
+        severity=Severity.WARNING if failed else Severity.INFO,
+        source=SecuritySource.CHARGER,
+        message=f"{entry.station_id} reports its log upload: {status}.",
+        now=entry.received_at,
+        identity=identity,
+        session_id=entry.session_id or None,
+        station_id=entry.station_id,
+        payload={"requestId": entry.payload.get("request_id")},
+        dedupe_key=f"inbox:{entry.id}",
+    )

@@ -1,0 +1,101 @@
+"""Resolving lifecycle policies: the narrowest match wins, and says why (NFR-004)."""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from inventory.errors import InventoryError
+from inventory.models import CertificateRecord, LifecyclePolicy, ManagedIdentity
+from inventory.purposes import purpose
+
+
+class NoPolicyError(InventoryError):
+    """No enabled policy applies."""
+
+    code = "no_policy"
+
+
+_WEIGHTS = {"cohort": 8, "family": 4, "program": 2, "mode": 1}
+"""A cohort is narrower than a family, that than a program, that than an operating mode; they add up."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCandidate:
+    """One policy of the purpose, with why it applies or not."""
+
+    policy: LifecyclePolicy
+    matches: bool
+    why: str
+    specificity: int
+    won: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPolicy:
+    """The policy that applies, and how that came about."""
+
+    policy: LifecyclePolicy
+    explanation: list[PolicyCandidate] = field(default_factory=list)
+
+
+def _judge(policy: LifecyclePolicy, identity: ManagedIdentity, mode: str) -> PolicyCandidate:
+    conditions: list[tuple[str, str, bool]] = []
+    if policy.cohort is not None:
+        conditions.append(("cohort", f"cohort {policy.cohort.name}", policy.cohort.contains(identity)))
+    if policy.family_id is not None:
+        name = policy.family.name if policy.family else ""
+        conditions.append(("family", f"family {name}", policy.family_id == identity.family_id))
+    if policy.program:
+        conditions.append(("program", f"program {policy.program}", policy.program == identity.program))
+    if policy.mode:
+        conditions.append(("mode", f"mode {policy.get_mode_display()}", policy.mode == mode))
+    specificity = sum(_WEIGHTS[kind] for kind, _, _ in conditions)
+    failing = [label for _, label, holds in conditions if not holds]
+    if failing:
+        return PolicyCandidate(policy, False, f"does not apply: not in {', '.join(failing)}", specificity)
+    if conditions:
+        labels = ", ".join(label for _, label, _ in conditions)
+        return PolicyCandidate(policy, True, f"applies by {labels}", specificity)
+    return PolicyCandidate(policy, True, "applies to every identity of the purpose", specificity)
+
+
+def resolve(identity: ManagedIdentity, purpose_key: str) -> ResolvedPolicy:
+    """The policy of an identity for a purpose (or for `authorization_key`), with the explanation.
+
+    :raises NoPolicyError: when none is enabled that applies.
+    """
+    mode = identity.mode if purpose_key == "authorization_key" else identity.mode_for(purpose(purpose_key))
+    policies = LifecyclePolicy.objects.filter(purpose=purpose_key, enabled=True).select_related("family", "cohort")
+    candidates = sorted(
+        (_judge(policy, identity, mode) for policy in policies),
+        key=lambda candidate: (not candidate.matches, -candidate.specificity, candidate.policy.pk),
+    )
+    if not candidates or not candidates[0].matches:
+        raise NoPolicyError(
+            f"No enabled lifecycle policy applies to {identity.authoritative_identifier} for {purpose_key}: "
+            "enable or add one."
+        )
+    winner = candidates[0]
+    explanation = [PolicyCandidate(c.policy, c.matches, c.why, c.specificity, won=c is winner) for c in candidates]
+    return ResolvedPolicy(winner.policy, explanation)
+
+
+def spread(record_id: int) -> float:
+    """Where in the lead a record's renewal starts: a fixed number in [0, 1) that scatters neighbours."""
+    digest = hashlib.sha256(f"renewal:{record_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def renewal_start(record: CertificateRecord, policy: LifecyclePolicy) -> datetime | None:
+    """When the renewal of a record starts: inside the lead that ends at the threshold before expiry.
+
+    :returns: None where the policy renews nothing by itself.
+    """
+    if policy.renewal_threshold is None or record.not_after is None:
+        return None
+    return record.not_after - policy.renewal_threshold - policy.renewal_lead * spread(record.pk)
+
+
+def retry_delay(policy: LifecyclePolicy, attempt: int) -> timedelta:
+    """How long to wait after the given failed attempt (1 is the first): doubling up to the limit."""
+    return min(policy.retry_delay * (2 ** min(attempt - 1, 20)), policy.retry_delay_limit)

@@ -1,0 +1,34 @@
+"""Token buckets in the database: one UPDATE takes tokens atomically, for all processes together."""
+
+from datetime import datetime, timedelta
+
+from django.db import connection
+
+_TAKE = """
+INSERT INTO inventory_ratebucket AS bucket (name, tokens, updated_at)
+VALUES (%(name)s, %(burst)s - 1, %(now)s)
+ON CONFLICT (name) DO UPDATE SET
+    tokens = least(%(burst)s, bucket.tokens
+        + greatest(0, extract(epoch FROM %(now)s - bucket.updated_at)) * %(rate)s) - 1,
+    updated_at = greatest(bucket.updated_at, %(now)s)
+WHERE least(%(burst)s, bucket.tokens
+        + greatest(0, extract(epoch FROM %(now)s - bucket.updated_at)) * %(rate)s) >= 1
+RETURNING tokens
+"""
+
+
+def take(name: str, *, per_second: float, burst: float, now: datetime) -> timedelta | None:
+    """Take one token.
+
+    :returns: None when it was there, otherwise how long until there will be one.
+    """
+    values = {"name": name, "burst": burst, "rate": per_second, "now": now}
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, values)
+        if cursor.fetchone() is not None:
+            return None
+        cursor.execute("SELECT tokens, updated_at FROM inventory_ratebucket WHERE name = %s", [name])
+        row = cursor.fetchone()
+    tokens, updated_at = row if row else (0.0, now)
+    present = tokens + max(0.0, (now - updated_at).total_seconds()) * per_second
+    return timedelta(seconds=max(0.01, (1 - present) / per_second))

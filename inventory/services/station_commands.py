@@ -1,0 +1,294 @@
+"""Plain commands to a station, the cut-over to Profile 3, and the way back of every command's answer."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from bfcerts.ocpp import canonical, outbox
+from bfcerts.ocpp.canonical import Action, CommandOutcome
+from bfcerts.ocpp.models import OutboxCommand
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import JobAction, RecordState, SubjectKind
+from inventory.errors import InvalidInputError, TransitionRefusedError
+from inventory.jobs import engine
+from inventory.jobs.engine import Fail, Proceed, Result, Retry, Wait
+from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity
+from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
+from inventory.services import delivery, jobs, policies
+from inventory.services.locking import lock_identity
+
+COMMAND_LIFETIME = timedelta(hours=1)
+RESET_LIFETIME = timedelta(minutes=2)
+"""A Reset that was not taken at once is not sent to a station that has come back by itself."""
+PROFILE_3_SLOT = 2
+
+
+def _check(identity: ManagedIdentity, actor: Actor, reason: str, permission: str) -> None:
+    actor.require(permission)
+    if not reason.strip():
+        raise InvalidInputError("A reason is needed: say why, for the audit trail.")
+    if identity.kind != SubjectKind.CHARGER:
+        raise TransitionRefusedError(
+            f"{identity.authoritative_identifier} is a {identity.get_kind_display().lower()}; only chargers take OCPP "
+            "commands."
+        )
+    if not identity.enabled:
+        raise TransitionRefusedError(f"{identity.authoritative_identifier} is disabled; enable it first.")
+
+
+def _send(
+    identity: ManagedIdentity,
+    action: Action,
+    payload: Mapping[str, Any],
+    *,
+    actor: Actor,
+    reason: str,
+    now: datetime | None,
+    lifetime: timedelta = COMMAND_LIFETIME,
+) -> OutboxCommand:
+    _check(identity, actor, reason, "command_managedidentity")
+    correlation_id = uuid.uuid4().hex
+    with transaction.atomic(), attributed(actor, reason, correlation_id):
+        return outbox.enqueue(
+            station_id=identity.authoritative_identifier,
+            action=action,
+            payload=dict(payload),
+            dedupe_key=f"command:{correlation_id}",
+            now=now or timezone.now(),
+            expires_after=lifetime,
+            reference=f"actor:{actor.name}"[:80],
+            correlation_id=correlation_id,
+        )
+
+
+def request_csr(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datetime | None = None) -> OutboxCommand:
+    """Ask a station for a certificate signing request; what it sends joins or opens a job."""
+    payload = canonical.request_csr()
+    return _send(identity, Action.REQUEST_CSR, payload, actor=actor, reason=reason, now=now)
+
+
+def list_certificates(
+    *, identity: ManagedIdentity, actor: Actor, reason: str, now: datetime | None = None
+) -> OutboxCommand:
+    """Ask a station what it has installed."""
+    payload = canonical.list_certificates()
+    return _send(identity, Action.LIST_CERTIFICATES, payload, actor=actor, reason=reason, now=now)
+
+
+def install_trust_anchors(
+    *, identity: ManagedIdentity, actor: Actor, reason: str, now: datetime | None = None
+) -> OutboxCommand:
+    """Install the roots that a station needs: that of charger identity, then that of our server certificate.
+
+    In this order, because some stations trust only the last root they were given (conformance 3).
+
+    :returns: the last of the commands.
+    """
+    _check(identity, actor, reason, "command_managedidentity")
+    roots = dict(
+        IssuingAuthority.objects.filter(
+            trust_domain__in=[CHARGER_IDENTITY.trust_domain, BACKEND_SERVER.trust_domain], issues=True
+        ).values_list("trust_domain", "root_pem")
+    )
+    command = None
+    with transaction.atomic():
+        for trust_domain in (CHARGER_IDENTITY.trust_domain, BACKEND_SERVER.trust_domain):
+            if trust_domain in roots:
+                payload = canonical.install_certificate(roots[trust_domain], "CSMSRootCertificate")
+                command = _send(identity, Action.INSTALL_CERTIFICATE, payload, actor=actor, reason=reason, now=now)
+    if command is None:
+        raise TransitionRefusedError("No roots are known yet: the PKI worker has not published its authorities.")
+    return command
+
+
+def delete_certificate(
+    *,
+    identity: ManagedIdentity,
+    hash_data: Mapping[str, Any],
+    actor: Actor,
+    reason: str,
+    now: datetime | None = None,
+) -> OutboxCommand:
+    """Delete an installed certificate by the very hash data that the station reported (OCPP 2.0.1 M04.FR.07)."""
+    payload = canonical.delete_certificate(dict(hash_data))
+    return _send(identity, Action.DELETE_CERTIFICATE, payload, actor=actor, reason=reason, now=now)
+
+
+def fetch_security_log(
+    *, identity: ManagedIdentity, remote_location: str, actor: Actor, reason: str, now: datetime | None = None
+) -> OutboxCommand:
+    """Ask a station to upload its security log (OCPP 2.0.1 N01)."""
+    if not remote_location or len(remote_location) > 512:
+        raise InvalidInputError("The upload address must have 1 to 512 characters.")
+    payload = canonical.get_log("SecurityLog", remote_location, uuid.uuid4().int % 2**31)
+    return _send(identity, Action.GET_LOG, payload, actor=actor, reason=reason, now=now)
+
+
+def reset(
+    *,
+    identity: ManagedIdentity,
+    kind: str = "OnIdle",
+    actor: Actor,
+    reason: str,
+    now: datetime | None = None,
+) -> OutboxCommand:
+    """Restart a station, when idle or immediately."""
+    if kind not in ("OnIdle", "Immediate"):
+        raise InvalidInputError(f"{kind!r} is no kind of reset; use OnIdle or Immediate.")
+    payload = canonical.reset(kind)
+    return _send(identity, Action.RESET, payload, actor=actor, reason=reason, now=now, lifetime=RESET_LIFETIME)
+
+
+# -- cut-over --------------------------------------------------------------------------------------------------------
+
+
+def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
+    """Move one station to Profile 3: network profile, its priority, reset, and the connection that proves it.
+
+    OCPP 2.0.1 A05 and B09/B10.
+
+    :raises TransitionRefusedError: when the station has no certificate to come back with.
+    """
+    _check(identity, actor, reason, "cutover_managedidentity")
+    now = now or timezone.now()
+    with transaction.atomic(), attributed(actor, reason):
+        locked = lock_identity(identity.pk)
+        usable = CertificateRecord.objects.of(locked.pk, CHARGER_IDENTITY.key).usable_at(now)
+        if not usable.filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION]).exists():
+            raise TransitionRefusedError(
+                f"{locked.authoritative_identifier} has no installed certificate to come back with on Profile 3; "
+                "issue one first."
+            )
+        job, _ = jobs.open_job(
+            action=JobAction.CUT_OVER,
+            identity=locked,
+            purpose=CHARGER_IDENTITY.key,
+            step="send_network_profile",
+            now=now,
+        )
+    return job
+
+
+def _enqueue_for(
+    job: CertificateJob,
+    step: str,
+    action: Action,
+    payload: Mapping[str, Any],
+    now: datetime,
+    lifetime: timedelta,
+) -> None:
+    tries = int(job.parameters.get(f"{step}_tries", 0)) + 1
+    job.parameters = {**job.parameters, f"{step}_tries": tries}
+    outbox.enqueue(
+        station_id=job.identity.authoritative_identifier,
+        action=action,
+        payload=dict(payload),
+        dedupe_key=f"{delivery.reference(job, step)}:{tries}",
+        now=now,
+        expires_after=lifetime,
+        reference=delivery.reference(job, step),
+        correlation_id=job.correlation_id,
+    )
+
+
+@engine.local_step("send_network_profile")
+def send_network_profile(job: CertificateJob, now: datetime) -> Result:
+    """SetNetworkProfile with the next security profile (A05.FR.04)."""
+    policy = policies.resolve(job.identity, job.purpose).policy
+    payload = canonical.set_network_profile(PROFILE_3_SLOT, 3, settings.CONFIGURATION.profile3_url)
+    _enqueue_for(job, "send_network_profile", Action.SET_NETWORK_PROFILE, payload, now, policy.delivery_deadline)
+    return Wait("the station to take the network profile", now + policy.delivery_deadline, "cut_over_unanswered")
+
+
+@engine.local_step("send_priority")
+def send_priority(job: CertificateJob, now: datetime) -> Result:
+    """NetworkConfigurationPriority: the new profile first, the old one after it."""
+    policy = policies.resolve(job.identity, job.purpose).policy
+    payload = canonical.set_variables([("OCPPCommCtrlr", "NetworkConfigurationPriority", f"{PROFILE_3_SLOT},1")])
+    _enqueue_for(job, "send_priority", Action.SET_VARIABLES, payload, now, policy.delivery_deadline)
+    return Wait("the station to take the new priority", now + policy.delivery_deadline, "cut_over_unanswered")
+
+
+@engine.local_step("send_reset")
+def send_reset(job: CertificateJob, now: datetime) -> Result:
+    """Reset: the station comes back with the new profile."""
+    policy = policies.resolve(job.identity, job.purpose).policy
+    _enqueue_for(job, "send_reset", Action.RESET, canonical.reset("OnIdle"), now, RESET_LIFETIME)
+    return Wait("the station to come back on Profile 3", now + policy.cut_over_deadline, "cut_over_unanswered")
+
+
+@engine.local_step("cut_over_unanswered")
+def cut_over_unanswered(job: CertificateJob, now: datetime) -> Result:
+    """The deadline of the present wait passed."""
+    return Fail(
+        f"{job.identity.authoritative_identifier} did not finish the cut-over in time: see its last answer among the "
+        "commands. It can go on connecting as before; check it, then cut over again."
+    )
+
+
+_CUT_OVER_NEXT = {"send_network_profile": "send_priority", "send_priority": "send_reset"}
+
+
+def _cut_over_answered(job: CertificateJob, step: str, outcome: str, detail: str, now: datetime) -> None:
+    if not job.is_open or job.step != "cut_over_unanswered":
+        return
+    if outcome == CommandOutcome.ACCEPTED:
+        if step in _CUT_OVER_NEXT:
+            engine.advance(job, Proceed(_CUT_OVER_NEXT[step]), now)
+        return
+    if step == "send_reset" and outcome in (CommandOutcome.TIMED_OUT, CommandOutcome.EXPIRED):
+        return
+    job.step, job.attempts = step, int(job.parameters.get(f"{step}_tries", 1))
+    engine.advance(
+        job, Retry(f"The station did not take {step.removeprefix('send_').replace('_', ' ')}: {detail}"), now
+    )
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+def answered(*, command_id: str, outcome: CommandOutcome, detail: str, session: str, now: datetime) -> None:
+    """Give a command's answer to the job that asked for it; commands of people need nothing further."""
+    command = OutboxCommand.objects.filter(pk=command_id).first() if command_id.isdigit() else None
+    if command is None:
+        return
+    kind, _, rest = command.reference.partition(":")
+    job_id, _, step = rest.partition(":")
+    if kind != "job" or not job_id.isdigit():
+        return
+    with transaction.atomic():
+        identity_id = CertificateJob.objects.values_list("identity_id", flat=True).get(pk=job_id)
+        lock_identity(identity_id)
+        job = jobs.lock(int(job_id))
+        with attributed(
+            Actor.station(command.station_id),
+            f"Answer to {command.action}: {detail or outcome}",
+            job.correlation_id,
+        ):
+            _route(job, step, command, outcome, detail, session, now)
+
+
+def _route(
+    job: CertificateJob,
+    step: str,
+    command: OutboxCommand,
+    outcome: CommandOutcome,
+    detail: str,
+    session: str,
+    now: datetime,
+) -> None:
+    if job.action == JobAction.CUT_OVER:
+        _cut_over_answered(job, step, outcome, detail, now)
+    elif step == "request_csr" and job.is_open:
+        delivery.trigger_answered(job, outcome, detail, now)
+    elif step == "deliver":
+        record_id = command.dedupe_key.split(":")[-2]
+        delivery.delivery_answered(
+            job, int(record_id), outcome, detail, session=session, command=str(command.pk), now=now
+        )

@@ -1,0 +1,230 @@
+"""What happens because time passes: renewals, expiry, thresholds, unconfirmed certificates, vanished workers."""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+
+from bfcerts.ocpp.outbox import expire_overdue
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import (
+    ISSUING_ACTIONS,
+    EventType,
+    JobQueue,
+    JobState,
+    RecordState,
+    RevocationReason,
+    SecurityCategory,
+    SecuritySource,
+    Severity,
+)
+from inventory.errors import InventoryError
+from inventory.jobs.periodic import duty
+from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, QueueBeat
+from inventory.services import lifecycle, policies, transitions
+from inventory.services.events import record_event
+from inventory.services.locking import lock_record
+from inventory.services.security_events import record_security_event
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+RENEWAL_PAUSE = timedelta(hours=1)
+"""After a failed renewal, the next is started no sooner than this."""
+QUEUE_PATIENCE = timedelta(minutes=2)
+"""A job that has been due for longer, with nobody taking it, means that its queue has stopped."""
+
+RENEWAL = Actor.system("renewal")
+EXPIRY = Actor.system("expiry")
+
+
+def _in_batches(records: QuerySet[CertificateRecord]) -> Iterator[CertificateRecord]:
+    """Records by ascending id, a batch at a time, however many there are."""
+    last = 0
+    while True:
+        batch = list(records.filter(pk__gt=last).order_by("pk")[:BATCH])
+        yield from batch
+        if len(batch) < BATCH:
+            return
+        last = batch[-1].pk
+
+
+def _horizon(purpose_key: str) -> timedelta | None:
+    """The longest time before expiry at which any policy of a purpose starts a renewal."""
+    longest = LifecyclePolicy.objects.filter(
+        purpose=purpose_key, enabled=True, renewal_threshold__isnull=False
+    ).aggregate(longest=Max(F("renewal_threshold") + F("renewal_lead")))["longest"]
+    return longest if isinstance(longest, timedelta) else None
+
+
+@duty("renewal", timedelta(minutes=1))
+def start_due_renewals(now: datetime) -> int:
+    """Start the renewals whose time has come, spread over the lead before the threshold (T-30 by default).
+
+    :returns: how many were started.
+    """
+    started = 0
+    busy = CertificateJob.objects.filter(
+        identity=OuterRef("identity"),
+        purpose=OuterRef("purpose"),
+        slot=OuterRef("slot"),
+        action__in=ISSUING_ACTIONS,
+    ).filter(
+        Q(state__in=[JobState.QUEUED, JobState.RUNNING, JobState.WAITING])
+        | Q(state=JobState.FAILED, finished_at__gt=now - RENEWAL_PAUSE)
+    )
+    for purpose_key in LifecyclePolicy.objects.filter(enabled=True).values_list("purpose", flat=True).distinct():
+        horizon = _horizon(purpose_key)
+        if horizon is None:
+            continue
+        candidates = (
+            CertificateRecord.objects.filter(
+                purpose=purpose_key, state=RecordState.ACTIVE, not_after__lte=now + horizon, not_after__gt=now
+            )
+            .filter(~Exists(busy), identity__enabled=True, mode="managed")
+            .select_related("identity__family")
+        )
+        started += sum(_renew_if_due(record, now) for record in _in_batches(candidates))
+    return started
+
+
+def _renew_if_due(record: CertificateRecord, now: datetime) -> bool:
+    try:
+        policy = policies.resolve(record.identity, record.purpose).policy
+        start = policies.renewal_start(record, policy)
+        if start is None or start > now:
+            return False
+        lifecycle.renew(
+            record=record,
+            actor=RENEWAL,
+            reason=f"Expires on {record.not_after:%Y-%m-%d}; “{policy.name}” starts its renewal now",
+            now=now,
+        )
+    except InventoryError as error:
+        logger.info("certificate %s is not renewed now: %s", record.pk, error)
+        return False
+    return True
+
+
+@duty("expiry", timedelta(minutes=1))
+def retire_expired(now: datetime) -> int:
+    """Retire what has expired; it opens no door from its end on, whether or not this has run."""
+    expired = CertificateRecord.objects.filter(
+        state__in=[RecordState.ACTIVE, RecordState.INACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION],
+        not_after__lte=now,
+    )
+    count = 0
+    for candidate in _in_batches(expired):
+        with attributed(EXPIRY, "The certificate has expired"), transaction.atomic():
+            record = lock_record(candidate.pk)
+            if record.state not in (
+                RecordState.ACTIVE,
+                RecordState.INACTIVE,
+                RecordState.INSTALLED_PENDING_ACTIVATION,
+            ):
+                continue
+            transitions.retired(record, "expired", now=now, keep_as_fallback=False)
+            transitions.block_at_gateways(record)
+            record_security_event(
+                "CertificateExpired",
+                category=SecurityCategory.TLS_AND_CERTIFICATE,
+                severity=Severity.CRITICAL,
+                source=SecuritySource.CONTROL_PLANE,
+                message=f"Certificate {record.pk} of {record.identity.authoritative_identifier} expired unrenewed.",
+                now=now,
+                record=record,
+                dedupe_key=f"expired:{record.pk}",
+            )
+            count += 1
+    return count
+
+
+@duty("unconfirmed", timedelta(minutes=5))
+def revoke_unconfirmed(now: datetime) -> int:
+    """Revoke what was issued and never confirmed by the end of its rollback window, rather than forget it."""
+    unconfirmed = CertificateRecord.objects.filter(
+        state__in=[RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION], confirm_by__lte=now
+    )
+    count = 0
+    reason = "Never confirmed in use by the end of its rollback window"
+    for candidate in _in_batches(unconfirmed):
+        with attributed(Actor.system("lifecycle"), reason), transaction.atomic():
+            record = lock_record(candidate.pk)
+            if record.state in (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION):
+                lifecycle.revoke_locked(record, RevocationReason.SUPERSEDED, detail=reason, now=now)
+                count += 1
+    return count
+
+
+@duty("thresholds", timedelta(minutes=5))
+def raise_thresholds(now: datetime) -> int:
+    """EscalationRaised at T-14 and IncidentRaised at T-7, once for each certificate that is not renewed by then."""
+    raised = 0
+    longest = LifecyclePolicy.objects.filter(enabled=True).aggregate(
+        escalation=Max("escalation_threshold"), incident=Max("incident_threshold")
+    )
+    limits = [limit for limit in longest.values() if limit is not None]
+    if not limits:
+        return 0
+    nearing = CertificateRecord.objects.filter(
+        state=RecordState.ACTIVE, incident_at__isnull=True, not_after__lte=now + max(limits)
+    ).select_related("identity__family")
+    for candidate in _in_batches(nearing):
+        policy = policies.resolve(candidate.identity, candidate.purpose).policy
+        left = candidate.not_after - now if candidate.not_after else timedelta.max
+        incident = policy.incident_threshold is not None and left <= policy.incident_threshold
+        escalate = policy.escalation_threshold is not None and left <= policy.escalation_threshold
+        if incident or (escalate and candidate.escalated_at is None):
+            raised += _raise(candidate, incident, policy, now)
+    return raised
+
+
+def _raise(candidate: CertificateRecord, incident: bool, policy: LifecyclePolicy, now: datetime) -> int:
+    with attributed(Actor.system("lifecycle"), f"Threshold of “{policy.name}” reached"), transaction.atomic():
+        record = lock_record(candidate.pk)
+        if record.state != RecordState.ACTIVE:
+            return 0
+        record.escalated_at = record.escalated_at or now
+        record.incident_at = now if incident else None
+        record.save()
+        days = (record.not_after - now).days if record.not_after else 0
+        record_event(
+            EventType.INCIDENT_RAISED if incident else EventType.ESCALATION_RAISED,
+            now=now,
+            record=record,
+            payload={"daysLeft": days, "policy": policy.name},
+            dedupe_key=f"{'incident' if incident else 'escalation'}:{record.pk}",
+        )
+    return 1
+
+
+@duty("outbox-expiry", timedelta(seconds=10))
+def expire_commands(now: datetime) -> None:
+    """Give up commands whose deadline passed; the jobs that asked for them learn of it as evidence."""
+    expire_overdue(now)
+
+
+@duty("vanished-workers", timedelta(seconds=30))
+def report_stopped_queues(now: datetime) -> None:
+    """Find jobs that nobody takes: their worker vanished, or their queue has stopped."""
+    for queue in JobQueue:
+        stale = CertificateJob.objects.due(now - QUEUE_PATIENCE, queue).count()
+        if not stale:
+            continue
+        last = QueueBeat.objects.filter(queue=queue).order_by("-beat_at").first()
+        if last and now - last.beat_at < QUEUE_PATIENCE:
+            logger.warning("%s jobs of the %s have been due for a while; it is busy", stale, queue.label)
+            continue
+        since = f"since {last.beat_at:%Y-%m-%d %H:%M:%S} UTC" if last else "ever"
+        record_security_event(
+            "QueueStopped",
+            category=SecurityCategory.OTHER,
+            severity=Severity.CRITICAL,
+            source=SecuritySource.CONTROL_PLANE,
+            message=f"No {queue.label} has run {since}, and {stale} jobs wait. Start or restart it.",
+            now=now,
+            dedupe_key=f"queue-stopped:{queue}:{now:%Y%m%d%H}",
+        )

@@ -1,0 +1,232 @@
+"""The transitions of a certificate record: the one place where its state moves, always under its row lock.
+
+Commands (`lifecycle`) and job steps call these inside their transaction, attributed. Each writes the transition, its
+history row and its event together.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from bfcerts.ocpp.notify import Channel, notify
+from bfcerts.pki.certificates import ParsedCertificate
+from inventory.choices import EventType, RecordState
+from inventory.errors import TransitionRefusedError
+from inventory.models import CertificateJob, CertificateRecord, Evidence, ManagedIdentity
+from inventory.purposes import CHARGER_IDENTITY
+from inventory.services import policies
+from inventory.services.events import record_event
+
+
+def check_source(record: CertificateRecord, verb: str, *allowed: str) -> None:
+    """Refuse a verb in a state that does not allow it.
+
+    :raises TransitionRefusedError: with the state it is in and those it would have to be in.
+    """
+    if record.state not in allowed:
+        names = " or ".join(RecordState(state).label.lower() for state in allowed)
+        raise TransitionRefusedError(
+            f"Certificate {record.pk} is {record.get_state_display().lower()}; only one that is {names} can be {verb}."
+        )
+
+
+def describe_certificate(record: CertificateRecord, leaf: ParsedCertificate) -> None:
+    """Copy what the certificate says onto a record that has none yet."""
+    record.serial_number = leaf.serial_hex
+    record.issuer = leaf.issuer_text
+    record.issuer_sha256 = leaf.issuer_sha256
+    record.subject = leaf.subject_text
+    record.subject_alternative_names = list(leaf.subject_alternative_names)
+    record.fingerprint = leaf.fingerprint_sha256
+    record.public_key_sha256 = leaf.public_key_sha256
+    record.key_algorithm = leaf.key_algorithm
+    record.certificate_pem = leaf.pem
+    record.not_before, record.not_after = leaf.not_before, leaf.not_after
+
+
+def issued(
+    record: CertificateRecord,
+    leaf: ParsedCertificate,
+    chain_pem: str,
+    *,
+    now: datetime,
+    job: CertificateJob | None,
+) -> None:
+    """requested → issued: the CA returned a chain that verified."""
+    check_source(record, "issued", RecordState.REQUESTED)
+    describe_certificate(record, leaf)
+    record.chain_pem = chain_pem
+    record.issued_at = now
+    record.issue()
+    record.save()
+    record_event(
+        EventType.CERTIFICATE_ISSUED,
+        now=now,
+        record=record,
+        job=job,
+        payload={
+            "issuerRef": record.issuer,
+            "issuingCaId": record.authority_id,
+            "validFrom": leaf.not_before.isoformat(),
+            "validTo": leaf.not_after.isoformat(),
+            "fingerprint": record.fingerprint,
+            "serialNumber": record.serial_number,
+        },
+        dedupe_key=f"issued:{record.pk}",
+    )
+
+
+def failed(record: CertificateRecord, why: str, *, now: datetime, job: CertificateJob | None) -> None:
+    """requested → deleted: the job ended before issuance; the record keeps the reason."""
+    check_source(record, "given up", RecordState.REQUESTED)
+    record.failure_reason = why
+    record.deleted_at = now
+    record.fail()
+    record.save()
+    record_event(EventType.CERTIFICATE_DELETED, now=now, record=record, job=job, payload={"failureReason": why})
+
+
+def observe(
+    record: CertificateRecord,
+    kind: str,
+    *,
+    now: datetime,
+    source: str,
+    dedupe_key: str,
+    detail: dict[str, Any] | None = None,
+    correlation_id: str = "",
+) -> Evidence:
+    """Store a fact about a certificate; the same fact again is the row that exists."""
+    evidence, _ = Evidence.objects.get_or_create(
+        dedupe_key=dedupe_key,
+        defaults={
+            "record": record,
+            "kind": kind,
+            "observed_at": now,
+            "source": source,
+            "detail": detail or {},
+            "correlation_id": correlation_id,
+        },
+    )
+    return evidence
+
+
+def installation_recorded(
+    record: CertificateRecord, evidence: Evidence, *, now: datetime, job: CertificateJob | None
+) -> None:
+    """issued → installed_pending_activation, on evidence of install, delivery or acceptance."""
+    check_source(record, "recorded as installed", RecordState.ISSUED)
+    if evidence.kind not in record.purpose_entry.installing_evidence:
+        raise TransitionRefusedError(
+            f"{evidence.get_kind_display()} is no evidence that a {record.purpose_entry.label} certificate was installed."
+        )
+    record.installed_at = now
+    record.record_installation()
+    record.save()
+    record_event(
+        EventType.CERTIFICATE_INSTALLED,
+        now=now,
+        record=record,
+        job=job,
+        payload={
+            "installationChannel": evidence.source,
+            "installedAt": now.isoformat(),
+            "evidenceType": evidence.kind,
+            "evidenceRef": evidence.pk,
+        },
+        dedupe_key=f"installed:{evidence.pk}",
+    )
+
+
+def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, job: CertificateJob | None) -> None:
+    """installed_pending_activation → active, retiring the one it follows, in the same transaction (FR-004, FR-006)."""
+    check_source(record, "activated", RecordState.INSTALLED_PENDING_ACTIVATION)
+    if evidence.record_id != record.pk or evidence.kind not in record.purpose_entry.activating_evidence:
+        raise TransitionRefusedError(
+            f"{evidence.get_kind_display()} does not prove that this {record.purpose_entry.label} certificate is in "
+            "use; wait for the evidence that its purpose asks for."
+        )
+    if record.not_after is None or record.not_after <= now:
+        raise TransitionRefusedError(f"Certificate {record.pk} has expired; renew it instead.")
+    previous = (
+        CertificateRecord.objects.select_for_update()
+        .filter(
+            identity_id=record.identity_id,
+            purpose=record.purpose,
+            slot=record.slot,
+            state=RecordState.ACTIVE,
+        )
+        .first()
+    )
+    if previous:
+        retired(previous, f"superseded by certificate {record.pk}", now=now, keep_as_fallback=True)
+    record.activation_evidence = evidence
+    record.activated_at = now
+    record.confirm_by = None
+    record.activate()
+    record.save()
+    record_event(
+        EventType.CERTIFICATE_ACTIVATED,
+        now=now,
+        record=record,
+        job=job,
+        payload={
+            "activatedAt": now.isoformat(),
+            "replacedCertificateId": previous.pk if previous else None,
+            "activationEvidenceType": evidence.kind,
+            "evidenceRef": evidence.pk,
+        },
+        dedupe_key=f"activated:{evidence.pk}",
+    )
+    if record.purpose == CHARGER_IDENTITY.key:
+        reach_profile_3(record.identity, now=now)
+
+
+def reach_profile_3(identity: ManagedIdentity, *, now: datetime) -> None:
+    """A charger that was active on Profile 3 is refused on a lower one from then on (OCPP 2.0.1 A05.FR.07)."""
+    if identity.security_profile < 3 or identity.fallback_until:
+        identity.security_profile = 3
+        identity.fallback_until = None
+        identity.save()
+
+
+def retired(record: CertificateRecord, why: str, *, now: datetime, keep_as_fallback: bool) -> None:
+    """active, inactive or installed_pending_activation → retired: superseded, or expired."""
+    check_source(record, "retired", RecordState.ACTIVE, RecordState.INACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION)
+    if keep_as_fallback:
+        record.rollback_until = now + policies.resolve(record.identity, record.purpose).policy.rollback_window
+    record.retired_at = now
+    record.retire()
+    record.save()
+    record_event(EventType.CERTIFICATE_RETIRED, now=now, record=record, payload={"why": why})
+
+
+def revoked(record: CertificateRecord, reason_code: str, *, now: datetime, detail: str) -> None:
+    """→ revoked: from this commit on it opens no door; every gateway node closes its sessions at once."""
+    check_source(
+        record,
+        "revoked",
+        RecordState.ISSUED,
+        RecordState.INSTALLED_PENDING_ACTIVATION,
+        RecordState.ACTIVE,
+        RecordState.INACTIVE,
+        RecordState.RETIRED,
+    )
+    record.revoked_at = now
+    record.revocation_reason = reason_code
+    record.rollback_until = None
+    record.revoke()
+    record.save()
+    record_event(
+        EventType.CERTIFICATE_REVOKED,
+        now=now,
+        record=record,
+        payload={"reason": reason_code, "detail": detail, "revokedAt": now.isoformat()},
+        dedupe_key=f"revoked:{record.pk}",
+    )
+    block_at_gateways(record)
+
+
+def block_at_gateways(record: CertificateRecord) -> None:
+    """Close the sessions that use a certificate which no longer opens the door."""
+    if record.fingerprint:
+        notify(Channel.CERTIFICATE_BLOCKED, record.fingerprint)

@@ -1,0 +1,218 @@
+"""AuthorizationKeys: setting, importing and revoking them, and the door for Profile 2.
+
+A key is stored as a keyed HMAC, verified in microseconds, so that a fleet may reconnect at once. Both slots, active
+and pending, open the door; retiring ones until their window ends.
+"""
+
+import binascii
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from bfcerts.configuration import stored_secret
+from bfcerts.ocpp.canonical import RefusalReason
+from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import EventType, SubjectKind
+from inventory.errors import InvalidInputError, TransitionRefusedError
+from inventory.models import ManagedIdentity
+from inventory.services.events import record_event
+from inventory.services.locking import lock_identity
+from migration.models import AuthorizationKey
+
+SHORTEST, LONGEST = 16, 40
+"""Characters of a BasicAuthPassword (OCPP 2.0.1 A00.FR.205); 1.6 has 16 to 20 bytes, as hex up to 40 digits."""
+PROFILE_2 = 2
+S = AuthorizationKey.State
+
+
+def _hmac_key() -> bytes:
+    configuration = settings.CONFIGURATION
+    if configuration.credential_key:
+        return bytes(configuration.credential_key.get_secret_value().encode())
+    return stored_secret(configuration.var_directory, "credential_key").encode()
+
+
+def digest(secret: bytes) -> str:
+    """The stored form of a secret."""
+    return hmac.new(_hmac_key(), secret, hashlib.sha256).hexdigest()
+
+
+def set_initial(
+    *, identity: ManagedIdentity, secret: str, actor: Actor, reason: str, now: datetime | None = None
+) -> AuthorizationKey:
+    """Set the key that a charger uses from now on; the former one is revoked.
+
+    :raises InvalidInputError: when the secret is too short, too long, or another charger's.
+    """
+    return _store(identity, secret, actor=actor, reason=reason, now=now or timezone.now(), source="set")
+
+
+def import_existing(
+    *,
+    identity: ManagedIdentity,
+    secret: str,
+    actor: Actor,
+    reason: str,
+    created_at: datetime | None = None,
+    last_success_at: datetime | None = None,
+    now: datetime | None = None,
+) -> AuthorizationKey:
+    """Take over a key that a charger uses already, with its age and last success. A shared one is taken and shown."""
+    return _store(
+        identity,
+        secret,
+        actor=actor,
+        reason=reason,
+        now=now or timezone.now(),
+        source="imported",
+        created_at=created_at,
+        last_success_at=last_success_at,
+    )
+
+
+def _store(
+    identity: ManagedIdentity,
+    secret: str,
+    *,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+    source: str,
+    created_at: datetime | None = None,
+    last_success_at: datetime | None = None,
+) -> AuthorizationKey:
+    actor.require("migration.set_authorizationkey")
+    if identity.kind != SubjectKind.CHARGER:
+        raise InvalidInputError("Only chargers have AuthorizationKeys.")
+    if not SHORTEST <= len(secret) <= LONGEST or not secret.isascii() or not secret.isprintable():
+        raise InvalidInputError(f"An AuthorizationKey has {SHORTEST} to {LONGEST} printable ASCII characters.")
+    stored = digest(secret.encode())
+    with transaction.atomic(), attributed(actor, reason or "Set the AuthorizationKey"):
+        locked = lock_identity(identity.pk)
+        sharer = AuthorizationKey.objects.filter(digest=stored).exclude(identity=locked).first()
+        if sharer and source == "set":
+            raise InvalidInputError("Another charger uses this AuthorizationKey; every charger needs one of its own.")
+        keys = AuthorizationKey.objects.select_for_update().filter(identity=locked)
+        active = keys.filter(state=S.ACTIVE).first()
+        if active and hmac.compare_digest(active.digest, stored):
+            return active
+        for former in keys.filter(state__in=AuthorizationKey.ACCEPTED_STATES):
+            _end(former, S.REVOKED, now)
+        newest = keys.order_by("-version").values_list("version", flat=True).first() or 0
+        key = AuthorizationKey(
+            identity=locked,
+            version=newest + 1,
+            state=S.ACTIVE,
+            digest=stored,
+            source=source,
+            created_at=created_at or now,
+            activated_at=now,
+            last_success_at=last_success_at,
+        )
+        key.save()
+        if locked.security_profile < PROFILE_2:
+            locked.security_profile = PROFILE_2
+            locked.save()
+        record_event(
+            EventType.AUTHORIZATION_KEY_ACTIVATED,
+            now=now,
+            identity=locked,
+            payload={"version": key.version, "source": source},
+            resulting_state=key.state,
+        )
+    return key
+
+
+def _end(key: AuthorizationKey, state: str, now: datetime) -> None:
+    key.state, key.ended_at = state, now
+    key.save()
+    record_event(
+        EventType.AUTHORIZATION_KEY_REVOKED,
+        now=now,
+        identity=key.identity,
+        payload={"version": key.version},
+        resulting_state=state,
+    )
+
+
+def revoke(*, key: AuthorizationKey, actor: Actor, reason: str, now: datetime | None = None) -> AuthorizationKey:
+    """Refuse a key from now on.
+
+    :raises TransitionRefusedError: when it is no longer accepted anyway.
+    """
+    actor.require("migration.set_authorizationkey")
+    now = now or timezone.now()
+    with transaction.atomic(), attributed(actor, reason):
+        lock_identity(key.identity_id)
+        locked = AuthorizationKey.objects.select_for_update(of=("self",)).select_related("identity").get(pk=key.pk)
+        if locked.state not in AuthorizationKey.ACCEPTED_STATES:
+            raise TransitionRefusedError(f"This key is {locked.get_state_display().lower()} already.")
+        _end(locked, S.REVOKED, now)
+    return locked
+
+
+_IDENTITIES = """
+SELECT i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until, k.id, k.digest, k.retiring_until,
+       k.last_success_at
+FROM inventory_managedidentity i
+LEFT JOIN migration_authorizationkey k ON k.identity_id = i.id AND k.state IN ('pending', 'active', 'retiring')
+WHERE i.kind = 'charger' AND i.authoritative_identifier = ANY(%s)
+"""
+
+
+class PasswordDoor:
+    """The door for Profile 2; one query decides a whole batch of handshakes."""
+
+    def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
+        with connection.cursor() as cursor:
+            cursor.execute(_IDENTITIES, [[attempt.station_id for attempt in attempts]])
+            rows: dict[str, list[tuple[Any, ...]]] = {}
+            for row in cursor.fetchall():
+                rows.setdefault(row[0], []).append(row)
+        used: list[int] = []
+        decisions = [_decide(attempt, rows.get(attempt.station_id, []), used) for attempt in attempts]
+        if used:
+            # A fact about use, not a change of the key: no history row for every reconnect.
+            AuthorizationKey.objects.filter(pk__in=used).update(last_success_at=attempts[0].now)
+        return decisions
+
+
+def accepted_forms(password: bytes) -> list[bytes]:
+    """What a station may mean: the bytes as sent, or the bytes whose hex it was given (conformance 9)."""
+    forms = [password, password.hex().encode(), password.hex().upper().encode()]
+    try:
+        forms.append(binascii.unhexlify(password))
+    except (binascii.Error, ValueError):
+        pass
+    return forms
+
+
+def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[int]) -> Admission | Refusal:
+    if attempt.password is None:
+        return Refusal(RefusalReason.NO_CREDENTIALS, "No user name and password were sent.")
+    candidates = [digest(form) for form in accepted_forms(attempt.password)]
+    if not rows:
+        return Refusal(RefusalReason.UNKNOWN_STATION, f"No charger {attempt.station_id} is in the inventory.")
+    _, enabled, profile, fallback_until = rows[0][:4]
+    for *_, key_id, stored, retiring_until, _last in rows:
+        if stored is None or (retiring_until is not None and retiring_until <= attempt.now):
+            continue
+        if any(hmac.compare_digest(candidate, stored) for candidate in candidates):
+            if not enabled:
+                return Refusal(RefusalReason.DISABLED_STATION, f"{attempt.station_id} is disabled in the inventory.")
+            if profile > PROFILE_2 and (fallback_until is None or fallback_until <= attempt.now):
+                return Refusal(
+                    RefusalReason.PROFILE_TOO_LOW,
+                    f"{attempt.station_id} has moved to Profile {profile}; a password no longer opens its door.",
+                )
+            used.append(key_id)
+            return Admission(PROFILE_2, evidence_wanted=False)
+    return Refusal(RefusalReason.WRONG_PASSWORD, f"The password sent for {attempt.station_id} is not its key.")
