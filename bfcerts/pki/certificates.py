@@ -95,9 +95,7 @@ class ParsedCertificate:
         except UnsupportedKeyError:
             return False
         body = encoded["tbs_certificate"]
-        return signatures.is_valid(
-            key, encoded["signature_algorithm"], bytes(encoded["signature_value"]), body.dump()
-        )
+        return signatures.is_valid(key, encoded["signature_algorithm"], bytes(encoded["signature_value"]), body.dump())
 
 
 def parse_certificate(text: str | bytes) -> ParsedCertificate:
@@ -153,9 +151,7 @@ def normalise_serial(value: int | str) -> str:
     return bare.lstrip("0") or "0"
 
 
-def certificate_hash_data(
-    certificate: ParsedCertificate, issuer: ParsedCertificate, algorithm: str
-) -> dict[str, str]:
+def certificate_hash_data(certificate: ParsedCertificate, issuer: ParsedCertificate, algorithm: str) -> dict[str, str]:
     """OCPP's CertificateHashDataType of a certificate, in lower case (RFC 6960 §4.1.1).
 
     issuerKeyHash is over the contents of the BIT STRING in the issuer's certificate, without the octet that

@@ -96,17 +96,14 @@ def verify_issued(
         if faults
         else ChainError(
             "wrong_trust_domain",
-            f"No path leads from {leaf.subject_text}, issued by {leaf.issuer_text}, to an anchor of this "
-            "trust domain.",
+            f"No path leads from {leaf.subject_text}, issued by {leaf.issuer_text}, to an anchor of this trust domain.",
         )
     )
 
 
 def stack(path: Iterable[ParsedCertificate], include_root: bool) -> str:
     """PEM of a path, leaf first, as CertificateSigned carries it (OCPP 2.0.1 A02); the root if wanted."""
-    return "".join(
-        one.pem for position, one in enumerate(path) if position == 0 or include_root or not one.self_issued
-    )
+    return "".join(one.pem for position, one in enumerate(path) if position == 0 or include_root or not one.self_issued)
 
 
 def _check_leaf(

@@ -129,9 +129,7 @@ def _read(der: bytes) -> ParsedCsr:
         common_names=names.common_names(subject),
         subject_text=names.text(relative),
         subject_alternative_names=tuple(name for asked in wanted for name in asked.subject_alternative_names),
-        requests_ca=any(
-            asked.is_ca or "key_cert_sign" in (asked.key_usages or frozenset()) for asked in wanted
-        ),
+        requests_ca=any(asked.is_ca or "key_cert_sign" in (asked.key_usages or frozenset()) for asked in wanted),
         requested_extended_key_usages=tuple(
             dict.fromkeys(usage for asked in wanted for usage in asked.extended_key_usages)
         ),

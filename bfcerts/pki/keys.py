@@ -23,9 +23,7 @@ SigningPublicKey = (
 LARGEST_RSA_BITS = 8192
 LARGEST_RSA_EXPONENT_BITS = 32
 
-_CURVES = MappingProxyType(
-    {"secp224r1": "P224", "secp256r1": "P256", "secp384r1": "P384", "secp521r1": "P521"}
-)
+_CURVES = MappingProxyType({"secp224r1": "P224", "secp256r1": "P256", "secp384r1": "P384", "secp521r1": "P521"})
 
 
 class UnsupportedKeyError(ValueError):

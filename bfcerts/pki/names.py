@@ -39,9 +39,7 @@ class UnsafeNameError(ValueError):
 
 def relative_names(name: asn1.Name) -> tuple[Attributes, ...]:
     """The relative distinguished names in encoded order, each of (short name or dotted OID, value)."""
-    return tuple(
-        tuple((_short_name(part), _value(part)) for part in relative_name) for relative_name in name.chosen
-    )
+    return tuple(tuple((_short_name(part), _value(part)) for part in relative_name) for relative_name in name.chosen)
 
 
 def attributes(relative: tuple[Attributes, ...]) -> Attributes:
@@ -57,8 +55,7 @@ def common_names(pairs: Attributes) -> tuple[str, ...]:
 def text(relative: tuple[Attributes, ...]) -> str:
     """The name as RFC 4514 writes it: most specific first, multi-valued parts joined by "+"."""
     return ",".join(
-        "+".join(f"{name}={_escaped(value)}" for name, value in relative_name)
-        for relative_name in reversed(relative)
+        "+".join(f"{name}={_escaped(value)}" for name, value in relative_name) for relative_name in reversed(relative)
     )
 
 
@@ -119,9 +116,7 @@ def _escaped(value: str) -> str:
 
 
 def _visible(contents: bytes) -> str:
-    return "".join(
-        chr(octet) if 0x21 <= octet <= 0x7E and octet != 0x5C else f"\\x{octet:02x}" for octet in contents
-    )
+    return "".join(chr(octet) if 0x21 <= octet <= 0x7E and octet != 0x5C else f"\\x{octet:02x}" for octet in contents)
 
 
 def _address(contents: bytes) -> str:

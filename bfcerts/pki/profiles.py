@@ -92,6 +92,4 @@ def profile(name: str) -> EndEntityProfile:
     try:
         return PROFILES[name]
     except KeyError:
-        raise ValueError(
-            f"There is no certificate profile {name!r}; there are {', '.join(PROFILES)}."
-        ) from None
+        raise ValueError(f"There is no certificate profile {name!r}; there are {', '.join(PROFILES)}.") from None

@@ -55,9 +55,7 @@ _PURE = MappingProxyType(
 _LONGEST_SALT = 128
 
 
-def is_valid(
-    key: SigningPublicKey, algorithm: algos.SignedDigestAlgorithm, signature: bytes, data: bytes
-) -> bool:
+def is_valid(key: SigningPublicKey, algorithm: algos.SignedDigestAlgorithm, signature: bytes, data: bytes) -> bool:
     """Whether `signature` over `data` was made by `key` with `algorithm`; False too where they do not fit."""
     try:
         if isinstance(key, rsa.RSAPublicKey):
@@ -85,9 +83,7 @@ def is_weak(algorithm: algos.SignedDigestAlgorithm) -> bool:
     return isinstance(digest, hashes.MD5 | hashes.SHA1)
 
 
-def _verify_rsa(
-    key: rsa.RSAPublicKey, algorithm: algos.SignedDigestAlgorithm, signature: bytes, data: bytes
-) -> bool:
+def _verify_rsa(key: rsa.RSAPublicKey, algorithm: algos.SignedDigestAlgorithm, signature: bytes, data: bytes) -> bool:
     dotted = str(algorithm["algorithm"].dotted)
     if dotted == _RSA_PSS:
         parameters = algorithm["parameters"]

@@ -80,8 +80,8 @@ def _local(
         raise AuthorityMisconfigured("The local CA has no folder: set BFCERTS_LOCAL_CA_DIRECTORY.")
     if not key:
         raise AuthorityMisconfigured(
-            "The local CA has no secret to encrypt its keys under: set BFCERTS_LOCAL_CA_KEY for the PKI process "
-            "to 32 random characters or more, and keep it."
+            "The local CA has no secret to encrypt its keys under: set BFCERTS_LOCAL_CA_KEY for the PKI "
+            "process to 32 random characters or more, and keep it."
         )
     return {domain: LocalAuthority(directory, domain, key, clock=clock) for domain in trust_domains}
 
@@ -117,6 +117,4 @@ def _aws(
             )
         used[arn] = domain
     client = build_client(region, endpoint_url)
-    return {
-        domain: AwsPrivateAuthority(client, arns[domain], domain, clock=clock) for domain in trust_domains
-    }
+    return {domain: AwsPrivateAuthority(client, arns[domain], domain, clock=clock) for domain in trust_domains}

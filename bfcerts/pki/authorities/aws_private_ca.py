@@ -113,9 +113,7 @@ _REVOCATION_REASONS: Mapping[RevocationReason, "RevocationReasonType"] = Mapping
 )
 
 
-def build_client(
-    region: str | None, endpoint_url: str | None, session: boto3.Session | None = None
-) -> "ACMPCAClient":
+def build_client(region: str | None, endpoint_url: str | None, session: boto3.Session | None = None) -> "ACMPCAClient":
     """A client for acm-pca with short time-outs and no retries of its own; it may be shared by threads.
 
     :param session: whose credentials are used; the process's own without it.
@@ -136,9 +134,7 @@ class AwsPrivateAuthority:
     :param clock: the time now, aware.
     """
 
-    def __init__(
-        self, client: "ACMPCAClient", arn: str, trust_domain: str, *, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, client: "ACMPCAClient", arn: str, trust_domain: str, *, clock: Callable[[], datetime]) -> None:
         self._client = client
         self._arn = arn
         self._trust_domain = trust_domain
@@ -220,9 +216,7 @@ class AwsPrivateAuthority:
             raise unknown
         with _translated(self._arn):
             try:
-                answer = self._client.get_certificate(
-                    CertificateAuthorityArn=self._arn, CertificateArn=reference
-                )
+                answer = self._client.get_certificate(CertificateAuthorityArn=self._arn, CertificateArn=reference)
             except ClientError as error:
                 match _code(error):
                     case "RequestInProgressException":

@@ -194,9 +194,7 @@ def _load_pair(folder: Path, name: str, encryption_key: bytes) -> KeyPair:
         ) from None
     certificate = x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes())
     if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
-        raise AuthorityMisconfigured(
-            f"{folder / name}.pem does not belong to the key beside it; restore both."
-        )
+        raise AuthorityMisconfigured(f"{folder / name}.pem does not belong to the key beside it; restore both.")
     return KeyPair(certificate, key)
 
 

@@ -54,9 +54,7 @@ class LocalAuthority:
     :param clock: the time now, aware.
     """
 
-    def __init__(
-        self, directory: Path, trust_domain: str, key: bytes | str, *, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, directory: Path, trust_domain: str, key: bytes | str, *, clock: Callable[[], datetime]) -> None:
         self._directory = directory
         self._trust_domain = trust_domain
         self._secret = key.encode() if isinstance(key, str) else key
@@ -244,8 +242,7 @@ def _key_usage(profile: EndEntityProfile, public_key: object) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=KeyUsage.DIGITAL_SIGNATURE in profile.key_usages,
         content_commitment=False,
-        key_encipherment=KeyUsage.KEY_ENCIPHERMENT in profile.key_usages
-        and isinstance(public_key, rsa.RSAPublicKey),
+        key_encipherment=KeyUsage.KEY_ENCIPHERMENT in profile.key_usages and isinstance(public_key, rsa.RSAPublicKey),
         data_encipherment=False,
         key_agreement=KeyUsage.KEY_AGREEMENT in profile.key_usages
         and isinstance(public_key, ec.EllipticCurvePublicKey),
