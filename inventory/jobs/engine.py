@@ -17,12 +17,13 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
 from bfcerts.ocpp.notify import Channel, notify
 from inventory.actors import Actor
-from inventory.audit import attributed
+from inventory.audit import attributed, save_without_history
 from inventory.choices import JobQueue, JobState
 from inventory.errors import InventoryError
 from inventory.models import CertificateJob
@@ -128,7 +129,7 @@ RETURNING id
 
 def claim(*, queue: str, now: datetime, limit: int, lease: timedelta) -> list[int]:
     """Take up to `limit` due jobs of a queue under a lease; the attempt is counted now, before any work."""
-    values = {
+    values: dict[str, Any] = {
         "owner": worker_name(),
         "lease_until": now + lease,
         "now": now,
@@ -217,7 +218,7 @@ def apply_result(job: CertificateJob, result: Result, now: datetime) -> None:
         case Fail(outcome):
             finish(job, JobState.FAILED, outcome, now)
             return
-    job.save_without_historical_record()
+    save_without_history(job)
     if job.next_run_at <= now and job.is_open:
         wake(job.queue)
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -53,7 +54,7 @@ RETURNING name
 def run_due(clock: Callable[[], datetime]) -> None:
     """Run what is due and free. A duty that fails is logged, shown, and tried again at its next time."""
     now = clock()
-    values = {"lease": now + LEASE, "now": now, "names": list(_duties)}
+    values: dict[str, Any] = {"lease": now + LEASE, "now": now, "names": list(_duties)}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
         claimed = [row[0] for row in cursor.fetchall()]

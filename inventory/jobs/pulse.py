@@ -62,7 +62,7 @@ def beat(queue: str, now: datetime) -> None:
 
 
 def pulse(queue: str) -> None:
-    """Run due work of a queue for some seconds. What django-q2 executes; takes no other argument and returns nothing."""
+    """Run due work of a queue for some seconds. This, and nothing else, is what django-q2 executes."""
     if queue != _own_queue():
         logger.error("a pulse for queue %s was refused: this process serves %s", queue, _own_queue())
         return

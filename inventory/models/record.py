@@ -159,12 +159,16 @@ class CertificateRecord(models.Model):
         from_queryset: models.QuerySet[Any] | None = None,
     ) -> None:
         """Let the protected state be read again, for this instance alone, and keep it if reading fails."""
-        state = self.__dict__.pop("state", None)
+        if fields is None:
+            deferred = self.get_deferred_fields()
+            fields = [field.attname for field in self._meta.concrete_fields if field.attname not in deferred]
+        names = list(fields)
+        state = self.__dict__.pop("state", None) if "state" in names else None
         try:
-            super().refresh_from_db(using=using, fields=fields, from_queryset=from_queryset)
+            super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
         finally:
-            if "state" not in self.__dict__ and state is not None:
-                self.__dict__["state"] = state
+            if state is not None:
+                self.__dict__.setdefault("state", state)
 
     @property
     def purpose_entry(self) -> Purpose:

@@ -10,6 +10,7 @@ from inventory.audit import attributed
 from inventory.choices import CohortKind
 from inventory.errors import InvalidInputError
 from inventory.models import ChargerFamily, Cohort, LifecyclePolicy, ManagedIdentity
+from inventory.services.actions import AvailableAction
 
 Entry = TypeVar("Entry", ChargerFamily, Cohort, LifecyclePolicy)
 
@@ -55,6 +56,18 @@ def remove_members(*, cohort: Cohort, identifiers: Iterable[str], actor: Actor, 
         cohort.members.remove(*members)
         cohort.save()
     return len(members)
+
+
+def actions_for_cohort(cohort: Cohort, actor: Actor) -> list[AvailableAction]:
+    """The verbs of a cohort, and whether this operator may use them now."""
+    why_not = "" if cohort.kind == CohortKind.STATIC else "A filter cohort has whatever matches its filter."
+    if not why_not and not actor.may("change_cohort"):
+        why_not = "You lack the permission “change_cohort”."
+    changes = "Policies of this cohort apply to its members from the next decision on."
+    return [
+        AvailableAction("add_members", "Add members", not why_not, why_not, changes),
+        AvailableAction("remove_members", "Remove members", not why_not, why_not, changes),
+    ]
 
 
 def _members(cohort: Cohort, identifiers: Iterable[str], actor: Actor) -> list[ManagedIdentity]:

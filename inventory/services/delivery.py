@@ -11,6 +11,7 @@ from bfcerts.ocpp.canonical import Action, CommandOutcome
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.pki.certificates import parse_certificate, split_chain
 from bfcerts.pki.chains import stack
+from inventory.audit import save_without_history
 from inventory.choices import (
     ChainContent,
     EventType,
@@ -22,9 +23,10 @@ from inventory.choices import (
     SecuritySource,
     Severity,
 )
+from inventory.errors import InventoryError
 from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Result, Retry, Succeed, Wait
-from inventory.models import CertificateJob, CertificateRecord
+from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy
 from inventory.purposes import BACKEND_SERVER, Purpose, purpose
 from inventory.services import policies, transitions
 from inventory.services.events import record_event
@@ -39,7 +41,7 @@ def reference(job: CertificateJob, step: str) -> str:
     return f"job:{job.pk}:{step}"
 
 
-def _policy(job: CertificateJob) -> policies.LifecyclePolicy:
+def _policy(job: CertificateJob) -> LifecyclePolicy:
     return policies.resolve(job.identity, job.purpose).policy
 
 
@@ -106,7 +108,7 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
         return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it is not delivered any more.")
     policy = _policy(job)
     record.confirm_by = now + policy.delivery_deadline + policy.rollback_window
-    record.save_without_historical_record()
+    save_without_history(record)
     entry = job_purpose(job)
     channel = "listener" if entry.key == BACKEND_SERVER.key else "ocpp" if entry.delivered_over_ocpp else "pick-up"
     record_event(
@@ -203,9 +205,19 @@ def job_purpose(job: CertificateJob) -> Purpose:
     return purpose(job.purpose)
 
 
+def record_id(job: CertificateJob) -> int:
+    """The id of the job's record.
+
+    :raises InventoryError: when it has none, which no step but the first may meet.
+    """
+    if job.record_id is None:
+        raise InventoryError(f"Job {job.pk} has no certificate to work on; cancel it and start again.")
+    return job.record_id
+
+
 def locked_record(job: CertificateJob) -> CertificateRecord:
     """The job's record, locked; its identity is the job's."""
-    record = CertificateRecord.objects.select_for_update(of=("self",)).get(pk=job.record_id)
+    record = CertificateRecord.objects.select_for_update(of=("self",)).get(pk=record_id(job))
     record.identity = job.identity
     return record
 
@@ -322,7 +334,7 @@ def _refused(job: CertificateJob, record: CertificateRecord, detail: str, comman
     waits_for_it = job.is_open and job.record_id == record.pk and job.step == "await_install"
     if waits_for_it:
         job.record = None
-        job.save_without_historical_record()
+        save_without_history(job)
     revoke_locked(record, RevocationReason.SUPERSEDED, detail=message, now=now)
     if not waits_for_it:
         return

@@ -27,7 +27,20 @@ FROM inventory_certificaterecord r JOIN inventory_managedidentity i ON i.id = r.
 WHERE r.fingerprint = ANY(%s) AND r.fingerprint <> ''
 FOR SHARE OF r
 """
-_COLUMNS = ["fingerprint", "state", "purpose", "not_before", "not_after", "rollback_until", "confirm_by", "record_id", "kind", "identifier", "enabled", "security_profile"]
+_COLUMNS = (
+    "fingerprint",
+    "state",
+    "purpose",
+    "not_before",
+    "not_after",
+    "rollback_until",
+    "confirm_by",
+    "record_id",
+    "kind",
+    "identifier",
+    "enabled",
+    "security_profile",
+)
 
 
 class CertificateDoor:

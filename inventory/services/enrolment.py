@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import transaction
 
 from inventory.actors import Actor
-from inventory.audit import attributed
+from inventory.audit import attributed, save_without_history
 from inventory.choices import (
     ISSUING_ACTIONS,
     EventType,
@@ -70,7 +70,7 @@ def accept_csr(job: CertificateJob, csr_pem: str, *, certificate_type: str | Non
                 "newer_csr": csr_pem,
                 "newer_certificate_type": certificate_type,
             }
-            job.save_without_historical_record()
+            save_without_history(job)
             return
         transitions.failed(current, "A newer certificate signing request took its place.", now=now, job=job)
     _start_record(job, entry, bound, certificate_type, now)
@@ -267,6 +267,6 @@ def take_up_newer_csr(job: CertificateJob, now: datetime) -> bool:
         name: value for name, value in job.parameters.items() if name not in ("newer_csr", "newer_certificate_type")
     }
     job.state, job.step, job.record = JobState.QUEUED, "await_csr", None
-    job.save_without_historical_record()
+    save_without_history(job)
     accept_csr(job, newer, certificate_type=certificate_type, now=now)
     return True

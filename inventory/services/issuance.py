@@ -28,7 +28,7 @@ from bfcerts.pki.certificates import ParsedCertificate, parse_certificate, split
 from bfcerts.pki.chains import ChainError, verify_issued
 from bfcerts.pki.profiles import profile
 from inventory.actors import Actor
-from inventory.audit import attributed
+from inventory.audit import attributed, save_without_history
 from inventory.choices import (
     EventType,
     OperatingMode,
@@ -40,10 +40,11 @@ from inventory.choices import (
 from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Proceed, Recorder, Result, Retry, Succeed, Wait
-from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent, IssuingAuthority
+from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent, IssuingAuthority, LifecyclePolicy
 from inventory.purposes import BACKEND_SERVER, purpose, purposes
 from inventory.services import enrolment, policies, rate_limits, transitions
 from inventory.services.csr_policy import BoundCsr, check_csr
+from inventory.services.delivery import locked_record, record_id
 from inventory.services.events import record_event
 from inventory.services.security_events import record_security_event
 
@@ -65,7 +66,7 @@ def authorities() -> Mapping[str, CertificateAuthority]:
     configuration = settings.CONFIGURATION
     key = configuration.local_ca_key
     return build_authorities(
-        kind=configuration.authority,
+        kind=configuration.authority.value,
         directory=configuration.local_ca_directory or configuration.var_directory / "ca",
         local_ca_key=key.get_secret_value() if key else None,
         debug=settings.DEBUG,
@@ -82,7 +83,7 @@ def authority_for(trust_domain: str) -> CertificateAuthority:
         return authorities()[trust_domain]
     except KeyError:
         raise NoAuthorityError(
-            f"No certificate authority is set up for {purpose(trust_domain).label}; configure one and run the job again."
+            f"No certificate authority is set up for {purpose(trust_domain).label}; configure one, then start again."
         ) from None
 
 
@@ -125,7 +126,7 @@ def publish_authorities(now: datetime) -> None:
 @engine.external_step("issue")
 def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     """Fix the intent, ask the CA, collect, verify; the record becomes issued in the recorder's transaction."""
-    record = CertificateRecord.objects.select_related("identity__family").get(pk=job.record_id)
+    record = CertificateRecord.objects.select_related("identity__family").get(pk=record_id(job))
     if record.state != RecordState.REQUESTED:
         return _already_issued
     entry = purpose(record.purpose)
@@ -157,7 +158,7 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     return _issued(leaf, signed.chain_pem, intent)
 
 
-def _check_again(record: CertificateRecord, policy: policies.LifecyclePolicy) -> BoundCsr:
+def _check_again(record: CertificateRecord, policy: LifecyclePolicy) -> BoundCsr:
     if record.mode != OperatingMode.MANAGED:
         raise InventoryError(f"Record {record.pk} is {record.get_mode_display().lower()}; our CAs do not issue for it.")
     if not record.identity.enabled:
@@ -257,7 +258,7 @@ def _verify(signed: SignedCertificate, intent: IssuanceIntent, bound: BoundCsr, 
 
 def _issued(leaf: ParsedCertificate, chain_pem: str, intent: IssuanceIntent) -> Recorder:
     def record_it(job: CertificateJob, now: datetime) -> Result:
-        record = _locked_record(job)
+        record = locked_record(job)
         record.authority = intent.authority
         transitions.issued(record, leaf, chain_pem, now=now, job=job)
         IssuanceIntent.objects.filter(pk=intent.pk).update(collected_at=now)
@@ -273,7 +274,7 @@ def after_issuance(job: CertificateJob, record: CertificateRecord, now: datetime
     if not job.parameters.get("newer_csr"):
         return Proceed("deliver")
     job.record = None
-    job.save_without_historical_record()
+    save_without_history(job)
     revoke_locked(record, "superseded", detail="The station sent a newer request before this was delivered.", now=now)
     return Proceed("newer_csr")
 
@@ -287,16 +288,12 @@ def newer_csr_step(job: CertificateJob, now: datetime) -> Result:
 
 
 def _already_issued(job: CertificateJob, now: datetime) -> Result:
-    record = _locked_record(job)
+    record = locked_record(job)
     if record.state == RecordState.ISSUED:
         return after_issuance(job, record, now)
     return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it cannot be issued any more.")
 
 
-def _locked_record(job: CertificateJob) -> CertificateRecord:
-    record = CertificateRecord.objects.select_for_update(of=("self",)).get(pk=job.record_id)
-    record.identity = job.identity
-    return record
 
 
 def _waits(waiting_for: str, delay: timedelta) -> Recorder:
@@ -325,7 +322,7 @@ def _unavailable(why: str) -> Recorder:
 
 def _give_up(why: str, code: str) -> Recorder:
     def record_it(job: CertificateJob, now: datetime) -> Result:
-        record = _locked_record(job)
+        record = locked_record(job)
         if record.state == RecordState.REQUESTED:
             transitions.failed(record, why, now=now, job=job)
         record_event(EventType.CSR_REJECTED, now=now, record=record, job=job, payload={"rule": code, "detail": why})
@@ -336,7 +333,7 @@ def _give_up(why: str, code: str) -> Recorder:
 
 def _untrustworthy(why: str, code: str) -> Recorder:
     def record_it(job: CertificateJob, now: datetime) -> Result:
-        record = _locked_record(job)
+        record = locked_record(job)
         message = f"The CA's answer does not verify and was not accepted: {why}"
         record_security_event(
             "UntrustworthyCertificateAuthorityAnswer",
@@ -362,7 +359,7 @@ def _untrustworthy(why: str, code: str) -> Recorder:
 @engine.external_step("revoke_at_authority")
 def revoke_step(job: CertificateJob, now: datetime) -> Recorder:
     """Tell the CA of a revocation that our doors have acted on already."""
-    record = CertificateRecord.objects.select_related("authority").get(pk=job.record_id)
+    record = CertificateRecord.objects.select_related("authority").get(pk=record_id(job))
     try:
         authority = authority_for(record.trust_domain)
         _take_quota("revoke", settings.CONFIGURATION.aws_revoke_per_second, authority, now)
@@ -378,7 +375,7 @@ def revoke_step(job: CertificateJob, now: datetime) -> Recorder:
 
 
 def _revocation_propagated(job: CertificateJob, now: datetime) -> Result:
-    record = _locked_record(job)
+    record = locked_record(job)
     if record.revocation_propagated_at is None:
         record.revocation_propagated_at = now
         record.save()

@@ -98,4 +98,5 @@ def renewal_start(record: CertificateRecord, policy: LifecyclePolicy) -> datetim
 
 def retry_delay(policy: LifecyclePolicy, attempt: int) -> timedelta:
     """How long to wait after the given failed attempt (1 is the first): doubling up to the limit."""
-    return min(policy.retry_delay * (2 ** min(attempt - 1, 20)), policy.retry_delay_limit)
+    doubled: timedelta = policy.retry_delay * (2 ** min(attempt - 1, 20))
+    return min(doubled, policy.retry_delay_limit)

@@ -1,6 +1,7 @@
 """Token buckets in the database: one UPDATE takes tokens atomically, for all processes together."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -22,7 +23,7 @@ def take(name: str, *, per_second: float, burst: float, now: datetime) -> timede
 
     :returns: None when it was there, otherwise how long until there will be one.
     """
-    values = {"name": name, "burst": burst, "rate": per_second, "now": now}
+    values: dict[str, Any] = {"name": name, "burst": burst, "rate": per_second, "now": now}
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, values)
         if cursor.fetchone() is not None:

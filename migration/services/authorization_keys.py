@@ -5,6 +5,7 @@ and pending, open the door; retiring ones until their window ends.
 """
 
 import binascii
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -188,10 +189,8 @@ class PasswordDoor:
 def accepted_forms(password: bytes) -> list[bytes]:
     """What a station may mean: the bytes as sent, or the bytes whose hex it was given (conformance 9)."""
     forms = [password, password.hex().encode(), password.hex().upper().encode()]
-    try:
+    with contextlib.suppress(binascii.Error, ValueError):
         forms.append(binascii.unhexlify(password))
-    except (binascii.Error, ValueError):
-        pass
     return forms
 
 

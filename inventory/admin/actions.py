@@ -1,0 +1,163 @@
+"""The page of an action: says what will happen, asks why, and does it once, by POST."""
+
+import uuid
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from bfcerts.console import navigation
+from bfcerts.console.navigation import Crumb
+from inventory.actors import Actor
+from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
+from inventory.errors import ChangedMeanwhileError, InventoryError
+from inventory.services import repeats, versions
+from inventory.services.actions import AvailableAction
+from inventory.services.repeats import Answer
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """The signed-in person."""
+    return Actor.person(cast(User, request.user))
+
+
+class ActionsMixin:
+    """Gives a ModelAdmin one page for each verb of its objects, at `<id>/do/<verb>/`."""
+
+    verbs: ClassVar[Verbs]
+    version_fields: ClassVar[Sequence[str]] = ()
+    """What of the object must not have changed since the page was opened; everything where nothing is named."""
+
+    def available_actions(self, request: HttpRequest, target: Any) -> list[AvailableAction]:
+        """What the services say about every verb for this person now."""
+        raise NotImplementedError
+
+    def described(self, target: Any) -> list[tuple[str, str]]:
+        """Whom an action will concern, as pairs of name and value."""
+        raise NotImplementedError
+
+    def get_urls(self) -> list[URLPattern]:
+        route = path(
+            "<path:object_id>/do/<slug:name>/",
+            self.admin_site.admin_view(self.action_view),  # type: ignore[attr-defined]
+            name=f"{self._route}_do",
+        )
+        return [route, *super().get_urls()]  # type: ignore[misc]
+
+    @property
+    def _route(self) -> str:
+        options = self.opts  # type: ignore[attr-defined]
+        return f"{options.app_label}_{options.model_name}"
+
+    def offered(self, request: HttpRequest, target: Any) -> list[dict[str, Any]]:
+        """The actions of an object, each with its address, for the object's page."""
+        return [
+            {
+                "action": action,
+                "verb": verb,
+                "url": reverse(f"admin:{self._route}_do", args=[target.pk, action.verb]),
+            }
+            for action in self.available_actions(request, target)
+            if (verb := self.verbs.get(action.verb)) is not None
+        ]
+
+    def action_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
+        """Ask (GET) and do (POST)."""
+        target = self.get_object(request, object_id)  # type: ignore[attr-defined]
+        verb = self.verbs.get(name)
+        if target is None or verb is None:
+            raise Http404
+        if not self.has_view_permission(request, target):  # type: ignore[attr-defined]
+            raise PermissionDenied
+        action = next((item for item in self.available_actions(request, target) if item.verb == name), None)
+        if action is None:
+            raise Http404
+        if request.method != "POST":
+            return self._ask(request, target, verb, action, verb.form(target=target), uuid.uuid4().hex)
+        form = verb.form(request.POST, target=target)
+        key = request.POST.get("idempotency_key", "")[:100]
+        if not form.is_valid() or not key:
+            return self._ask(request, target, verb, action, form, key or uuid.uuid4().hex, HTTPStatus.BAD_REQUEST)
+        return self._do(request, target, verb, action, form, key)
+
+    def _do(
+        self, request: HttpRequest, target: Any, verb: Verb, action: AvailableAction, form: ActionForm, key: str
+    ) -> HttpResponse:
+        order = Order(
+            target=target,
+            values={name: value for name, value in form.cleaned_data.items() if name != "reason"},
+            actor=actor_of(request),
+            reason=form.cleaned_data["reason"],
+            key=f"person:{request.user.pk}:{key}",
+            now=timezone.now(),
+        )
+        refusals: list[InventoryError] = []
+
+        def work() -> Answer:
+            # Caught inside the transaction, so that what a refusal leaves in the logs is kept.
+            try:
+                versions.lock(target, request.POST.get("version", ""), self.version_fields)
+                return Answer(HTTPStatus.OK, verb.carry_out(order))
+            except InventoryError as error:
+                refusals.append(error)
+                return Answer(error.status, str(error))
+
+        digest = repeats.digest_of(request.path.encode(), request.body)
+        try:
+            answer, earlier = repeats.once(
+                user=cast(User, request.user), key=f"admin:{key}", digest=digest, now=order.now, work=work
+            )
+        except InventoryError as error:
+            refusals.append(error)
+        if refusals:
+            form.add_error(None, str(refusals[0]))
+            target.refresh_from_db()
+            changed = isinstance(refusals[0], ChangedMeanwhileError)
+            status = HTTPStatus(refusals[0].status)
+            return self._ask(request, target, verb, action, form, uuid.uuid4().hex, status, changed=changed)
+        sentence = f"This was already done: {answer.body}" if earlier else str(answer.body)
+        messages.success(request, sentence)
+        return HttpResponseRedirect(reverse(f"admin:{self._route}_change", args=[target.pk]))
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        target: Any,
+        verb: Verb,
+        action: AvailableAction,
+        form: ActionForm,
+        key: str,
+        status: int = HTTPStatus.OK,
+        *,
+        changed: bool = False,
+    ) -> TemplateResponse:
+        model: type[Model] = type(target)
+        page = reverse(f"admin:{self._route}_change", args=[target.pk])
+        context = {
+            **self.admin_site.each_context(request),  # type: ignore[attr-defined]
+            "title": action.label,
+            "crumbs": navigation.crumbs(model, Crumb(self.crumb_title(target), page), Crumb(action.label)),
+            "target": target,
+            "verb": verb,
+            "action": action,
+            "described": self.described(target),
+            "form": form,
+            "idempotency_key": key,
+            "version": versions.version_of(target, self.version_fields),
+            "changed": changed,
+            "page": page,
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return TemplateResponse(request, "admin/console/action.html", context, status=status)
+
+    def crumb_title(self, target: Any) -> str:
+        """What the object is called in the path at the top of its pages."""
+        return str(target)

@@ -1,0 +1,77 @@
+"""Editing by form: always with a reason, attributed, and never over somebody else's change."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from bfcerts.console.modeladmin import ConsoleAdmin
+from inventory.admin.actions import actor_of
+from inventory.admin.durations import DurationField
+from inventory.admin.history import HistoryMixin
+from inventory.errors import InventoryError
+from inventory.services import catalogue, versions
+
+REASON = ("Why", {"fields": ("reason",)})
+
+
+class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A model form that asks why, and that notices when the object has changed since it was opened."""
+
+    refusal: ClassVar[str] = ""
+    """What a service said when the form was stored; shown beside what was typed."""
+
+    reason = forms.CharField(
+        max_length=1000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="Why this is changed. It stays in the audit history, with your name.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.version = versions.version_of(self.instance) if self.instance.pk else ""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.refusal:
+            raise forms.ValidationError(self.refusal)
+        if self.version and self.data.get("version") != self.version:
+            raise forms.ValidationError(
+                "Somebody else has changed this since you opened it. Open it again in another tab, compare, and make "
+                "your change there."
+            )
+        return cleaned
+
+
+class EditableAdmin(HistoryMixin, ConsoleAdmin):
+    """A list whose entries people edit."""
+
+    form = ReasonedForm
+    change_form_template = "admin/console/change_form.html"
+    formfield_overrides = {models.DurationField: {"form_class": DurationField}}
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except InventoryError as error:
+            # The transaction is rolled back; show the form again with the sentence and what was typed.
+            request.refusal = str(error)  # type: ignore[attr-defined]
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(
+        self, request: HttpRequest, obj: models.Model | None = None, change: bool = False, **kwargs: Any
+    ) -> type[ReasonedForm]:
+        form: type[ReasonedForm] = super().get_form(request, obj, change, **kwargs)
+        refusal = getattr(request, "refusal", "")
+        return type(form.__name__, (form,), {"refusal": refusal}) if refusal else form
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ReasonedForm, change: bool) -> None:
+        catalogue.save(entry=obj, actor=actor_of(request), reason=form.cleaned_data["reason"])

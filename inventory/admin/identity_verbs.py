@@ -1,0 +1,157 @@
+"""The verbs of an identity: issue, cut over, the plain commands to a station, enable and disable."""
+
+from typing import Any
+
+from django import forms
+
+from bfcerts.ocpp.models import OutboxCommand
+from inventory.admin.verbs import ActionForm, Order, Verb, identity_verbs
+from inventory.models import ManagedIdentity
+from inventory.purposes import purpose
+from inventory.services import identities, lifecycle, station_commands
+
+
+class IssueForm(ActionForm):
+    """Which certificate, and from which request."""
+
+    purpose = forms.ChoiceField(label="Purpose")
+    slot = forms.CharField(
+        required=False,
+        max_length=120,
+        help_text="Only where an identity has several certificates of the purpose side by side.",
+    )
+    csr_pem = forms.CharField(
+        label="Certificate signing request",
+        required=False,
+        max_length=20_000,
+        strip=True,
+        widget=forms.Textarea(attrs={"rows": 6, "class": "c-mono", "spellcheck": "false"}),
+        help_text="PEM, where you have one. Leave empty, and the endpoint is asked for one.",
+    )
+
+    def __init__(self, *args: Any, target: ManagedIdentity, **kwargs: Any) -> None:
+        super().__init__(*args, target=target, **kwargs)
+        possible = target.possible_purposes()
+        choices = self.fields["purpose"]
+        if isinstance(choices, forms.ChoiceField):
+            choices.choices = [(entry.key, entry.label) for entry in possible]
+        meanings = [f"{entry.label}: {entry.slot_meaning}" for entry in possible if entry.slot_meaning]
+        if meanings:
+            self.fields["slot"].help_text = "; ".join(meanings)
+        else:
+            del self.fields["slot"]
+
+
+class ResetForm(ActionForm):
+    """When to restart."""
+
+    kind = forms.ChoiceField(
+        label="When",
+        choices=[("OnIdle", "When it is idle"), ("Immediate", "At once, ending a running transaction")],
+    )
+
+
+class SecurityLogForm(ActionForm):
+    """Where the station uploads to."""
+
+    remote_location = forms.CharField(
+        label="Upload address",
+        max_length=512,
+        help_text="Where the station puts the file, for example https://logs.example.net/upload.",
+    )
+
+
+def _issue(order: Order) -> str:
+    job = lifecycle.issue(
+        identity=order.target,
+        purpose=order.values["purpose"],
+        slot=order.values.get("slot", ""),
+        csr_pem=order.values["csr_pem"] or None,
+        actor=order.actor,
+        reason=order.reason,
+        idempotency_key=order.key,
+        now=order.now,
+    )
+    label = purpose(job.purpose).label
+    return f"Job {job.pk} works on the {label} certificate of {order.target.authoritative_identifier}."
+
+
+def _cut_over(order: Order) -> str:
+    job = station_commands.cut_over(
+        identity=order.target, actor=order.actor, reason=order.reason, now=order.now
+    )
+    return f"Job {job.pk} cuts {order.target.authoritative_identifier} over to Profile 3."
+
+
+def _sent(order: Order, command: OutboxCommand) -> str:
+    return (
+        f"Command {command.pk} waits for {order.target.authoritative_identifier}: it is delivered while the station "
+        "is connected, and its answer is shown in the time line."
+    )
+
+
+def _request_csr(order: Order) -> str:
+    command = station_commands.request_csr(
+        identity=order.target, actor=order.actor, reason=order.reason, now=order.now
+    )
+    return _sent(order, command)
+
+
+def _list_certificates(order: Order) -> str:
+    command = station_commands.list_certificates(
+        identity=order.target, actor=order.actor, reason=order.reason, now=order.now
+    )
+    return _sent(order, command)
+
+
+def _install_trust_anchors(order: Order) -> str:
+    command = station_commands.install_trust_anchors(
+        identity=order.target, actor=order.actor, reason=order.reason, now=order.now
+    )
+    return _sent(order, command)
+
+
+def _fetch_security_log(order: Order) -> str:
+    command = station_commands.fetch_security_log(
+        identity=order.target,
+        remote_location=order.values["remote_location"],
+        actor=order.actor,
+        reason=order.reason,
+        now=order.now,
+    )
+    return _sent(order, command)
+
+
+def _reset(order: Order) -> str:
+    command = station_commands.reset(
+        identity=order.target,
+        kind=order.values["kind"],
+        actor=order.actor,
+        reason=order.reason,
+        now=order.now,
+    )
+    return _sent(order, command)
+
+
+def _enable(order: Order) -> str:
+    identities.set_enabled(identity=order.target, enabled=True, actor=order.actor, reason=order.reason)
+    return f"{order.target.authoritative_identifier} is let in again."
+
+
+def _disable(order: Order) -> str:
+    identities.set_enabled(identity=order.target, enabled=False, actor=order.actor, reason=order.reason)
+    return f"{order.target.authoritative_identifier} is refused at every door from now on."
+
+
+for verb in (
+    Verb("issue", "add_card", _issue, IssueForm),
+    Verb("cut_over", "swap_horiz", _cut_over),
+    Verb("request_csr", "contract_edit", _request_csr),
+    Verb("list_certificates", "list_alt", _list_certificates),
+    Verb("install_trust_anchors", "anchor", _install_trust_anchors),
+    Verb("fetch_security_log", "security_update_good", _fetch_security_log, SecurityLogForm),
+    Verb("reset", "restart_alt", _reset, ResetForm),
+    Verb("enable", "toggle_on", _enable),
+    Verb("disable", "block", _disable),
+):
+    identity_verbs.register(verb)

@@ -1,0 +1,51 @@
+"""What every test may use: a fresh inventory on the real database, a local CA of the run, and a clock to move."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from bfcerts.configuration import Configuration, Process
+
+from tests.support import Clock, ControlPlane
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until a test moves it."""
+    return Clock(datetime.now(UTC).replace(microsecond=0))
+
+
+@pytest.fixture(scope="session")
+def authority_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this run's local CA lives."""
+    return tmp_path_factory.mktemp("ca")
+
+
+@pytest.fixture
+def control_plane(
+    transactional_db: None, settings: object, authority_directory: Path, clock: Clock
+) -> Iterator[ControlPlane]:
+    """The services and workers of the control plane in this process, with the local CA as the PKI worker has it."""
+    from inventory.services import issuance
+
+    settings.CONFIGURATION = pki_configuration(authority_directory)  # type: ignore[attr-defined]
+    issuance.authorities.cache_clear()
+    plane = ControlPlane(clock)
+    plane.start()
+    yield plane
+    issuance.authorities.cache_clear()
+
+
+def pki_configuration(directory: Path) -> Configuration:
+    """The configuration of a PKI process of this run."""
+    return Configuration.model_validate(
+        {
+            "process": Process.PKI,
+            "pki_secret_key": "test-pki-signing-key-0123456789abcdef0123456789",
+            "local_ca_key": "test-local-ca-key-0123456789abcdef",
+            "local_ca_allowed": True,
+            "local_ca_directory": directory,
+            "credential_key": "test-credential-key-0123456789abcdef0123456",
+        }
+    )
