@@ -19,6 +19,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from bfcerts.pki import extensions, names, pem, signatures
 from bfcerts.pki.hostile import READ_ERRORS
 from bfcerts.pki.keys import (
+    SubjectPublicKeyInfo,
     UnsupportedKeyError,
     encode_public_key,
     key_algorithm_name,
@@ -167,7 +168,8 @@ def certificate_hash_data(certificate: ParsedCertificate, issuer: ParsedCertific
             "unsupported_hash",
             f"{algorithm[:40]!r} is none of {', '.join(_HASHES)}, the hashes that OCPP names.",
         )
-    key = bytes(asn1.Certificate.load(issuer.der).public_key["public_key"].contents[1:])
+    info = SubjectPublicKeyInfo.load(asn1.Certificate.load(issuer.der).public_key.dump())
+    key = bytes(info["public_key"])
     return {
         "hashAlgorithm": algorithm,
         "issuerNameHash": digest(certificate.issuer_der).hexdigest(),
@@ -237,10 +239,11 @@ def _moment(encoded: Any) -> datetime:
 
 
 def _public_key(info: Any) -> tuple[bytes, str]:
+    der = info.dump()
     try:
-        key = load_public_key(info.dump())
+        key = load_public_key(der)
     except UnsupportedKeyError:
-        return info.dump(), f"UNKNOWN-{info['algorithm']['algorithm'].dotted}"
+        return der, f"UNKNOWN-{SubjectPublicKeyInfo.load(der)['algorithm']['algorithm'].dotted}"
     return encode_public_key(key), key_algorithm_name(key)
 
 

@@ -4,7 +4,8 @@ import hashlib
 from types import MappingProxyType
 from typing import Any
 
-from asn1crypto import keys as asn1
+from asn1crypto import core
+from asn1crypto.keys import RSAPublicKey as RsaNumbers
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -26,6 +27,19 @@ LARGEST_RSA_EXPONENT_BITS = 32
 _CURVES = MappingProxyType({"secp224r1": "P224", "secp256r1": "P256", "secp384r1": "P384", "secp521r1": "P521"})
 
 
+_RSA = frozenset({"1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10"})
+
+
+class _Algorithm(core.Sequence):  # type: ignore[misc]
+    _fields = [("algorithm", core.ObjectIdentifier), ("parameters", core.Any, {"optional": True})]
+
+
+class SubjectPublicKeyInfo(core.Sequence):  # type: ignore[misc]
+    """RFC 5280 §4.1.2.7 for a key of any kind; asn1crypto's own reads no kind that it does not know."""
+
+    _fields = [("algorithm", _Algorithm), ("public_key", core.OctetBitString)]
+
+
 class UnsupportedKeyError(ValueError):
     """A public key of a kind or size that nothing here verifies with; the message names it."""
 
@@ -35,9 +49,9 @@ def load_public_key(der: bytes) -> SigningPublicKey:
 
     :raises UnsupportedKeyError: for keys that cannot sign, of unknown kind, or out of bounds.
     """
-    info = asn1.PublicKeyInfo.load(der, strict=True)
-    if info["algorithm"]["algorithm"].native in ("rsa", "rsassa_pss"):
-        numbers = info["public_key"].parsed
+    info = SubjectPublicKeyInfo.load(der, strict=True)
+    if info["algorithm"]["algorithm"].dotted in _RSA:
+        numbers = RsaNumbers.load(bytes(info["public_key"]), strict=True)
         bits = int(numbers["modulus"].native).bit_length()
         exponent_bits = int(numbers["public_exponent"].native).bit_length()
         if bits > LARGEST_RSA_BITS:

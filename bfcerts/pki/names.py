@@ -53,9 +53,10 @@ def common_names(pairs: Attributes) -> tuple[str, ...]:
 
 
 def text(relative: tuple[Attributes, ...]) -> str:
-    """The name as RFC 4514 writes it: most specific first, multi-valued parts joined by "+"."""
+    """The name as RFC 4514 writes it, most specific first and multi-valued parts joined by "+", as openssl does."""
     return ",".join(
-        "+".join(f"{name}={_escaped(value)}" for name, value in relative_name) for relative_name in reversed(relative)
+        "+".join(f"{name}={_escaped(value)}" for name, value in reversed(relative_name))
+        for relative_name in reversed(relative)
     )
 
 

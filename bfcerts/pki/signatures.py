@@ -52,7 +52,8 @@ _PURE = MappingProxyType(
         "ML-DSA-87": "2.16.840.1.101.3.4.3.19",
     }
 )
-_LONGEST_SALT = 128
+# No salt is longer than the largest RSA key that is read.
+_LONGEST_SALT = 1024
 
 
 def is_valid(key: SigningPublicKey, algorithm: algos.SignedDigestAlgorithm, signature: bytes, data: bytes) -> bool:
