@@ -102,16 +102,3 @@ class CohortFilter(DropdownFilter):
             return queryset.filter(cohort.condition())
         return queryset.filter(static_cohorts=cohort)
 
-
-class OpenSessionFilter(DropdownFilter):
-    """Sessions that are open, or closed."""
-
-    title = "open or closed"
-    parameter_name = "open"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [("yes", "open"), ("no", "closed")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(closed_at__isnull=value == "yes") if value in ("yes", "no") else queryset

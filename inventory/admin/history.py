@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import DateTimeField, DurationField, Field, ForeignKey, Model
@@ -15,6 +15,7 @@ from bfcerts.console import navigation
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, exact_span
 
+AnyField: TypeAlias = "Field[Any, Any]"
 SHOWN = 50
 _NOISE = frozenset({"updated_at", "created_at", "id"})
 
@@ -69,7 +70,7 @@ def entries_of(instance: Model, limit: int = SHOWN, before: int | None = None) -
 
 
 def _changes(
-    row: Any, previous: Any, fields: Iterable[Field[Any, Any]], names: dict[str, dict[Any, str]]
+    row: Any, previous: Any, fields: Iterable[AnyField], names: dict[str, dict[Any, str]]
 ) -> Iterable[Change]:
     for field in fields:
         old, new = getattr(previous, field.attname), getattr(row, field.attname)
@@ -77,7 +78,7 @@ def _changes(
             yield Change(str(field.verbose_name), _shown(field, old, names), _shown(field, new, names))
 
 
-def _names(rows: list[Any], fields: Iterable[Field[Any, Any]]) -> dict[str, dict[Any, str]]:
+def _names(rows: list[Any], fields: Iterable[AnyField]) -> dict[str, dict[Any, str]]:
     """What the objects that a foreign key changed between are called; asked only for those that changed."""
     names: dict[str, dict[Any, str]] = {}
     for field in fields:
@@ -90,7 +91,7 @@ def _names(rows: list[Any], fields: Iterable[Field[Any, Any]]) -> dict[str, dict
     return names
 
 
-def _shown(field: Field[Any, Any], value: Any, names: dict[str, dict[Any, str]]) -> str:
+def _shown(field: AnyField, value: Any, names: dict[str, dict[Any, str]]) -> str:
     if value in (None, "", [], {}):
         return NOTHING
     if field.attname in names:

@@ -1,0 +1,1 @@
+"""What every page of the operator's console shares: its look, its navigation, and how values are shown."""

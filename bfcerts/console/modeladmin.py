@@ -1,0 +1,81 @@
+"""The lists of the console: quick at a million rows, nothing deleted, and nothing done by a GET."""
+
+from typing import Any, ClassVar
+
+from django.contrib.admin import ShowFacets
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+
+from bfcerts.console import navigation
+from bfcerts.console.navigation import Crumb
+from bfcerts.console.paginator import CappedPaginator
+
+
+class ConsoleAdmin(ModelAdmin):
+    """Base of every list.
+
+    Counts are capped, pages beyond the cap go by key, there is no date hierarchy, no sorting that has no index, no
+    bulk action and no deletion: what is audited stays.
+    """
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 0
+    list_filter_submit = True
+    actions = None
+    ordering: ClassVar[tuple[str, ...]] = ("-id",)
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+    view_on_site = False
+    keyset_field: ClassVar[str] = "id"
+    """Where the list is ordered by this field, newest first, it goes on by key beyond the cap; else empty."""
+    unread_fields: ClassVar[tuple[str, ...]] = ()
+    """Large columns that the list does not show and so does not read."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset: QuerySet[Any] = super().get_queryset(request)
+        match = request.resolver_match
+        if match is not None and str(match.url_name).endswith("_changelist"):
+            return queryset.defer(*self.unread_fields)
+        return queryset
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        entry = navigation.entry_of(self.model)
+        context = {
+            "title": entry.title if entry else str(self.opts.verbose_name_plural),
+            "crumbs": navigation.crumbs(self.model),
+            "entry": entry,
+        }
+        response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
+        return response
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        last = Crumb("Add" if object_id is None else "Details")
+        context = {"crumbs": navigation.crumbs(self.model, last), "show_save_and_add_another": False}
+        response: HttpResponse = super().changeform_view(
+            request, object_id, form_url, context | (extra_context or {})
+        )
+        return response
+
+
+class ReadOnlyAdmin(ConsoleAdmin):
+    """A list of what only the system writes: state machines, logs, evidence."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

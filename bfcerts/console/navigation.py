@@ -1,0 +1,217 @@
+"""The console's navigation: each list with its title, its icon and what its empty page advises, stated once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One list of the console."""
+
+    model: str
+    """Label of the model, as `inventory.managedidentity`."""
+    title: str
+    one: str
+    """What a single one is called, in the middle of a sentence."""
+    icon: str
+    """Name of a Material symbol."""
+    when_empty: str
+    """What to do next, where there is nothing yet."""
+
+    @property
+    def route(self) -> str:
+        return f"admin:{self.model.replace('.', '_')}_changelist"
+
+    @property
+    def permission(self) -> str:
+        application, _, model = self.model.partition(".")
+        return f"{application}.view_{model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A group of lists."""
+
+    title: str
+    entries: tuple[Entry, ...]
+
+
+SECTIONS = (
+    Section(
+        "Fleet",
+        (
+            Entry(
+                "inventory.managedidentity",
+                "Identities",
+                "identity",
+                "ev_station",
+                "Add the first charger, EVSE, vehicle or endpoint by its authoritative identifier, or create them "
+                "over the API (POST /api/v1/identities).",
+            ),
+            Entry(
+                "inventory.chargerfamily",
+                "Families",
+                "charger family",
+                "category",
+                "Add a family for each vendor and model of your stations, so that their quirks are known.",
+            ),
+            Entry(
+                "inventory.cohort",
+                "Cohorts",
+                "cohort",
+                "workspaces",
+                "Add a cohort to give a site, an owner or a pilot group policies of its own.",
+            ),
+        ),
+    ),
+    Section(
+        "Certificates",
+        (
+            Entry(
+                "inventory.certificaterecord",
+                "Certificates",
+                "certificate",
+                "workspace_premium",
+                "Certificates appear when one is issued: open an identity and choose “Issue”.",
+            ),
+            Entry(
+                "inventory.certificatejob",
+                "Jobs",
+                "job",
+                "assignment",
+                "Jobs appear when a certificate is issued, renewed, delivered or revoked.",
+            ),
+            Entry(
+                "inventory.lifecyclepolicy",
+                "Policies",
+                "policy",
+                "rule",
+                "Add a policy for each purpose; without one nothing is issued or renewed.",
+            ),
+            Entry(
+                "inventory.issuingauthority",
+                "Issuing authorities",
+                "issuing authority",
+                "account_balance",
+                "The PKI worker lists its authorities here when it starts. Check that it runs.",
+            ),
+        ),
+    ),
+    Section(
+        "Connections",
+        (
+            Entry(
+                "ocpp.stationsession",
+                "Sessions",
+                "session",
+                "lan",
+                "Sessions appear when a charger connects to the gateway. Check that the gateway runs and that the "
+                "chargers know its address.",
+            ),
+            Entry(
+                "ocpp.outboxcommand",
+                "Commands to stations",
+                "command",
+                "outbox",
+                "Commands appear when a job or an operator asks something of a station.",
+            ),
+            Entry(
+                "ocpp.inboxmessage",
+                "Evidence from stations",
+                "message",
+                "inbox",
+                "Messages appear when stations connect, boot, answer or report.",
+            ),
+            Entry(
+                "migration.authorizationkey",
+                "AuthorizationKeys",
+                "AuthorizationKey",
+                "password",
+                "Open a charger and choose “Set AuthorizationKey” to let it in on Profile 2.",
+            ),
+        ),
+    ),
+    Section(
+        "Audit",
+        (
+            Entry(
+                "inventory.domainevent",
+                "Domain events",
+                "domain event",
+                "history",
+                "Every transition is written here; there has been none yet.",
+            ),
+            Entry(
+                "inventory.securityevent",
+                "Security events",
+                "security event",
+                "shield",
+                "Nothing security-relevant has happened yet: no refused connection, no report from a charger.",
+            ),
+            Entry(
+                "inventory.evidence",
+                "Evidence",
+                "piece of evidence",
+                "fact_check",
+                "Evidence appears when a station acknowledges a certificate or connects with it.",
+            ),
+        ),
+    ),
+    Section(
+        "People",
+        (
+            Entry("auth.user", "Users", "user", "person", "Add the people who work here."),
+            Entry("auth.group", "Groups", "group", "groups", "Add a group for each set of permissions."),
+        ),
+    ),
+)
+
+_ENTRIES = {entry.model: (section, entry) for section in SECTIONS for entry in section.entries}
+
+
+def entry_of(model: type[Model]) -> Entry | None:
+    """The navigation entry of a model, or None where it has none."""
+    found = _ENTRIES.get(model._meta.label_lower)
+    return found[1] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Crumb:
+    """One step of the path at the top of a page."""
+
+    title: str
+    link: str = ""
+
+
+def crumbs(model: type[Model], *further: Crumb) -> list[Crumb]:
+    """The path to a page of a model: its section, its list, then what the page adds."""
+    found = _ENTRIES.get(model._meta.label_lower)
+    if found is None:
+        return [Crumb(str(model._meta.verbose_name_plural)), *further]
+    section, entry = found
+    return [Crumb(section.title), Crumb(entry.title, reverse(entry.route)), *further]
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """django-unfold's navigation: only what this person may view."""
+    overview = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
+    groups: list[dict[str, Any]] = [{"items": [overview]}]
+    for section in SECTIONS:
+        items = [item for entry in section.entries if (item := _item(entry, request))]
+        if items:
+            groups.append({"title": section.title, "items": items})
+    return groups
+
+
+def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
+    if not request.user.has_perm(entry.permission):
+        return None
+    try:
+        link = reverse(entry.route)
+    except NoReverseMatch:
+        return None
+    return {"title": entry.title, "icon": entry.icon, "link": link, "active": request.path.startswith(link)}

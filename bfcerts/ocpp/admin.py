@@ -1,0 +1,237 @@
+"""Sessions, commands and messages of stations: read, and nothing else."""
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
+from unfold.decorators import display
+
+from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.presentation import NOTHING, Badge, copyable, document, moment, short
+from bfcerts.ocpp.canonical import CommandOutcome
+from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
+
+_COMMAND_TONES = {
+    OutboxCommand.State.QUEUED: "info",
+    OutboxCommand.State.SENT: "info",
+    OutboxCommand.State.ANSWERED: "success",
+    OutboxCommand.State.FAILED: "danger",
+    OutboxCommand.State.EXPIRED: "warning",
+    OutboxCommand.State.CANCELLED: "default",
+}
+_MESSAGE_TONES = {
+    InboxMessage.State.PENDING: "info",
+    InboxMessage.State.DONE: "success",
+    InboxMessage.State.FAILED: "danger",
+}
+
+
+class OpenSessionFilter(DropdownFilter):  # type: ignore[misc]
+    """Sessions that are open, or closed."""
+
+    title = "open or closed"
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("yes", "open"), ("no", "closed")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[StationSession]
+    ) -> QuerySet[StationSession]:
+        value = self.value()
+        return queryset.filter(closed_at__isnull=value == "yes") if value in ("yes", "no") else queryset
+
+
+@admin.register(StationSession)
+class StationSessionAdmin(ReadOnlyAdmin):
+    """Connections of stations, open and past."""
+
+    list_display = ("station_id", "badge", "profile", "since", "until", "address", "listener", "certificate")
+    list_filter = (OpenSessionFilter, "security_profile", "listener")
+    search_fields = ("station_id",)
+    search_help_text = "Charge point id, or the fingerprint of a certificate"
+    ordering = ("-connected_at",)
+    keyset_field = "connected_at"
+    fields = (
+        "station_id",
+        "badge",
+        "profile",
+        "since",
+        "until",
+        "close_reason",
+        "address",
+        "listener",
+        "protocol",
+        "node",
+        "full_fingerprint",
+        "id",
+    )
+    readonly_fields = ("badge", "profile", "since", "until", "full_fingerprint")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[StationSession], search_term: str
+    ) -> tuple[QuerySet[StationSession], bool]:
+        if term := search_term.strip():
+            fingerprint = term.replace(" ", "").replace(":", "").lower()
+            queryset = queryset.filter(Q(station_id=term) | Q(certificate_fingerprint=fingerprint))
+        return queryset, False
+
+    @display(description="State")
+    def badge(self, session: StationSession) -> Badge:
+        return Badge("Open", "success") if session.closed_at is None else Badge("Closed")
+
+    @display(description="Security profile")
+    def profile(self, session: StationSession) -> str:
+        return f"Profile {session.security_profile}"
+
+    @display(description="Connected")
+    def since(self, session: StationSession) -> SafeString | str:
+        return moment(session.connected_at)
+
+    @display(description="Closed")
+    def until(self, session: StationSession) -> SafeString | str:
+        return moment(session.closed_at)
+
+    @display(description="Certificate")
+    def certificate(self, session: StationSession) -> SafeString | str:
+        fingerprint = session.certificate_fingerprint
+        return copyable(fingerprint, shown=short(fingerprint), label="fingerprint")
+
+    @display(description="Certificate fingerprint (SHA-256)")
+    def full_fingerprint(self, session: StationSession) -> SafeString | str:
+        return copyable(session.certificate_fingerprint, label="fingerprint")
+
+
+@admin.register(OutboxCommand)
+class OutboxCommandAdmin(ReadOnlyAdmin):
+    """What stations were asked, and what they answered. Secret values are never shown."""
+
+    list_display = ("number", "station_id", "action", "badge", "outcome_badge", "created", "answered", "attempts")
+    list_filter = (("state", ChoicesDropdownFilter), ("action", ChoicesDropdownFilter), ("outcome", ChoicesDropdownFilter))
+    search_fields = ("station_id",)
+    search_help_text = "Charge point id or correlation id"
+    unread_fields = ("payload", "answer", "secret_payload")
+    fields = (
+        "station_id",
+        "action",
+        "badge",
+        "outcome_badge",
+        "created",
+        "due",
+        "sent",
+        "answered",
+        "attempts",
+        "error_code",
+        "error_description",
+        "readable_payload",
+        "readable_answer",
+        "reference",
+        "correlation_id",
+        "message_id",
+    )
+    readonly_fields = (
+        "badge",
+        "outcome_badge",
+        "created",
+        "due",
+        "sent",
+        "answered",
+        "readable_payload",
+        "readable_answer",
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[OutboxCommand], search_term: str
+    ) -> tuple[QuerySet[OutboxCommand], bool]:
+        if term := search_term.strip():
+            queryset = queryset.filter(Q(station_id=term) | Q(correlation_id=term))
+        return queryset, False
+
+    @display(description="No.")
+    def number(self, command: OutboxCommand) -> int:
+        return command.pk
+
+    @display(description="State")
+    def badge(self, command: OutboxCommand) -> Badge:
+        state = OutboxCommand.State(command.state)
+        return Badge(state.label, _COMMAND_TONES[state])
+
+    @display(description="Outcome")
+    def outcome_badge(self, command: OutboxCommand) -> Badge | str:
+        if not command.outcome:
+            return NOTHING
+        tone = "success" if command.outcome == CommandOutcome.ACCEPTED else "danger"
+        return Badge(command.outcome.replace("_", " ").capitalize(), tone)
+
+    @display(description="Asked")
+    def created(self, command: OutboxCommand) -> SafeString | str:
+        return moment(command.created_at)
+
+    @display(description="Deadline")
+    def due(self, command: OutboxCommand) -> SafeString | str:
+        return moment(command.deadline, timezone.now())
+
+    @display(description="Sent")
+    def sent(self, command: OutboxCommand) -> SafeString | str:
+        return moment(command.sent_at)
+
+    @display(description="Finished")
+    def answered(self, command: OutboxCommand) -> SafeString | str:
+        return moment(command.finished_at)
+
+    @display(description="Payload")
+    def readable_payload(self, command: OutboxCommand) -> SafeString | str:
+        return document(command.payload)
+
+    @display(description="Answer")
+    def readable_answer(self, command: OutboxCommand) -> SafeString | str:
+        return document(command.answer)
+
+
+@admin.register(InboxMessage)
+class InboxMessageAdmin(ReadOnlyAdmin):
+    """What the wire learned, and whether a worker has taken it in."""
+
+    list_display = ("received", "station_id", "kind", "badge", "attempts", "error")
+    list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
+    search_fields = ("station_id",)
+    search_help_text = "Charge point id"
+    unread_fields = ("payload",)
+    fields = (
+        "station_id",
+        "kind",
+        "badge",
+        "received",
+        "finished",
+        "attempts",
+        "error",
+        "message_id",
+        "session_id",
+        "readable_payload",
+    )
+    readonly_fields = ("badge", "received", "finished", "readable_payload")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str
+    ) -> tuple[QuerySet[InboxMessage], bool]:
+        term = search_term.strip()
+        return (queryset.filter(station_id=term) if term else queryset), False
+
+    @display(description="Received")
+    def received(self, message: InboxMessage) -> SafeString | str:
+        return moment(message.received_at)
+
+    @display(description="Taken in")
+    def finished(self, message: InboxMessage) -> SafeString | str:
+        return moment(message.finished_at)
+
+    @display(description="State")
+    def badge(self, message: InboxMessage) -> Badge:
+        state = InboxMessage.State(message.state)
+        return Badge(state.label, _MESSAGE_TONES[state])
+
+    @display(description="Payload")
+    def readable_payload(self, message: InboxMessage) -> SafeString | str:
+        return document(message.payload)

@@ -1,0 +1,208 @@
+"""Families, cohorts, policies and issuing authorities."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, short
+from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
+from inventory.admin.history import HistoryMixin
+from inventory.admin.verbs import cohort_verbs
+from inventory.models import ChargerFamily, Cohort, IssuingAuthority, LifecyclePolicy
+from inventory.models.policy import default_key_algorithms
+from inventory.services import catalogue
+from inventory.services.actions import AvailableAction
+
+
+@admin.register(ChargerFamily)
+class ChargerFamilyAdmin(EditableAdmin):
+    """What stations of one vendor, model and firmware range do and want."""
+
+    list_display = ("name", "vendor", "model", "firmware", "subject_rule", "chain_content")
+    search_fields = ("name", "vendor", "model")
+    search_help_text = "Name, vendor or model"
+    ordering = ("name",)
+    keyset_field = ""
+    fieldsets = (
+        ("Which stations", {"fields": ("name", "vendor", "model", "firmware_from", "firmware_to")}),
+        ("What they do", {"fields": ("subject_rule", "chain_content", "can_lower_profile", "unsolicited_reads")}),
+        ("Notes", {"fields": ("notes",)}),
+        REASON,
+    )
+
+    @display(description="Firmware")
+    def firmware(self, family: ChargerFamily) -> str:
+        if not family.firmware_from and not family.firmware_to:
+            return "any"
+        return f"{family.firmware_from or 'any'} to {family.firmware_to or 'any'}"
+
+
+@admin.register(Cohort)
+class CohortAdmin(ActionsMixin, EditableAdmin):
+    """Named sets of identities."""
+
+    verbs = cohort_verbs
+    list_display = ("name", "kind", "description", "members_link")
+    search_fields = ("name",)
+    search_help_text = "Name"
+    ordering = ("name",)
+    keyset_field = ""
+    fieldsets = (
+        ("What it is", {"fields": ("name", "description", "kind", "filter")}),
+        REASON,
+    )
+
+    @display(description="Members")
+    def members_link(self, cohort: Cohort) -> SafeString:
+        return link(_members_url(cohort), "Show")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        cohort = self.get_object(request, object_id) if object_id else None
+        if cohort is not None:
+            context |= {"actions": self.offered(request, cohort), "members_url": _members_url(cohort)}
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def available_actions(self, request: HttpRequest, target: Cohort) -> list[AvailableAction]:
+        return catalogue.actions_for_cohort(target, actor_of(request))
+
+    def described(self, target: Cohort) -> list[tuple[str, str]]:
+        return [("Cohort", target.name), ("Kind", target.get_kind_display())]
+
+
+def _members_url(cohort: Cohort) -> str:
+    return f"{reverse('admin:inventory_managedidentity_changelist')}?cohort={cohort.pk}"
+
+
+class PolicyForm(ReasonedForm):
+    """The values of a policy; durations are written in words."""
+
+    allowed_key_algorithms = forms.MultipleChoiceField(
+        choices=[(name, name) for name in default_key_algorithms()],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="Requests with another key are refused.",
+    )
+
+
+@admin.register(LifecyclePolicy)
+class LifecyclePolicyAdmin(EditableAdmin):
+    """Validity, thresholds, retry, deadlines, windows."""
+
+    form = PolicyForm
+    list_display = ("name", "purpose", "scope", "validity_words", "renewal_words", "in_force")
+    list_filter = (
+        ("purpose", ChoicesDropdownFilter),
+        ("family", RelatedDropdownFilter),
+        ("cohort", RelatedDropdownFilter),
+        "enabled",
+    )
+    list_select_related = ("family", "cohort")
+    search_fields = ("name",)
+    search_help_text = "Name"
+    ordering = ("purpose", "name")
+    keyset_field = ""
+    autocomplete_fields = ("family", "cohort")
+    fieldsets = (
+        ("What it applies to", {"fields": ("name", "purpose", "mode", "program", "family", "cohort", "enabled")}),
+        (
+            "Validity and renewal",
+            {
+                "fields": (
+                    "validity",
+                    "renewal_threshold",
+                    "renewal_lead",
+                    "escalation_threshold",
+                    "incident_threshold",
+                ),
+                "description": "Write durations in words: “180 days”, “4 hours 30 minutes”.",
+            },
+        ),
+        (
+            "Deadlines and windows",
+            {"fields": ("csr_deadline", "delivery_deadline", "cut_over_deadline", "rollback_window")},
+        ),
+        ("Retry", {"fields": ("retry_attempts", "retry_delay", "retry_delay_limit")}),
+        ("Keys and notes", {"fields": ("allowed_key_algorithms", "notes")}),
+        REASON,
+    )
+
+    @display(description="Narrowed to")
+    def scope(self, policy: LifecyclePolicy) -> str:
+        parts = [
+            f"cohort {policy.cohort}" if policy.cohort else "",
+            f"family {policy.family}" if policy.family else "",
+            f"program {policy.program}" if policy.program else "",
+            policy.get_mode_display().lower() if policy.mode else "",
+        ]
+        return ", ".join(part for part in parts if part) or "everything of the purpose"
+
+    @display(description="Validity")
+    def validity_words(self, policy: LifecyclePolicy) -> str:
+        return exact_span(policy.validity) if policy.validity else "the authority decides"
+
+    @display(description="Renewal starts")
+    def renewal_words(self, policy: LifecyclePolicy) -> str:
+        if policy.renewal_threshold is None:
+            return "not by itself"
+        return f"{exact_span(policy.renewal_threshold + policy.renewal_lead)} before the end"
+
+    @display(description="In force")
+    def in_force(self, policy: LifecyclePolicy) -> Badge:
+        return Badge("Yes", "success") if policy.enabled else Badge("No")
+
+
+@admin.register(IssuingAuthority)
+class IssuingAuthorityAdmin(HistoryMixin, ReadOnlyAdmin):
+    """The public side of each issuing CA; the PKI worker writes it."""
+
+    list_display = ("name", "trust_domain", "issuing", "trusted_badge", "ends", "short_fingerprint")
+    search_fields = ("name", "trust_domain")
+    search_help_text = "Name or trust domain"
+    ordering = ("trust_domain", "name")
+    keyset_field = ""
+    unread_fields = ("certificate_pem", "chain_pem", "root_pem")
+    fieldsets = (
+        (
+            "Authority",
+            {"fields": ("name", "trust_domain", "reference", "status", "issues", "trusted", "not_after")},
+        ),
+        ("Certificates", {"fields": ("full_fingerprint", "certificate_pem", "chain_pem", "root_pem")}),
+    )
+    readonly_fields = ("full_fingerprint",)
+
+    @display(description="Issues")
+    def issuing(self, authority: IssuingAuthority) -> Badge:
+        return Badge("Issues", "success") if authority.issues else Badge("Does not issue")
+
+    @display(description="Trust")
+    def trusted_badge(self, authority: IssuingAuthority) -> Badge:
+        return Badge("Trusted at our doors", "success") if authority.trusted else Badge("Not trusted", "warning")
+
+    @display(description="Ends")
+    def ends(self, authority: IssuingAuthority) -> SafeString | str:
+        return moment(authority.not_after)
+
+    @display(description="Fingerprint")
+    def short_fingerprint(self, authority: IssuingAuthority) -> SafeString | str:
+        return copyable(authority.fingerprint, shown=short(authority.fingerprint), label="fingerprint")
+
+    @display(description="Fingerprint (SHA-256)")
+    def full_fingerprint(self, authority: IssuingAuthority) -> SafeString | str:
+        return copyable(authority.fingerprint, label="fingerprint")
+
+

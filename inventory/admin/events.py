@@ -1,0 +1,192 @@
+"""The append-only logs: domain events, security events, evidence. They are read, and nothing else."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.decorators import display
+
+from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
+from inventory.admin import states
+from inventory.admin.search import identities_matching, of_identities_matching
+from inventory.admin.words import event_words
+from inventory.models import DomainEvent, Evidence, SecurityEvent
+
+
+def _linked(item: Any, route: str, text: str) -> SafeString | str:
+    return link(reverse(f"admin:{route}_change", args=[item.pk]), text) if item is not None else NOTHING
+
+
+@admin.register(DomainEvent)
+class DomainEventAdmin(ReadOnlyAdmin):
+    """What became of identities, certificates and jobs."""
+
+    list_display = ("occurred", "what", "identity", "state", "actor", "why")
+    list_filter = (("type", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
+    list_select_related = ("identity",)
+    search_fields = ("correlation_id",)
+    search_help_text = "Identifier or correlation id"
+    unread_fields = ("payload",)
+    fields = (
+        "what",
+        "occurred",
+        "actor",
+        "reason",
+        "identity",
+        "certificate",
+        "work",
+        "state",
+        "correlation_id",
+        "event_id",
+        "readable_payload",
+    )
+    readonly_fields = ("what", "occurred", "certificate", "work", "state", "readable_payload")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[DomainEvent], search_term: str
+    ) -> tuple[QuerySet[DomainEvent], bool]:
+        term = search_term.strip()
+        return (of_identities_matching(queryset, term) if term else queryset), False
+
+    @display(description="When")
+    def occurred(self, event: DomainEvent) -> SafeString | str:
+        return moment(event.occurred_at)
+
+    @display(description="What")
+    def what(self, event: DomainEvent) -> str:
+        return event_words(event.type)
+
+    @display(description="Now it is")
+    def state(self, event: DomainEvent) -> str:
+        return event.resulting_state.replace("_", " ") or NOTHING
+
+    @display(description="Why")
+    def why(self, event: DomainEvent) -> str:
+        return event.reason if len(event.reason) <= 90 else f"{event.reason[:90]}…"
+
+    @display(description="Certificate")
+    def certificate(self, event: DomainEvent) -> SafeString | str:
+        return _linked(event.record, "inventory_certificaterecord", f"Certificate {event.record_id}")
+
+    @display(description="Job")
+    def work(self, event: DomainEvent) -> SafeString | str:
+        return _linked(event.job, "inventory_certificatejob", f"Job {event.job_id}")
+
+    @display(description="Payload")
+    def readable_payload(self, event: DomainEvent) -> SafeString | str:
+        return document(event.payload)
+
+
+@admin.register(SecurityEvent)
+class SecurityEventAdmin(ReadOnlyAdmin):
+    """Security-relevant facts, in one normal form."""
+
+    list_display = ("occurred", "severity_badge", "what", "identity", "station_id", "address", "told")
+    list_filter = (
+        ("severity", ChoicesDropdownFilter),
+        ("category", ChoicesDropdownFilter),
+        ("source", ChoicesDropdownFilter),
+        ("identity", AutocompleteSelectFilter),
+    )
+    list_select_related = ("identity",)
+    search_fields = ("station_id",)
+    search_help_text = "Identifier, claimed charge point id or address"
+    unread_fields = ("payload", "technical_detail")
+    fields = (
+        "what",
+        "severity_badge",
+        "message",
+        "category",
+        "source",
+        "occurred",
+        "recorded",
+        "identity",
+        "station_id",
+        "address",
+        "native_type",
+        "technical_detail",
+        "correlation_id",
+        "event_id",
+        "readable_payload",
+    )
+    readonly_fields = ("what", "severity_badge", "occurred", "recorded", "readable_payload")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[SecurityEvent], search_term: str
+    ) -> tuple[QuerySet[SecurityEvent], bool]:
+        term = search_term.strip()
+        if term:
+            condition = Q(identity_id__in=identities_matching(term)) | Q(station_id=term)
+            if set(term) <= set("0123456789abcdefABCDEF.:"):
+                condition |= Q(address__startswith=term)
+            queryset = queryset.filter(condition)
+        return queryset, False
+
+    @display(description="When")
+    def occurred(self, event: SecurityEvent) -> SafeString | str:
+        return moment(event.occurred_at)
+
+    @display(description="Recorded")
+    def recorded(self, event: SecurityEvent) -> SafeString | str:
+        return moment(event.recorded_at)
+
+    @display(description="Severity")
+    def severity_badge(self, event: SecurityEvent) -> Badge:
+        return states.severity_badge(event)
+
+    @display(description="What")
+    def what(self, event: SecurityEvent) -> str:
+        return event.type.replace("_", " ")
+
+    @display(description="In a sentence")
+    def told(self, event: SecurityEvent) -> str:
+        return event.message if len(event.message) <= 110 else f"{event.message[:110]}…"
+
+    @display(description="Payload")
+    def readable_payload(self, event: SecurityEvent) -> SafeString | str:
+        return document(event.payload)
+
+
+@admin.register(Evidence)
+class EvidenceAdmin(ReadOnlyAdmin):
+    """Observed facts that can move a certificate."""
+
+    list_display = ("observed", "kind", "certificate", "identity", "source")
+    list_filter = (("kind", ChoicesDropdownFilter),)
+    list_select_related = ("record__identity",)
+    search_fields = ("correlation_id",)
+    search_help_text = "Identifier or correlation id"
+    fields = ("kind", "observed", "certificate", "identity", "source", "correlation_id", "readable_detail")
+    readonly_fields = ("observed", "certificate", "identity", "readable_detail")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Evidence], search_term: str
+    ) -> tuple[QuerySet[Evidence], bool]:
+        term = search_term.strip()
+        if term:
+            matching = Q(record__identity_id__in=identities_matching(term))
+            queryset = queryset.filter(matching | Q(correlation_id=term))
+        return queryset, False
+
+    @display(description="When")
+    def observed(self, evidence: Evidence) -> SafeString | str:
+        return moment(evidence.observed_at)
+
+    @display(description="Certificate")
+    def certificate(self, evidence: Evidence) -> SafeString | str:
+        return _linked(
+            evidence.record, "inventory_certificaterecord", f"{evidence.record.get_purpose_display()} {evidence.record_id}"
+        )
+
+    @display(description="Identity")
+    def identity(self, evidence: Evidence) -> str:
+        return evidence.record.identity.authoritative_identifier
+
+    @display(description="Detail")
+    def readable_detail(self, evidence: Evidence) -> SafeString | str:
+        return document(evidence.detail)

@@ -1,0 +1,210 @@
+"""Identities: the list, and the one page of each."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, FieldTextFilter, RelatedDropdownFilter
+from unfold.decorators import display
+from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from bfcerts.console import navigation
+from bfcerts.console.navigation import Crumb
+from bfcerts.console.presentation import NOTHING, Badge
+from bfcerts.ocpp.models import StationSession
+from inventory.actors import Actor
+from inventory.admin import identity_page
+from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
+from inventory.admin.filters import CohortFilter, ConnectedFilter
+from inventory.admin.live import live_response
+from inventory.admin.verbs import identity_verbs
+from inventory.choices import SubjectKind
+from inventory.models import ManagedIdentity
+from inventory.purposes import PURPOSE_CHOICES
+from inventory.services import actions, identities
+from inventory.services.actions import AvailableAction
+
+
+class IdentityForm(ReasonedForm):
+    """What people may change of an identity."""
+
+    allowed_purposes = forms.MultipleChoiceField(
+        choices=PURPOSE_CHOICES,
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text="Nothing chosen: every purpose that its kind allows.",
+    )
+
+
+class IdentityChangeList(ChangeList):  # type: ignore[misc]
+    """Looks up the sessions of the identities on the page in one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        sessions = _open_sessions(rows)
+        for row in rows:
+            row.session_now = sessions.get(row.authoritative_identifier)
+        self.result_list = rows
+
+
+def _open_sessions(rows: Iterable[ManagedIdentity]) -> dict[str, StationSession]:
+    stations = [row.authoritative_identifier for row in rows if row.kind == SubjectKind.CHARGER]
+    found = StationSession.objects.filter(station_id__in=stations, closed_at__isnull=True)
+    return {session.station_id: session for session in found}
+
+
+@admin.register(ManagedIdentity)
+class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
+    """Every subject that can hold certificates."""
+
+    form = IdentityForm
+    verbs = identity_verbs
+    list_display = ("identifier", "name", "kind", "site", "owner", "profile", "connected", "admitted")
+    list_filter = (
+        ("kind", ChoicesDropdownFilter),
+        ConnectedFilter,
+        CohortFilter,
+        ("family", RelatedDropdownFilter),
+        ("site", FieldTextFilter),
+        ("region", FieldTextFilter),
+        ("owner", FieldTextFilter),
+        "enabled",
+    )
+    search_fields = ("authoritative_identifier",)
+    search_help_text = "Identifier, serial number or name"
+    autocomplete_fields = ("family", "parent")
+    list_select_related = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return IdentityChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ManagedIdentity], search_term: str
+    ) -> tuple[QuerySet[ManagedIdentity], bool]:
+        if term := search_term.strip():
+            queryset = queryset.filter(
+                Q(authoritative_identifier__icontains=term)
+                | Q(serial_number__icontains=term)
+                | Q(name__icontains=term)
+            )
+        return queryset, False
+
+    @display(description="Identifier")
+    def identifier(self, identity: ManagedIdentity) -> str:
+        return identity.authoritative_identifier
+
+    @display(description="Security profile")
+    def profile(self, identity: ManagedIdentity) -> Badge | str:
+        return identity_page.profile_badge(identity) or NOTHING
+
+    @display(description="Connected now")
+    def connected(self, identity: ManagedIdentity) -> Badge | str:
+        session: StationSession | None = getattr(identity, "session_now", None)
+        if session is not None:
+            return Badge(f"Profile {session.security_profile}", "success")
+        return Badge("Not connected") if identity.kind == SubjectKind.CHARGER else NOTHING
+
+    @display(description="Admission")
+    def admitted(self, identity: ManagedIdentity) -> Badge:
+        return Badge("Let in", "default") if identity.enabled else Badge("Disabled", "danger")
+
+    def get_urls(self) -> list[URLPattern]:
+        edit = path(
+            "<path:object_id>/edit/",
+            self.admin_site.admin_view(self.edit_view),
+            name="inventory_managedidentity_edit",
+        )
+        return [edit, *super().get_urls()]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("kind", "authoritative_identifier")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
+        return [
+            (
+                "Who it is",
+                {"fields": ("kind", "authoritative_identifier", "serial_number", "name", "parent")},
+            ),
+            ("Where it belongs", {"fields": ("owner", "site", "region", "tags", "program")}),
+            ("What it is", {"fields": ("family", "firmware_version")}),
+            ("What it may hold", {"fields": ("mode", "allowed_purposes", "pilot")}),
+            REASON,
+        ]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ReasonedForm, change: bool) -> None:
+        values = {name: form.cleaned_data[name] for name in identities.EDITABLE_FIELDS if name in form.cleaned_data}
+        reason = form.cleaned_data["reason"]
+        if change:
+            changes = {name: value for name, value in values.items() if name in form.changed_data}
+            identities.update(identity=obj, changes=changes, actor=actor_of(request), reason=reason)
+            return
+        made = identities.create(
+            kind=obj.kind,
+            authoritative_identifier=obj.authoritative_identifier,
+            actor=actor_of(request),
+            reason=reason,
+            **values,
+        )
+        obj.pk = made.pk
+        obj._state.adding = False
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one identity; it refreshes itself."""
+        identity = self._viewable(request, object_id)
+        now = timezone.now()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": identity.authoritative_identifier,
+            "crumbs": navigation.crumbs(ManagedIdentity, Crumb(self.crumb_title(identity))),
+            "actions": self.offered(request, identity),
+            "may_edit": self.has_change_permission(request, identity),
+            **identity_page.context_of(identity, request, now),
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return live_response(request, "admin/inventory/managedidentity/page.html", context)
+
+    def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The form of an identity."""
+        identity = self._viewable(request, object_id)
+        page = reverse("admin:inventory_managedidentity_change", args=[identity.pk])
+        crumbs = navigation.crumbs(
+            ManagedIdentity, Crumb(self.crumb_title(identity), page), Crumb("Edit")
+        )
+        return self.changeform_view(request, object_id, "", {"crumbs": crumbs})
+
+    def _viewable(self, request: HttpRequest, object_id: str) -> ManagedIdentity:
+        identity = ManagedIdentity.objects.select_related("family", "parent").filter(pk=_number(object_id)).first()
+        if identity is None:
+            raise Http404
+        if not self.has_view_permission(request, identity):
+            raise PermissionDenied
+        return identity
+
+    def available_actions(self, request: HttpRequest, target: ManagedIdentity) -> list[AvailableAction]:
+        return actions.for_identity(target, Actor.person(request.user), timezone.now())  # type: ignore[arg-type]
+
+    def described(self, target: ManagedIdentity) -> list[tuple[str, str]]:
+        return identity_page.described(target, timezone.now())
+
+    def crumb_title(self, target: ManagedIdentity) -> str:
+        return target.authoritative_identifier
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+

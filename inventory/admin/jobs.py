@@ -1,0 +1,141 @@
+"""Jobs: the list, and the one page of each. Their state moves by workers and actions only."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.decorators import display
+
+from bfcerts.console import navigation
+from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.navigation import Crumb
+from bfcerts.console.presentation import Badge, moment
+from bfcerts.ocpp.models import OutboxCommand
+from inventory.admin import states, timeline
+from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.filters import OpenJobFilter
+from inventory.admin.history import HistoryMixin, entries_of
+from inventory.admin.live import live_response
+from inventory.admin.search import of_identities_matching
+from inventory.admin.verbs import job_verbs
+from inventory.models import CertificateJob, DomainEvent
+from inventory.services.actions import AvailableAction
+from inventory.services.job_actions import for_job
+
+EVENTS, COMMANDS, MOMENTS = 30, 20, 40
+
+
+@admin.register(CertificateJob)
+class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+    """Every durable work item."""
+
+    verbs = job_verbs
+    version_fields = ("state", "step", "waiting_for")
+    list_display = ("number", "what", "identity", "badge", "words", "actor", "created")
+    list_filter = (
+        OpenJobFilter,
+        ("state", ChoicesDropdownFilter),
+        ("action", ChoicesDropdownFilter),
+        ("purpose", ChoicesDropdownFilter),
+        ("queue", ChoicesDropdownFilter),
+        ("identity", AutocompleteSelectFilter),
+    )
+    list_select_related = ("identity",)
+    search_fields = ("correlation_id",)
+    search_help_text = "Identifier or correlation id"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[CertificateJob], search_term: str
+    ) -> tuple[QuerySet[CertificateJob], bool]:
+        term = search_term.strip()
+        return (of_identities_matching(queryset, term) if term else queryset), False
+
+    @display(description="No.")
+    def number(self, job: CertificateJob) -> int:
+        return job.pk
+
+    @display(description="What")
+    def what(self, job: CertificateJob) -> str:
+        return f"{job.get_action_display()}: {job.get_purpose_display()}{f' ({job.slot})' if job.slot else ''}"
+
+    @display(description="State")
+    def badge(self, job: CertificateJob) -> Badge:
+        return states.job_badge(job)
+
+    @display(description="Now")
+    def words(self, job: CertificateJob) -> str:
+        return states.waiting_words(job, timezone.now())
+
+    @display(description="Started by")
+    def actor(self, job: CertificateJob) -> str:
+        return job.actor
+
+    @display(description="Opened")
+    def created(self, job: CertificateJob) -> SafeString | str:
+        return moment(job.created_at)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one job; it refreshes itself."""
+        number = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else None
+        job = CertificateJob.objects.select_related("identity", "record").filter(pk=number).first()
+        if job is None:
+            raise Http404
+        if not self.has_view_permission(request, job):
+            raise PermissionDenied
+        now = timezone.now()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.crumb_title(job),
+            "crumbs": navigation.crumbs(CertificateJob, Crumb(self.crumb_title(job))),
+            "actions": self.offered(request, job),
+            "job": job,
+            "now": now,
+            "badge": states.job_badge(job),
+            "words": states.waiting_words(job, now),
+            "timeline": _timeline(job, request),
+            "history": entries_of(job, 15),
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return live_response(request, "admin/inventory/certificatejob/page.html", context)
+
+    def available_actions(self, request: HttpRequest, target: CertificateJob) -> list[AvailableAction]:
+        return for_job(target, actor_of(request))
+
+    def described(self, target: CertificateJob) -> list[tuple[str, str]]:
+        return _described(target, timezone.now())
+
+    def crumb_title(self, target: CertificateJob) -> str:
+        return f"Job {target.pk}"
+
+
+def _described(job: CertificateJob, now: datetime) -> list[tuple[str, str]]:
+    identity = job.identity
+    return [
+        ("Job", f"{job.pk}, {job.get_action_display()}: {job.get_purpose_display()}"),
+        ("Identity", f"{identity.authoritative_identifier} ({identity.get_kind_display()})"),
+        ("State", f"{job.get_state_display()}, {states.waiting_words(job, now)}"),
+    ]
+
+
+def _timeline(job: CertificateJob, request: HttpRequest) -> list[timeline.Moment]:
+    """Its events, and the commands of its chain of work."""
+    parts: list[list[timeline.Moment]] = []
+    if request.user.has_perm("inventory.view_domainevent"):
+        parts.append(timeline.of_events(DomainEvent.objects.filter(job=job).order_by("-id")[:EVENTS]))
+    if request.user.has_perm("ocpp.view_outboxcommand"):
+        station = job.identity.authoritative_identifier
+        commands = OutboxCommand.objects.filter(station_id=station, correlation_id=job.correlation_id)
+        parts.append(timeline.of_commands(commands.order_by("-id")[:COMMANDS]))
+    return timeline.merged(*parts, limit=MOMENTS)

@@ -1,0 +1,146 @@
+"""Certificates: the list, and the one page of each. Their state moves by actions only, never by a form."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.decorators import display
+
+from bfcerts.console import navigation
+from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.navigation import Crumb
+from bfcerts.console.presentation import Badge, copyable, short
+from inventory.actors import Actor
+from inventory.admin import record_page, states
+from inventory.admin.actions import ActionsMixin
+from inventory.admin.filters import ExpiryFilter
+from inventory.admin.history import HistoryMixin
+from inventory.admin.live import live_response
+from inventory.admin.search import records_matching
+from inventory.admin.verbs import record_verbs
+from inventory.models import CertificateRecord
+from inventory.services import actions
+from inventory.services.actions import AvailableAction
+
+
+@admin.register(CertificateRecord)
+class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+    """Every certificate that the inventory knows."""
+
+    verbs = record_verbs
+    list_display = ("number", "identity", "purpose_and_slot", "badge", "validity", "serial", "short_fingerprint")
+    list_filter = (
+        ("state", ChoicesDropdownFilter),
+        ("purpose", ChoicesDropdownFilter),
+        ExpiryFilter,
+        ("mode", ChoicesDropdownFilter),
+        ("identity", AutocompleteSelectFilter),
+    )
+    list_select_related = ("identity",)
+    search_fields = ("fingerprint",)
+    search_help_text = "Identifier, fingerprint or serial number"
+    unread_fields = ("certificate_pem", "chain_pem", "csr_pem")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[CertificateRecord], search_term: str
+    ) -> tuple[QuerySet[CertificateRecord], bool]:
+        term = search_term.strip()
+        return (records_matching(queryset, term) if term else queryset), False
+
+    @display(description="No.")
+    def number(self, record: CertificateRecord) -> int:
+        return record.pk
+
+    @display(description="Purpose")
+    def purpose_and_slot(self, record: CertificateRecord) -> str:
+        return f"{record.get_purpose_display()}{f' ({record.slot})' if record.slot else ''}"
+
+    @display(description="State")
+    def badge(self, record: CertificateRecord) -> Badge:
+        return states.record_badge(record.state)
+
+    @display(description="Validity")
+    def validity(self, record: CertificateRecord) -> SafeString | str:
+        return states.validity(record, timezone.now())
+
+    @display(description="Serial number")
+    def serial(self, record: CertificateRecord) -> SafeString | str:
+        return copyable(record.serial_number, shown=short(record.serial_number), label="serial number")
+
+    @display(description="Fingerprint")
+    def short_fingerprint(self, record: CertificateRecord) -> SafeString | str:
+        return copyable(record.fingerprint, shown=short(record.fingerprint), label="fingerprint")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        downloads = [
+            path(
+                "<path:object_id>/certificate.pem",
+                view(self.certificate_view),
+                name="inventory_certificaterecord_certificate",
+            ),
+            path("<path:object_id>/chain.pem", view(self.chain_view), name="inventory_certificaterecord_chain"),
+        ]
+        return [*downloads, *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one certificate; it refreshes itself."""
+        record = self._viewable(request, object_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.crumb_title(record),
+            "crumbs": navigation.crumbs(CertificateRecord, Crumb(self.crumb_title(record))),
+            "actions": self.offered(request, record),
+            **record_page.context_of(record, request, timezone.now()),
+        }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return live_response(request, "admin/inventory/certificaterecord/page.html", context)
+
+    def certificate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The certificate itself, in PEM."""
+        record = self._viewable(request, object_id)
+        return _download(record, record.certificate_pem, "certificate")
+
+    def chain_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The certificate with its chain up to the root, in PEM."""
+        record = self._viewable(request, object_id)
+        return _download(record, record.certificate_pem.rstrip() + "\n" + record.chain_pem, "chain")
+
+    def _viewable(self, request: HttpRequest, object_id: str) -> CertificateRecord:
+        related = ("identity__family", "authority", "replaces", "activation_evidence")
+        number = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else None
+        record = CertificateRecord.objects.select_related(*related).filter(pk=number).first()
+        if record is None:
+            raise Http404
+        if not self.has_view_permission(request, record):
+            raise PermissionDenied
+        return record
+
+    def available_actions(self, request: HttpRequest, target: CertificateRecord) -> list[AvailableAction]:
+        return actions.for_record(target, Actor.person(request.user), timezone.now())  # type: ignore[arg-type]
+
+    def described(self, target: CertificateRecord) -> list[tuple[str, str]]:
+        return record_page.described(target, timezone.now())
+
+    def crumb_title(self, target: CertificateRecord) -> str:
+        return f"Certificate {target.pk}"
+
+
+def _download(record: CertificateRecord, pem: str, kind: str) -> HttpResponse:
+    if not record.certificate_pem:
+        raise Http404
+    response = HttpResponse(pem, content_type="application/x-pem-file")
+    response.headers["Content-Disposition"] = f'attachment; filename="{kind}-{record.pk}.pem"'
+    return response

@@ -1,0 +1,181 @@
+"""AuthorizationKeys in the console: their versions and states, never their values."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.decorators import display
+
+from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.presentation import Badge, moment
+from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.history import HistoryMixin
+from inventory.admin.panels import Panel, register_identity_panel
+from inventory.admin.search import identities_matching
+from inventory.admin.verbs import ActionForm, Order, Verb, Verbs, identity_verbs
+from inventory.choices import SubjectKind
+from inventory.models import ManagedIdentity
+from inventory.services.actions import AvailableAction
+from migration.models import AuthorizationKey
+from migration.services import authorization_keys
+
+TONES = {
+    AuthorizationKey.State.PENDING: "info",
+    AuthorizationKey.State.ACTIVE: "success",
+    AuthorizationKey.State.RETIRING: "warning",
+    AuthorizationKey.State.RETIRED: "default",
+    AuthorizationKey.State.REVOKED: "danger",
+}
+SHOWN = 5
+
+
+def key_badge(key: AuthorizationKey) -> Badge:
+    state = AuthorizationKey.State(key.state)
+    return Badge(state.label, TONES[state])
+
+
+class SecretForm(ActionForm):
+    """A new secret. It is stored as a keyed digest and never shown again."""
+
+    secret = forms.CharField(
+        label="AuthorizationKey",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"}),
+        help_text=(
+            f"{authorization_keys.SHORTEST} to {authorization_keys.LONGEST} printable ASCII characters, as set on the "
+            "charger. It is never shown again."
+        ),
+    )
+    source = forms.ChoiceField(
+        label="Where it comes from",
+        choices=[("set", "It is new"), ("imported", "The charger uses it already")],
+    )
+
+
+def _set_password(order: Order) -> str:
+    if order.values["source"] == "imported":
+        key = authorization_keys.import_existing(
+            identity=order.target,
+            secret=order.values["secret"],
+            actor=order.actor,
+            reason=order.reason,
+            now=order.now,
+        )
+    else:
+        key = authorization_keys.set_initial(
+            identity=order.target,
+            secret=order.values["secret"],
+            actor=order.actor,
+            reason=order.reason,
+            now=order.now,
+        )
+    return f"Key {key.version} of {order.target.authoritative_identifier} is active."
+
+
+def _revoke(order: Order) -> str:
+    authorization_keys.revoke(key=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    return f"Key {order.target.version} is refused from now on."
+
+
+identity_verbs.register(Verb("set_password", "password", _set_password, SecretForm))
+key_verbs = Verbs()
+key_verbs.register(Verb("revoke", "gpp_bad", _revoke))
+
+
+def keys_panel(identity: ManagedIdentity, request: HttpRequest, now: datetime) -> Panel | None:
+    """The newest keys of a charger."""
+    if identity.kind != SubjectKind.CHARGER or not request.user.has_perm("migration.view_authorizationkey"):
+        return None
+    keys = AuthorizationKey.objects.filter(identity=identity).order_by("-version")[:SHOWN]
+    return Panel(
+        "AuthorizationKey (Profile 2)",
+        "admin/migration/authorizationkey/panel.html",
+        {"keys": [(key, key_badge(key)) for key in keys], "now": now},
+    )
+
+
+register_identity_panel(keys_panel)
+
+
+@admin.register(AuthorizationKey)
+class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+    """Every version of every charger's Profile 2 secret."""
+
+    verbs = key_verbs
+    change_form_template = "admin/console/read_only_with_actions.html"
+    list_display = ("label", "identity", "badge", "source", "created", "success")
+    list_filter = (("state", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
+    list_select_related = ("identity",)
+    search_fields = ("source",)
+    search_help_text = "Identifier"
+    fields = ("identity", "version", "badge", "source", "created", "activated", "success", "retiring", "ended")
+    readonly_fields = ("badge", "created", "activated", "success", "retiring", "ended")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AuthorizationKey], search_term: str
+    ) -> tuple[QuerySet[AuthorizationKey], bool]:
+        term = search_term.strip()
+        return (queryset.filter(identity_id__in=identities_matching(term)) if term else queryset), False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        key = self.get_object(request, object_id) if object_id else None
+        context = {"actions": self.offered(request, key)} if key is not None else {}
+        return super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def available_actions(self, request: HttpRequest, target: AuthorizationKey) -> list[AvailableAction]:
+        accepted = target.state in AuthorizationKey.ACCEPTED_STATES
+        why_not = "" if accepted else f"It is {target.get_state_display().lower()} and opens nothing any more."
+        if not why_not and not actor_of(request).may("migration.set_authorizationkey"):
+            why_not = "You lack the permission “migration.set_authorizationkey”."
+        who = target.identity.authoritative_identifier
+        explanation = (
+            f"{who} is refused with this key from now on. If it has no certificate, it has no way in until it is "
+            "given a new key. This cannot be undone."
+        )
+        return [AvailableAction("revoke", "Revoke this key", not why_not, why_not, explanation, True)]
+
+    def described(self, target: AuthorizationKey) -> list[tuple[str, str]]:
+        return [
+            ("Key", f"version {target.version}, {target.get_state_display()}"),
+            ("Identity", target.identity.authoritative_identifier),
+        ]
+
+    @display(description="Key")
+    def label(self, key: AuthorizationKey) -> str:
+        return f"Version {key.version}"
+
+    @display(description="State")
+    def badge(self, key: AuthorizationKey) -> Badge:
+        return key_badge(key)
+
+    @display(description="Made")
+    def created(self, key: AuthorizationKey) -> SafeString | str:
+        return moment(key.created_at)
+
+    @display(description="Active since")
+    def activated(self, key: AuthorizationKey) -> SafeString | str:
+        return moment(key.activated_at)
+
+    @display(description="Last success")
+    def success(self, key: AuthorizationKey) -> SafeString | str:
+        return moment(key.last_success_at)
+
+    @display(description="Accepted until")
+    def retiring(self, key: AuthorizationKey) -> SafeString | str:
+        return moment(key.retiring_until)
+
+    @display(description="Ended")
+    def ended(self, key: AuthorizationKey) -> SafeString | str:
+        return moment(key.ended_at)
+
