@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from bfcerts import configuration
 from bfcerts.configuration import BASE_DIRECTORY, Configuration, ConfigurationError, Process, QueueBroker
+from bfcerts.console.look import UNFOLD as UNFOLD
 
 try:
     CONFIGURATION: Configuration = configuration.load()

@@ -9,7 +9,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.decorators import display
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, moment
@@ -151,31 +150,30 @@ class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             ("Identity", target.identity.authoritative_identifier),
         ]
 
-    @display(description="Key")
+    @admin.display(description="Key")
     def label(self, key: AuthorizationKey) -> str:
         return f"Version {key.version}"
 
-    @display(description="State")
+    @admin.display(description="State")
     def badge(self, key: AuthorizationKey) -> Badge:
         return key_badge(key)
 
-    @display(description="Made")
+    @admin.display(description="Made")
     def created(self, key: AuthorizationKey) -> SafeString | str:
         return moment(key.created_at)
 
-    @display(description="Active since")
+    @admin.display(description="Active since")
     def activated(self, key: AuthorizationKey) -> SafeString | str:
         return moment(key.activated_at)
 
-    @display(description="Last success")
+    @admin.display(description="Last success")
     def success(self, key: AuthorizationKey) -> SafeString | str:
         return moment(key.last_success_at)
 
-    @display(description="Accepted until")
+    @admin.display(description="Accepted until")
     def retiring(self, key: AuthorizationKey) -> SafeString | str:
         return moment(key.retiring_until)
 
-    @display(description="Ended")
+    @admin.display(description="Ended")
     def ended(self, key: AuthorizationKey) -> SafeString | str:
         return moment(key.ended_at)
-

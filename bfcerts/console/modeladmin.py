@@ -12,7 +12,12 @@ from bfcerts.console.navigation import Crumb
 from bfcerts.console.paginator import CappedPaginator
 
 
-class ConsoleAdmin(ModelAdmin):
+def key_of(text: str) -> int:
+    """The key in an address; -1, which nothing has, for what is none."""
+    return int(text) if text.isdecimal() and len(text) < 19 else -1
+
+
+class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     """Base of every list.
 
     Counts are capped, pages beyond the cap go by key, there is no date hierarchy, no sorting that has no index, no
@@ -44,9 +49,7 @@ class ConsoleAdmin(ModelAdmin):
             return queryset.defer(*self.unread_fields)
         return queryset
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         entry = navigation.entry_of(self.model)
         context = {
             "title": entry.title if entry else str(self.opts.verbose_name_plural),
@@ -65,9 +68,7 @@ class ConsoleAdmin(ModelAdmin):
     ) -> HttpResponse:
         last = Crumb("Add" if object_id is None else "Details")
         context = {"crumbs": navigation.crumbs(self.model, last), "show_save_and_add_another": False}
-        response: HttpResponse = super().changeform_view(
-            request, object_id, form_url, context | (extra_context or {})
-        )
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
         return response
 
 

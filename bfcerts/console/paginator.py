@@ -1,6 +1,5 @@
 """Paging that stays quick at a million rows: it counts up to a cap and goes on from there by key."""
 
-
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-NOTHING = "–"
+NOTHING = "-"
 
 _ICONS = {
     "success": "check_circle",

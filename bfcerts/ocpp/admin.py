@@ -5,9 +5,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
-from unfold.decorators import display
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from bfcerts.console.filters import QuestionFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, copyable, document, moment, short
 from bfcerts.ocpp.canonical import CommandOutcome
@@ -28,19 +28,14 @@ _MESSAGE_TONES = {
 }
 
 
-class OpenSessionFilter(DropdownFilter):  # type: ignore[misc]
+class OpenSessionFilter(QuestionFilter):
     """Sessions that are open, or closed."""
 
     title = "open or closed"
     parameter_name = "open"
+    answers = (("yes", "open"), ("no", "closed"))
 
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("yes", "open"), ("no", "closed")]
-
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[StationSession]
-    ) -> QuerySet[StationSession]:
-        value = self.value()
+    def narrow(self, queryset: QuerySet[StationSession], value: str) -> QuerySet[StationSession]:
         return queryset.filter(closed_at__isnull=value == "yes") if value in ("yes", "no") else queryset
 
 
@@ -78,28 +73,28 @@ class StationSessionAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(Q(station_id=term) | Q(certificate_fingerprint=fingerprint))
         return queryset, False
 
-    @display(description="State")
+    @admin.display(description="State")
     def badge(self, session: StationSession) -> Badge:
         return Badge("Open", "success") if session.closed_at is None else Badge("Closed")
 
-    @display(description="Security profile")
+    @admin.display(description="Security profile")
     def profile(self, session: StationSession) -> str:
         return f"Profile {session.security_profile}"
 
-    @display(description="Connected")
+    @admin.display(description="Connected")
     def since(self, session: StationSession) -> SafeString | str:
         return moment(session.connected_at)
 
-    @display(description="Closed")
+    @admin.display(description="Closed")
     def until(self, session: StationSession) -> SafeString | str:
         return moment(session.closed_at)
 
-    @display(description="Certificate")
+    @admin.display(description="Certificate")
     def certificate(self, session: StationSession) -> SafeString | str:
         fingerprint = session.certificate_fingerprint
         return copyable(fingerprint, shown=short(fingerprint), label="fingerprint")
 
-    @display(description="Certificate fingerprint (SHA-256)")
+    @admin.display(description="Certificate fingerprint (SHA-256)")
     def full_fingerprint(self, session: StationSession) -> SafeString | str:
         return copyable(session.certificate_fingerprint, label="fingerprint")
 
@@ -109,7 +104,11 @@ class OutboxCommandAdmin(ReadOnlyAdmin):
     """What stations were asked, and what they answered. Secret values are never shown."""
 
     list_display = ("number", "station_id", "action", "badge", "outcome_badge", "created", "answered", "attempts")
-    list_filter = (("state", ChoicesDropdownFilter), ("action", ChoicesDropdownFilter), ("outcome", ChoicesDropdownFilter))
+    list_filter = (
+        ("state", ChoicesDropdownFilter),
+        ("action", ChoicesDropdownFilter),
+        ("outcome", ChoicesDropdownFilter),
+    )
     search_fields = ("station_id",)
     search_help_text = "Charge point id or correlation id"
     unread_fields = ("payload", "answer", "secret_payload")
@@ -149,43 +148,43 @@ class OutboxCommandAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(Q(station_id=term) | Q(correlation_id=term))
         return queryset, False
 
-    @display(description="No.")
+    @admin.display(description="No.")
     def number(self, command: OutboxCommand) -> int:
         return command.pk
 
-    @display(description="State")
+    @admin.display(description="State")
     def badge(self, command: OutboxCommand) -> Badge:
         state = OutboxCommand.State(command.state)
         return Badge(state.label, _COMMAND_TONES[state])
 
-    @display(description="Outcome")
+    @admin.display(description="Outcome")
     def outcome_badge(self, command: OutboxCommand) -> Badge | str:
         if not command.outcome:
             return NOTHING
         tone = "success" if command.outcome == CommandOutcome.ACCEPTED else "danger"
         return Badge(command.outcome.replace("_", " ").capitalize(), tone)
 
-    @display(description="Asked")
+    @admin.display(description="Asked")
     def created(self, command: OutboxCommand) -> SafeString | str:
         return moment(command.created_at)
 
-    @display(description="Deadline")
+    @admin.display(description="Deadline")
     def due(self, command: OutboxCommand) -> SafeString | str:
         return moment(command.deadline, timezone.now())
 
-    @display(description="Sent")
+    @admin.display(description="Sent")
     def sent(self, command: OutboxCommand) -> SafeString | str:
         return moment(command.sent_at)
 
-    @display(description="Finished")
+    @admin.display(description="Finished")
     def answered(self, command: OutboxCommand) -> SafeString | str:
         return moment(command.finished_at)
 
-    @display(description="Payload")
+    @admin.display(description="Payload")
     def readable_payload(self, command: OutboxCommand) -> SafeString | str:
         return document(command.payload)
 
-    @display(description="Answer")
+    @admin.display(description="Answer")
     def readable_answer(self, command: OutboxCommand) -> SafeString | str:
         return document(command.answer)
 
@@ -219,19 +218,19 @@ class InboxMessageAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         return (queryset.filter(station_id=term) if term else queryset), False
 
-    @display(description="Received")
+    @admin.display(description="Received")
     def received(self, message: InboxMessage) -> SafeString | str:
         return moment(message.received_at)
 
-    @display(description="Taken in")
+    @admin.display(description="Taken in")
     def finished(self, message: InboxMessage) -> SafeString | str:
         return moment(message.finished_at)
 
-    @display(description="State")
+    @admin.display(description="State")
     def badge(self, message: InboxMessage) -> Badge:
         state = InboxMessage.State(message.state)
         return Badge(state.label, _MESSAGE_TONES[state])
 
-    @display(description="Payload")
+    @admin.display(description="Payload")
     def readable_payload(self, message: InboxMessage) -> SafeString | str:
         return document(message.payload)

@@ -13,7 +13,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ConsoleAdmin):
+class UserAdmin(ConsoleAdmin, DjangoUserAdmin):  # type: ignore[misc,type-arg]
     """The people who work here, and the accounts of integrations."""
 
     form = UserChangeForm
@@ -26,7 +26,7 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):
+class GroupAdmin(ConsoleAdmin, DjangoGroupAdmin):  # type: ignore[misc]
     """Named sets of permissions."""
 
     ordering = ("name",)

@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
@@ -39,7 +38,7 @@ class ChargerFamilyAdmin(EditableAdmin):
         REASON,
     )
 
-    @display(description="Firmware")
+    @admin.display(description="Firmware")
     def firmware(self, family: ChargerFamily) -> str:
         if not family.firmware_from and not family.firmware_to:
             return "any"
@@ -61,7 +60,7 @@ class CohortAdmin(ActionsMixin, EditableAdmin):
         REASON,
     )
 
-    @display(description="Members")
+    @admin.display(description="Members")
     def members_link(self, cohort: Cohort) -> SafeString:
         return link(_members_url(cohort), "Show")
 
@@ -141,7 +140,7 @@ class LifecyclePolicyAdmin(EditableAdmin):
         REASON,
     )
 
-    @display(description="Narrowed to")
+    @admin.display(description="Narrowed to")
     def scope(self, policy: LifecyclePolicy) -> str:
         parts = [
             f"cohort {policy.cohort}" if policy.cohort else "",
@@ -151,17 +150,17 @@ class LifecyclePolicyAdmin(EditableAdmin):
         ]
         return ", ".join(part for part in parts if part) or "everything of the purpose"
 
-    @display(description="Validity")
+    @admin.display(description="Validity")
     def validity_words(self, policy: LifecyclePolicy) -> str:
         return exact_span(policy.validity) if policy.validity else "the authority decides"
 
-    @display(description="Renewal starts")
+    @admin.display(description="Renewal starts")
     def renewal_words(self, policy: LifecyclePolicy) -> str:
         if policy.renewal_threshold is None:
             return "not by itself"
         return f"{exact_span(policy.renewal_threshold + policy.renewal_lead)} before the end"
 
-    @display(description="In force")
+    @admin.display(description="In force")
     def in_force(self, policy: LifecyclePolicy) -> Badge:
         return Badge("Yes", "success") if policy.enabled else Badge("No")
 
@@ -185,24 +184,22 @@ class IssuingAuthorityAdmin(HistoryMixin, ReadOnlyAdmin):
     )
     readonly_fields = ("full_fingerprint",)
 
-    @display(description="Issues")
+    @admin.display(description="Issues")
     def issuing(self, authority: IssuingAuthority) -> Badge:
         return Badge("Issues", "success") if authority.issues else Badge("Does not issue")
 
-    @display(description="Trust")
+    @admin.display(description="Trust")
     def trusted_badge(self, authority: IssuingAuthority) -> Badge:
         return Badge("Trusted at our doors", "success") if authority.trusted else Badge("Not trusted", "warning")
 
-    @display(description="Ends")
+    @admin.display(description="Ends")
     def ends(self, authority: IssuingAuthority) -> SafeString | str:
         return moment(authority.not_after)
 
-    @display(description="Fingerprint")
+    @admin.display(description="Fingerprint")
     def short_fingerprint(self, authority: IssuingAuthority) -> SafeString | str:
         return copyable(authority.fingerprint, shown=short(authority.fingerprint), label="fingerprint")
 
-    @display(description="Fingerprint (SHA-256)")
+    @admin.display(description="Fingerprint (SHA-256)")
     def full_fingerprint(self, authority: IssuingAuthority) -> SafeString | str:
         return copyable(authority.fingerprint, label="fingerprint")
-
-

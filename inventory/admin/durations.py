@@ -36,7 +36,7 @@ class DurationField(forms.Field):
         parts = _PART.findall(text)
         if not parts or _PART.sub("", text).strip():
             raise ValidationError("Write a number with days, hours, minutes or seconds, for example “7 days 4 hours”.")
-        amounts = {name: 0 for name in _UNITS.values()}
+        amounts = dict.fromkeys(_UNITS.values(), 0)
         for number, unit in parts:
             amounts[_UNITS[unit.lower()]] += int(number)
         return timedelta(**amounts)

@@ -8,7 +8,6 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.decorators import display
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
@@ -53,31 +52,31 @@ class DomainEventAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         return (of_identities_matching(queryset, term) if term else queryset), False
 
-    @display(description="When")
+    @admin.display(description="When")
     def occurred(self, event: DomainEvent) -> SafeString | str:
         return moment(event.occurred_at)
 
-    @display(description="What")
+    @admin.display(description="What")
     def what(self, event: DomainEvent) -> str:
         return event_words(event.type)
 
-    @display(description="Now it is")
+    @admin.display(description="Now it is")
     def state(self, event: DomainEvent) -> str:
         return event.resulting_state.replace("_", " ") or NOTHING
 
-    @display(description="Why")
+    @admin.display(description="Why")
     def why(self, event: DomainEvent) -> str:
         return event.reason if len(event.reason) <= 90 else f"{event.reason[:90]}…"
 
-    @display(description="Certificate")
+    @admin.display(description="Certificate")
     def certificate(self, event: DomainEvent) -> SafeString | str:
         return _linked(event.record, "inventory_certificaterecord", f"Certificate {event.record_id}")
 
-    @display(description="Job")
+    @admin.display(description="Job")
     def work(self, event: DomainEvent) -> SafeString | str:
         return _linked(event.job, "inventory_certificatejob", f"Job {event.job_id}")
 
-    @display(description="Payload")
+    @admin.display(description="Payload")
     def readable_payload(self, event: DomainEvent) -> SafeString | str:
         return document(event.payload)
 
@@ -127,27 +126,27 @@ class SecurityEventAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(condition)
         return queryset, False
 
-    @display(description="When")
+    @admin.display(description="When")
     def occurred(self, event: SecurityEvent) -> SafeString | str:
         return moment(event.occurred_at)
 
-    @display(description="Recorded")
+    @admin.display(description="Recorded")
     def recorded(self, event: SecurityEvent) -> SafeString | str:
         return moment(event.recorded_at)
 
-    @display(description="Severity")
+    @admin.display(description="Severity")
     def severity_badge(self, event: SecurityEvent) -> Badge:
         return states.severity_badge(event)
 
-    @display(description="What")
+    @admin.display(description="What")
     def what(self, event: SecurityEvent) -> str:
         return event.type.replace("_", " ")
 
-    @display(description="In a sentence")
+    @admin.display(description="In a sentence")
     def told(self, event: SecurityEvent) -> str:
         return event.message if len(event.message) <= 110 else f"{event.message[:110]}…"
 
-    @display(description="Payload")
+    @admin.display(description="Payload")
     def readable_payload(self, event: SecurityEvent) -> SafeString | str:
         return document(event.payload)
 
@@ -173,20 +172,22 @@ class EvidenceAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(matching | Q(correlation_id=term))
         return queryset, False
 
-    @display(description="When")
+    @admin.display(description="When")
     def observed(self, evidence: Evidence) -> SafeString | str:
         return moment(evidence.observed_at)
 
-    @display(description="Certificate")
+    @admin.display(description="Certificate")
     def certificate(self, evidence: Evidence) -> SafeString | str:
         return _linked(
-            evidence.record, "inventory_certificaterecord", f"{evidence.record.get_purpose_display()} {evidence.record_id}"
+            evidence.record,
+            "inventory_certificaterecord",
+            f"{evidence.record.get_purpose_display()} {evidence.record_id}",
         )
 
-    @display(description="Identity")
+    @admin.display(description="Identity")
     def identity(self, evidence: Evidence) -> str:
         return evidence.record.identity.authoritative_identifier
 
-    @display(description="Detail")
+    @admin.display(description="Detail")
     def readable_detail(self, evidence: Evidence) -> SafeString | str:
         return document(evidence.detail)

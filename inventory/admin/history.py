@@ -69,9 +69,7 @@ def entries_of(instance: Model, limit: int = SHOWN, before: int | None = None) -
     ]
 
 
-def _changes(
-    row: Any, previous: Any, fields: Iterable[AnyField], names: dict[str, dict[Any, str]]
-) -> Iterable[Change]:
+def _changes(row: Any, previous: Any, fields: Iterable[AnyField], names: dict[str, dict[Any, str]]) -> Iterable[Change]:
     for field in fields:
         old, new = getattr(previous, field.attname), getattr(row, field.attname)
         if old != new:

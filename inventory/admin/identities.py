@@ -11,7 +11,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, FieldTextFilter, RelatedDropdownFilter
-from unfold.decorators import display
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
@@ -49,10 +48,10 @@ class IdentityChangeList(ChangeList):  # type: ignore[misc]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        rows = list(self.result_list)
+        rows: list[ManagedIdentity] = list(self.result_list)  # type: ignore[has-type]
         sessions = _open_sessions(rows)
         for row in rows:
-            row.session_now = sessions.get(row.authoritative_identifier)
+            row.__dict__["session_now"] = sessions.get(row.authoritative_identifier)
         self.result_list = rows
 
 
@@ -92,28 +91,26 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
     ) -> tuple[QuerySet[ManagedIdentity], bool]:
         if term := search_term.strip():
             queryset = queryset.filter(
-                Q(authoritative_identifier__icontains=term)
-                | Q(serial_number__icontains=term)
-                | Q(name__icontains=term)
+                Q(authoritative_identifier__icontains=term) | Q(serial_number__icontains=term) | Q(name__icontains=term)
             )
         return queryset, False
 
-    @display(description="Identifier")
+    @admin.display(description="Identifier")
     def identifier(self, identity: ManagedIdentity) -> str:
         return identity.authoritative_identifier
 
-    @display(description="Security profile")
+    @admin.display(description="Security profile")
     def profile(self, identity: ManagedIdentity) -> Badge | str:
         return identity_page.profile_badge(identity) or NOTHING
 
-    @display(description="Connected now")
+    @admin.display(description="Connected now")
     def connected(self, identity: ManagedIdentity) -> Badge | str:
         session: StationSession | None = getattr(identity, "session_now", None)
         if session is not None:
             return Badge(f"Profile {session.security_profile}", "success")
         return Badge("Not connected") if identity.kind == SubjectKind.CHARGER else NOTHING
 
-    @display(description="Admission")
+    @admin.display(description="Admission")
     def admitted(self, identity: ManagedIdentity) -> Badge:
         return Badge("Let in", "default") if identity.enabled else Badge("Disabled", "danger")
 
@@ -175,20 +172,18 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
             "may_edit": self.has_change_permission(request, identity),
             **identity_page.context_of(identity, request, now),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return live_response(request, "admin/inventory/managedidentity/page.html", context)
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The form of an identity."""
         identity = self._viewable(request, object_id)
         page = reverse("admin:inventory_managedidentity_change", args=[identity.pk])
-        crumbs = navigation.crumbs(
-            ManagedIdentity, Crumb(self.crumb_title(identity), page), Crumb("Edit")
-        )
+        crumbs = navigation.crumbs(ManagedIdentity, Crumb(self.crumb_title(identity), page), Crumb("Edit"))
         return self.changeform_view(request, object_id, "", {"crumbs": crumbs})
 
     def _viewable(self, request: HttpRequest, object_id: str) -> ManagedIdentity:
-        identity = ManagedIdentity.objects.select_related("family", "parent").filter(pk=_number(object_id)).first()
+        identity = ManagedIdentity.objects.select_related("family", "parent").filter(pk=key_of(object_id)).first()
         if identity is None:
             raise Http404
         if not self.has_view_permission(request, identity):
@@ -203,8 +198,3 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
 
     def crumb_title(self, target: ManagedIdentity) -> str:
         return target.authoritative_identifier
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) < 19 else None
-

@@ -77,9 +77,7 @@ def _issue(order: Order) -> str:
 
 
 def _cut_over(order: Order) -> str:
-    job = station_commands.cut_over(
-        identity=order.target, actor=order.actor, reason=order.reason, now=order.now
-    )
+    job = station_commands.cut_over(identity=order.target, actor=order.actor, reason=order.reason, now=order.now)
     return f"Job {job.pk} cuts {order.target.authoritative_identifier} over to Profile 3."
 
 
@@ -91,9 +89,7 @@ def _sent(order: Order, command: OutboxCommand) -> str:
 
 
 def _request_csr(order: Order) -> str:
-    command = station_commands.request_csr(
-        identity=order.target, actor=order.actor, reason=order.reason, now=order.now
-    )
+    command = station_commands.request_csr(identity=order.target, actor=order.actor, reason=order.reason, now=order.now)
     return _sent(order, command)
 
 

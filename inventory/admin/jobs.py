@@ -10,10 +10,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.decorators import display
 
 from bfcerts.console import navigation
-from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, moment
 from bfcerts.ocpp.models import OutboxCommand
@@ -56,27 +55,27 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         term = search_term.strip()
         return (of_identities_matching(queryset, term) if term else queryset), False
 
-    @display(description="No.")
+    @admin.display(description="No.")
     def number(self, job: CertificateJob) -> int:
         return job.pk
 
-    @display(description="What")
+    @admin.display(description="What")
     def what(self, job: CertificateJob) -> str:
         return f"{job.get_action_display()}: {job.get_purpose_display()}{f' ({job.slot})' if job.slot else ''}"
 
-    @display(description="State")
+    @admin.display(description="State")
     def badge(self, job: CertificateJob) -> Badge:
         return states.job_badge(job)
 
-    @display(description="Now")
+    @admin.display(description="Now")
     def words(self, job: CertificateJob) -> str:
         return states.waiting_words(job, timezone.now())
 
-    @display(description="Started by")
+    @admin.display(description="Started by")
     def actor(self, job: CertificateJob) -> str:
         return job.actor
 
-    @display(description="Opened")
+    @admin.display(description="Opened")
     def created(self, job: CertificateJob) -> SafeString | str:
         return moment(job.created_at)
 
@@ -88,8 +87,7 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """The page of one job; it refreshes itself."""
-        number = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else None
-        job = CertificateJob.objects.select_related("identity", "record").filter(pk=number).first()
+        job = CertificateJob.objects.select_related("identity", "record").filter(pk=key_of(object_id)).first()
         if job is None:
             raise Http404
         if not self.has_view_permission(request, job):
@@ -107,7 +105,7 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             "timeline": _timeline(job, request),
             "history": entries_of(job, 15),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return live_response(request, "admin/inventory/certificatejob/page.html", context)
 
     def available_actions(self, request: HttpRequest, target: CertificateJob) -> list[AvailableAction]:

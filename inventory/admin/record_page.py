@@ -36,7 +36,10 @@ def described(record: CertificateRecord, now: datetime) -> list[tuple[str, str]]
         ("Site", identity.site),
         ("State", record.get_state_display()),
         ("Serial number", record.serial_number),
-        ("Ends", f"{record.not_after:%Y-%m-%d %H:%M} UTC, {distance(record.not_after, now)}" if record.not_after else ""),
+        (
+            "Ends",
+            f"{record.not_after:%Y-%m-%d %H:%M} UTC, {distance(record.not_after, now)}" if record.not_after else "",
+        ),
     ]
     return [(name, value) for name, value in pairs if value]
 
@@ -60,9 +63,7 @@ def context_of(record: CertificateRecord, request: HttpRequest, now: datetime) -
         "life": list(_life(record)),
         "revocation_reason": dict(RevocationReason.choices).get(record.revocation_reason, ""),
         "replacements": list(record.replacements.defer("certificate_pem", "chain_pem", "csr_pem")[:5]),
-        "evidence": list(record.evidence.order_by("-observed_at")[:EVIDENCE])
-        if may("inventory.view_evidence")
-        else [],
+        "evidence": list(record.evidence.order_by("-observed_at")[:EVIDENCE]) if may("inventory.view_evidence") else [],
         "jobs": [(job, states.job_badge(job), states.waiting_words(job, now)) for job in jobs],
         "timeline": timeline.of_events(events),
         "history": entries_of(record, HISTORY),
@@ -93,5 +94,3 @@ def _life(record: CertificateRecord) -> Iterator[Stage]:
         yield Stage("Revoked at the CA", record.revocation_propagated_at)
     if record.deleted_at:
         yield Stage("Deleted", record.deleted_at)
-
-

@@ -10,10 +10,9 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.decorators import display
 
 from bfcerts.console import navigation
-from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, copyable, short
 from inventory.actors import Actor
@@ -53,27 +52,27 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         term = search_term.strip()
         return (records_matching(queryset, term) if term else queryset), False
 
-    @display(description="No.")
+    @admin.display(description="No.")
     def number(self, record: CertificateRecord) -> int:
         return record.pk
 
-    @display(description="Purpose")
+    @admin.display(description="Purpose")
     def purpose_and_slot(self, record: CertificateRecord) -> str:
         return f"{record.get_purpose_display()}{f' ({record.slot})' if record.slot else ''}"
 
-    @display(description="State")
+    @admin.display(description="State")
     def badge(self, record: CertificateRecord) -> Badge:
         return states.record_badge(record.state)
 
-    @display(description="Validity")
+    @admin.display(description="Validity")
     def validity(self, record: CertificateRecord) -> SafeString | str:
         return states.validity(record, timezone.now())
 
-    @display(description="Serial number")
+    @admin.display(description="Serial number")
     def serial(self, record: CertificateRecord) -> SafeString | str:
         return copyable(record.serial_number, shown=short(record.serial_number), label="serial number")
 
-    @display(description="Fingerprint")
+    @admin.display(description="Fingerprint")
     def short_fingerprint(self, record: CertificateRecord) -> SafeString | str:
         return copyable(record.fingerprint, shown=short(record.fingerprint), label="fingerprint")
 
@@ -105,7 +104,7 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             "actions": self.offered(request, record),
             **record_page.context_of(record, request, timezone.now()),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return live_response(request, "admin/inventory/certificaterecord/page.html", context)
 
     def certificate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -120,8 +119,7 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
 
     def _viewable(self, request: HttpRequest, object_id: str) -> CertificateRecord:
         related = ("identity__family", "authority", "replaces", "activation_evidence")
-        number = int(object_id) if object_id.isdecimal() and len(object_id) < 19 else None
-        record = CertificateRecord.objects.select_related(*related).filter(pk=number).first()
+        record = CertificateRecord.objects.select_related(*related).filter(pk=key_of(object_id)).first()
         if record is None:
             raise Http404
         if not self.has_view_permission(request, record):

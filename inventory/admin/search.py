@@ -14,9 +14,7 @@ MATCHES = 200
 def identities_matching(term: str) -> list[int]:
     """The keys of identities whose identifier, serial number or name contains the term."""
     matching = ManagedIdentity.objects.filter(
-        Q(authoritative_identifier__icontains=term)
-        | Q(serial_number__icontains=term)
-        | Q(name__icontains=term)
+        Q(authoritative_identifier__icontains=term) | Q(serial_number__icontains=term) | Q(name__icontains=term)
     )
     return list(matching.order_by().values_list("pk", flat=True)[:MATCHES])
 
