@@ -131,33 +131,43 @@ class Life:
     # The life itself
 
     async def _live(self, admission: Admission | None) -> None:
+        """From boot to boot, until the station is to stay away."""
+        departure = await self._live_until_restart(admission)
+        while departure is Departure.RESET and not self._stays_away(departure):
+            await self._restart()
+            departure = await self._live_until_restart(None)
+        if self._stays_away(departure):
+            self._station.record(EventKind.STAYED_AWAY, departure=departure)
+
+    async def _live_until_restart(self, admission: Admission | None) -> Departure:
+        """Connect again and again.
+
+        :returns: RESET, STOPPED, or the departure after which the station does not come back.
+        """
         station = self._station
         expiry = asyncio.create_task(station.enrolment.watch_expiry())
         try:
             while not self._stopping.is_set():
                 admission = admission or await self._connect_patiently()
                 if admission is None:
-                    return
+                    break
                 departure = await self._converse(admission)
                 admission = None
+                if departure in {Departure.RESET, Departure.STOPPED} or self._stays_away(departure):
+                    return departure
                 if departure is Departure.LOST:
                     await self._pause(station.timings.back_off_minimum)
-                if departure is Departure.STOPPED:
-                    return
-                if station.quirks.never_reconnect and departure in OWN_DEPARTURES:
-                    station.record(EventKind.STAYED_AWAY, departure=departure)
-                    return
-                if departure is Departure.RESET:
-                    expiry.cancel()
-                    await self._restart()
-                    expiry = asyncio.create_task(station.enrolment.watch_expiry())
-                elif not station.quirks.no_boot_notification_after_reconnect:
+                if not station.quirks.no_boot_notification_after_reconnect:
                     self._boot_due = self._boot_due or BootReason.APPLICATION_RESET
         finally:
             expiry.cancel()
             await asyncio.wait([expiry])
-        if not expiry.cancelled():
-            expiry.result()
+            if not expiry.cancelled():
+                expiry.result()
+        return Departure.STOPPED
+
+    def _stays_away(self, departure: Departure) -> bool:
+        return self._station.quirks.never_reconnect and departure in OWN_DEPARTURES
 
     async def _restart(self) -> None:
         self.registered = False

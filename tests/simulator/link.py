@@ -102,7 +102,7 @@ class Link:
         self._owner = owner
         self._call_timeout = call_timeout
         self._calling = asyncio.Lock()
-        self._open_calls: dict[str, asyncio.Future[CallResult | CallError]] = {}
+        self._open_calls: dict[str, asyncio.Future[CallResult | CallError | None]] = {}
         self._incoming: asyncio.Queue[Call] = asyncio.Queue()
         self._unanswered = 0
 
@@ -121,7 +121,7 @@ class Link:
             worker.cancel()
             for future in self._open_calls.values():
                 if not future.done():
-                    future.set_exception(LinkClosedError("the connection closed before the answer came"))
+                    future.set_result(None)
             await asyncio.wait([worker])
         if not worker.cancelled() and (failure := worker.exception()):
             raise failure
@@ -136,7 +136,7 @@ class Link:
         """
         async with self._calling:
             message_id = self._owner.next_message_id()
-            answered: asyncio.Future[CallResult | CallError] = asyncio.get_running_loop().create_future()
+            answered: asyncio.Future[CallResult | CallError | None] = asyncio.get_running_loop().create_future()
             self._open_calls[message_id] = answered
             try:
                 await self._send(action, frames.call(message_id, action, payload))
@@ -147,6 +147,8 @@ class Link:
                 raise CallTimedOutError(f"{action}: no answer within {self._call_timeout:g} s") from None
             finally:
                 self._open_calls.pop(message_id, None)
+        if answer is None:
+            raise LinkClosedError(f"{action}: the connection closed before the answer came")
         if isinstance(answer, CallError):
             self._failed(action, answer.code, answer.description)
             raise CallRefusedError(action, answer)

@@ -18,7 +18,7 @@ class LogUploads:
 
     def __init__(self, station: "SimulatedStation") -> None:
         self._station = station
-        self._running: asyncio.Task[int] | None = None
+        self._running: asyncio.Task[str] | None = None
 
     @property
     def busy(self) -> bool:
@@ -33,36 +33,25 @@ class LogUploads:
         if urlsplit(location).scheme not in {"http", "https"}:
             await self._tell(request_id, "NotSupportedOperation")
             return
-        await self._tell(request_id, "Uploading")
         context = client_context(self._station.enrolment.trusted_roots())
         work = asyncio.create_task(asyncio.to_thread(_put, location, content, context))
         self._running = work
         try:
+            await self._tell(request_id, "Uploading")
             await asyncio.wait([work])
         finally:
             work.cancel()
             if self._running is work:
                 self._running = None
-        await self._tell(request_id, _status(work))
+        await self._tell(request_id, "AcceptedCanceled" if work.cancelled() else work.result())
 
     async def _tell(self, request_id: int, status: str) -> None:
         self._station.record(EventKind.LOG_UPLOAD, request_id=request_id, status=status)
         await self._station.dialect.log_status(self._station, request_id, status)
 
 
-def _status(work: asyncio.Task[int]) -> str:
-    if work.cancelled():
-        return "AcceptedCanceled"
-    if isinstance(error := work.exception(), OSError | http.client.HTTPException):
-        return "UploadFailure"
-    if error:
-        raise error
-    if work.result() in {401, 403}:
-        return "PermissionDenied"
-    return "Uploaded" if work.result() < 300 else "UploadFailure"
-
-
-def _put(location: str, content: bytes, context: ssl.SSLContext) -> int:
+def _put(location: str, content: bytes, context: ssl.SSLContext) -> str:
+    """:returns: how it ended, as an UploadLogStatusEnumType."""
     parts = urlsplit(location)
     host = parts.hostname or ""
     connection: http.client.HTTPConnection
@@ -70,9 +59,14 @@ def _put(location: str, content: bytes, context: ssl.SSLContext) -> int:
         connection = http.client.HTTPSConnection(host, parts.port, timeout=30, context=context)
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=30)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request("PUT", target or "/", content, {"Content-Type": "text/plain"})
-        return connection.getresponse().status
+        connection.request("PUT", target, content, {"Content-Type": "text/plain"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return "UploadFailure"
     finally:
         connection.close()
+    if status in {401, 403}:
+        return "PermissionDenied"
+    return "Uploaded" if status < 300 else "UploadFailure"

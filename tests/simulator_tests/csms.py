@@ -7,14 +7,14 @@ import http
 import itertools
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -50,6 +50,7 @@ class SmallCsms:
     passwords: dict[str, str] = field(default_factory=dict)
     refused_fingerprints: set[str] = field(default_factory=set)
     answers: dict[str, Payload] = field(default_factory=lambda: dict(ANSWERS))
+    takes_any_subprotocol: bool = False
     silent_actions: set[str] = field(default_factory=set)
     visits: list[Visit] = field(default_factory=list)
     frames: list[tuple[str, Any]] = field(default_factory=list)
@@ -76,7 +77,7 @@ class SmallCsms:
                     "127.0.0.1",
                     0,
                     ssl=context,
-                    subprotocols=[Subprotocol("ocpp2.0.1")],
+                    select_subprotocol=self._select_subprotocol,
                     process_request=self._decider(),
                     compression=None,
                 )
@@ -121,13 +122,24 @@ class SmallCsms:
         """Payloads of the CALLs that a station sent."""
         return [f[3] for who, f in self.frames if who == station_id and f[0] == 2 and f[2] == action]
 
+    async def until_received(self, station_id: str, action: str, count: int) -> None:
+        """Return once a station has sent a CALL so many times."""
+        await self.until(lambda: len(self.received(station_id, action)) >= count)
+
     async def next_csr(self, station_id: str, number: int = 1) -> str:
-        await self.until(lambda: len(self.received(station_id, "SignCertificate")) >= number)
+        await self.until_received(station_id, "SignCertificate", number)
         csr: str = self.received(station_id, "SignCertificate")[number - 1]["csr"]
         return csr
 
     async def deliver(self, station_id: str, chain: str) -> Payload:
         return await self.ask(station_id, "CertificateSigned", {"certificateChain": chain})
+
+    def _select_subprotocol(self, _: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        if "ocpp2.0.1" in offered:
+            return Subprotocol("ocpp2.0.1")
+        if self.takes_any_subprotocol:
+            return None
+        raise NegotiationError("no common subprotocol")
 
     def _decider(self) -> Callable[[ServerConnection, Request], Response | None]:
         def decide(connection: ServerConnection, request: Request) -> Response | None:
