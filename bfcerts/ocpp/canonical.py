@@ -78,6 +78,7 @@ class RefusalReason(StrEnum):
     CERTIFICATE_NOT_ACCEPTABLE = "certificate_not_acceptable"
     PROFILE_TOO_LOW = "profile_too_low"
     SESSION_RESUMED = "session_resumed"
+    TLS_HANDSHAKE_FAILED = "tls_handshake_failed"
     UNSUPPORTED_SUBPROTOCOL = "unsupported_subprotocol"
     DISABLED_STATION = "disabled_station"
 

@@ -1,11 +1,40 @@
-"""Putting commands for stations into the outbox. The gateway takes them out (`bfcerts.ocpp.gateway`)."""
+"""The outbox of commands: how they are put in, and how they end. The gateway takes them out in between."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bfcerts.ocpp.canonical import Action, Payload
+from django.db import transaction
+from django.db.models import Q
+
+from bfcerts.ocpp import inbox
+from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload
 from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.notify import Channel, notify
+
+ANSWER_GRACE = timedelta(minutes=2)
+"""How long past its deadline a command that was sent may still be answered."""
+
+_STATES = {
+    CommandOutcome.ACCEPTED: OutboxCommand.State.ANSWERED,
+    CommandOutcome.REJECTED: OutboxCommand.State.ANSWERED,
+    CommandOutcome.ERROR: OutboxCommand.State.FAILED,
+    CommandOutcome.TIMED_OUT: OutboxCommand.State.FAILED,
+    CommandOutcome.EXPIRED: OutboxCommand.State.EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a command ended. The answer must be redacted and storable already."""
+
+    command_id: int
+    outcome: CommandOutcome
+    status: str = ""
+    status_info: Payload | None = None
+    answer: Payload | None = None
+    error_code: str = ""
+    error_description: str = ""
 
 
 def enqueue(
@@ -23,6 +52,7 @@ def enqueue(
 ) -> OutboxCommand:
     """Store a command, once for each `dedupe_key`, and wake the gateway when the transaction commits.
 
+    :param secret_payload: what `secret_payload.seal` returned for values that must not be readable here.
     :returns: the command; the earlier one where the key is known already.
     """
     command, created = OutboxCommand.objects.get_or_create(
@@ -46,6 +76,83 @@ def enqueue(
 
 def cancel(references: Iterable[str], *, now: datetime) -> int:
     """Withdraw what was asked under these references and has not been sent."""
-    return OutboxCommand.objects.filter(
-        reference__in=list(references), state=OutboxCommand.State.QUEUED
-    ).update(state=OutboxCommand.State.CANCELLED, finished_at=now, secret_payload=None)
+    waiting = OutboxCommand.objects.filter(reference__in=list(references), state=OutboxCommand.State.QUEUED)
+    return waiting.update(state=OutboxCommand.State.CANCELLED, finished_at=now, secret_payload=None)
+
+
+@transaction.atomic
+def finish(endings: Sequence[Ending], *, now: datetime) -> None:
+    """Store how commands ended, and the evidence of it. A command that has ended before keeps its first ending."""
+    by_id = {ending.command_id: ending for ending in endings}
+    commands = list(
+        OutboxCommand.objects.select_for_update()
+        .filter(pk__in=by_id, state__in=OutboxCommand.OPEN_STATES)
+        .order_by("pk")
+    )
+    for command in commands:
+        ending = by_id[command.pk]
+        command.state = _STATES[ending.outcome]
+        command.outcome = ending.outcome
+        command.answer = ending.answer
+        command.error_code = ending.error_code[:60]
+        command.error_description = ending.error_description
+        command.secret_payload = None
+        command.finished_at = now
+        command.save(
+            update_fields=[
+                "state",
+                "outcome",
+                "answer",
+                "error_code",
+                "error_description",
+                "secret_payload",
+                "finished_at",
+            ]
+        )
+    inbox.store([_evidence(command, by_id[command.pk], now) for command in commands])
+
+
+def _evidence(command: OutboxCommand, ending: Ending, now: datetime) -> inbox.Observation:
+    return inbox.Observation(
+        station_id=command.station_id,
+        session_id=command.session_id,
+        kind=Evidence.COMMAND_ANSWERED,
+        payload={
+            "command_id": command.pk,
+            "action": command.action,
+            "outcome": ending.outcome,
+            "status": ending.status,
+            "status_info": ending.status_info,
+            "answer": ending.answer,
+            "error_code": ending.error_code,
+            "error_description": ending.error_description,
+            "reference": command.reference,
+            "correlation_id": command.correlation_id,
+        },
+        received_at=now,
+    )
+
+
+@transaction.atomic
+def expire_overdue(now: datetime, *, limit: int = 500) -> int:
+    """End the commands whose deadline has passed; one that was sent is left its `ANSWER_GRACE`.
+
+    :returns: how many; as many as `limit` means that there may be more.
+    """
+    overdue = Q(state=OutboxCommand.State.QUEUED, deadline__lte=now) | Q(
+        state=OutboxCommand.State.SENT, deadline__lte=now - ANSWER_GRACE
+    )
+    rows = OutboxCommand.objects.select_for_update(skip_locked=True).filter(overdue).order_by("deadline")
+    identifiers = list(rows.values_list("pk", flat=True)[:limit])
+    finish(
+        [
+            Ending(
+                identifier,
+                CommandOutcome.EXPIRED,
+                error_description="the station did not take the command before its deadline",
+            )
+            for identifier in identifiers
+        ],
+        now=now,
+    )
+    return len(identifiers)

@@ -29,9 +29,7 @@ class OutboxCommand(models.Model):
     message_id = models.UUIDField(default=uuid.uuid4, unique=True)
     station_id = models.CharField(max_length=64)
     action = models.CharField(max_length=40, choices=[(action.value, action.value) for action in Action])
-    payload = models.JSONField(
-        help_text="Canonical payload, as bfcerts.ocpp.canonical builds it; no secrets."
-    )
+    payload = models.JSONField(help_text="Canonical payload, as bfcerts.ocpp.canonical builds it; no secrets.")
     secret_payload = models.BinaryField(
         null=True,
         blank=True,
@@ -39,14 +37,10 @@ class OutboxCommand(models.Model):
         help_text="Encrypted values merged in at the gateway; emptied at the end.",
     )
     dedupe_key = models.CharField(max_length=120, unique=True, help_text="The same key is the same command.")
-    reference = models.CharField(
-        max_length=80, blank=True, db_index=True, help_text="Opaque to the wire: who asked."
-    )
+    reference = models.CharField(max_length=80, blank=True, db_index=True, help_text="Opaque to the wire: who asked.")
     correlation_id = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
-    outcome = models.CharField(
-        max_length=12, blank=True, choices=[(item.value, item.value) for item in CommandOutcome]
-    )
+    outcome = models.CharField(max_length=12, blank=True, choices=[(item.value, item.value) for item in CommandOutcome])
     attempts = models.PositiveSmallIntegerField(default=0)
     session_id = models.UUIDField(null=True, blank=True, help_text="The session it was last sent on.")
     created_at = models.DateTimeField()

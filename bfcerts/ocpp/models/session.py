@@ -27,9 +27,7 @@ class StationSession(models.Model):
     listener = models.CharField(max_length=20, help_text="profile2, profile3 or dual.")
     protocol = models.CharField(max_length=20, help_text="The WebSocket subprotocol, as ocpp2.0.1.")
     security_profile = models.PositiveSmallIntegerField()
-    certificate_fingerprint = models.CharField(
-        max_length=64, blank=True, help_text="SHA-256, lower-case hex."
-    )
+    certificate_fingerprint = models.CharField(max_length=64, blank=True, help_text="SHA-256, lower-case hex.")
     address = models.GenericIPAddressField()
     connected_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)

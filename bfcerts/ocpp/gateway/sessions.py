@@ -1,0 +1,238 @@
+"""Session rows: one for each connection, at most one open for each station, across all gateway nodes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+
+from bfcerts.ocpp import inbox
+from bfcerts.ocpp.canonical import Evidence
+from bfcerts.ocpp.gateway.commands import release, stations_with_commands
+from bfcerts.ocpp.models import StationSession
+from bfcerts.ocpp.notify import Channel, notify
+from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, certificate_door, password_door
+
+REPLACED: Final = "replaced by a newer connection"
+TRIES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A connection attempt at the door, with the id that its session will have."""
+
+    attempt: ConnectionAttempt
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The station is in: its session row is committed, and so is the evidence."""
+
+    admission: Admission
+    commands_wait: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A connection that ended. `evidence`: its end is news to the lifecycle."""
+
+    session_id: UUID
+    station_id: str
+    reason: str
+    code: int
+    now: datetime
+    evidence: bool = False
+
+
+def admit(arrivals: list[Arrival], node: str) -> list[Opened | Refusal]:
+    """Ask the doors, and open a session for each station that may come in, in one transaction.
+
+    A station's earlier session is closed by it, wherever it is: the node that holds it is notified. Two nodes that
+    admit the same station at the same moment meet in the unique constraint; the later one tries again and wins.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return _admit(arrivals, node)
+        except IntegrityError:
+            continue
+    return _admit(arrivals, node)
+
+
+@transaction.atomic
+def _admit(arrivals: list[Arrival], node: str) -> list[Opened | Refusal]:
+    decisions = decide([arrival.attempt for arrival in arrivals])
+    admitted = [
+        (arrival, decision)
+        for arrival, decision in zip(arrivals, decisions, strict=True)
+        if isinstance(decision, Admission)
+    ]
+    for turn in _once_each(admitted):
+        _open(turn, node)
+    stations = [arrival.attempt.station_id for arrival, _ in admitted]
+    waiting = stations_with_commands(stations, arrivals[-1].attempt.now) if stations else set()
+    return [
+        Opened(decision, arrival.attempt.station_id in waiting) if isinstance(decision, Admission) else decision
+        for arrival, decision in zip(arrivals, decisions, strict=True)
+    ]
+
+
+def decide(attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
+    """What the doors say: where there is a certificate it alone decides, else the password."""
+    with_certificate = [attempt for attempt in attempts if attempt.certificate is not None]
+    with_password = [attempt for attempt in attempts if attempt.certificate is None]
+    by_certificate = iter(certificate_door().decide(with_certificate) if with_certificate else [])
+    by_password = iter(password_door().decide(with_password) if with_password else [])
+    return [next(by_password if attempt.certificate is None else by_certificate) for attempt in attempts]
+
+
+def _once_each(admitted: list[tuple[Arrival, Admission]]) -> list[list[tuple[Arrival, Admission]]]:
+    """Turns in which each station comes once, in its own order."""
+    seen: Counter[str] = Counter()
+    turns: list[list[tuple[Arrival, Admission]]] = []
+    for arrival, admission in admitted:
+        turn = seen[arrival.attempt.station_id]
+        seen[arrival.attempt.station_id] += 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append((arrival, admission))
+    return turns
+
+
+def _open(admitted: list[tuple[Arrival, Admission]], node: str) -> None:
+    # In order of station everywhere, so that two nodes never wait for each other in a circle.
+    admitted = sorted(admitted, key=lambda pair: pair[0].attempt.station_id)
+    stations = [arrival.attempt.station_id for arrival, _ in admitted]
+    identifiers = [arrival.session_id for arrival, _ in admitted]
+    previous = _last_credentials(stations, identifiers)
+    _replace(stations, identifiers, admitted[-1][0].attempt.now)
+    # The same rows again, when it is unknown whether the first try was committed.
+    StationSession.objects.bulk_create(
+        [_row(arrival, admission, node) for arrival, admission in admitted],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["closed_at", "close_reason"],
+    )
+    inbox.store(
+        [
+            _connected(arrival, admission)
+            for arrival, admission in admitted
+            if admission.evidence_wanted
+            or previous.get(arrival.attempt.station_id) != (admission.security_profile, _fingerprint(arrival))
+        ]
+    )
+
+
+def _last_credentials(stations: list[str], identifiers: list[UUID]) -> dict[str, tuple[int, str]]:
+    """Security profile and fingerprint of each station's last session."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT station.id, last.security_profile, last.certificate_fingerprint
+            FROM unnest(%s::text[]) AS station(id) CROSS JOIN LATERAL (
+                SELECT security_profile, certificate_fingerprint FROM ocpp_stationsession
+                WHERE station_id = station.id AND id <> ALL(%s)
+                ORDER BY connected_at DESC LIMIT 1
+            ) AS last
+            """,
+            [stations, identifiers],
+        )
+        return {station_id: (profile, fingerprint) for station_id, profile, fingerprint in cursor.fetchall()}
+
+
+def _replace(stations: list[str], identifiers: list[UUID], now: datetime) -> None:
+    earlier = (
+        StationSession.objects.select_for_update()
+        .filter(station_id__in=stations, closed_at__isnull=True)
+        .exclude(pk__in=identifiers)
+        .order_by("station_id")
+    )
+    replaced = list(earlier.values_list("pk", flat=True))
+    if not replaced:
+        return
+    StationSession.objects.filter(pk__in=replaced).update(closed_at=now, close_reason=REPLACED)
+    release(replaced, now)
+    for session_id in replaced:
+        notify(Channel.SESSION_CLOSE, f"{session_id} {REPLACED}")
+
+
+def _fingerprint(arrival: Arrival) -> str:
+    certificate = arrival.attempt.certificate
+    return certificate.fingerprint if certificate is not None else ""
+
+
+def _row(arrival: Arrival, admission: Admission, node: str) -> StationSession:
+    attempt = arrival.attempt
+    return StationSession(
+        id=arrival.session_id,
+        station_id=attempt.station_id,
+        node=node,
+        listener=attempt.listener,
+        protocol=attempt.protocol,
+        security_profile=admission.security_profile,
+        certificate_fingerprint=_fingerprint(arrival),
+        address=attempt.address,
+        connected_at=attempt.now,
+    )
+
+
+def _connected(arrival: Arrival, admission: Admission) -> inbox.Observation:
+    attempt = arrival.attempt
+    return inbox.Observation(
+        station_id=attempt.station_id,
+        session_id=arrival.session_id,
+        kind=Evidence.CONNECTED,
+        payload={
+            "fingerprint": _fingerprint(arrival),
+            "profile": admission.security_profile,
+            "address": attempt.address,
+            "protocol": attempt.protocol,
+            "listener": attempt.listener,
+            "evidence_wanted": admission.evidence_wanted,
+        },
+        received_at=attempt.now,
+        message_id="handshake",
+    )
+
+
+@transaction.atomic
+def close(departures: list[Departure]) -> list[None]:
+    """Close the rows of connections that ended, and put back what was sent on them.
+
+    A row that is closed already, because a newer connection replaced it, stays as it is.
+    """
+    by_id = {departure.session_id: departure for departure in departures}
+    rows = (
+        StationSession.objects.select_for_update().filter(pk__in=by_id, closed_at__isnull=True).order_by("station_id")
+    )
+    closed = list(rows.values_list("pk", flat=True))
+    by_reason: dict[str, list[UUID]] = {}
+    for session_id in closed:
+        by_reason.setdefault(by_id[session_id].reason, []).append(session_id)
+    now = departures[-1].now
+    for reason, session_ids in by_reason.items():
+        StationSession.objects.filter(pk__in=session_ids).update(closed_at=now, close_reason=reason[:200])
+    if closed:
+        release(closed, now)
+    inbox.store([_disconnected(by_id[session_id]) for session_id in closed if by_id[session_id].evidence])
+    return [None] * len(departures)
+
+
+def _disconnected(departure: Departure) -> inbox.Observation:
+    return inbox.Observation(
+        station_id=departure.station_id,
+        session_id=departure.session_id,
+        kind=Evidence.DISCONNECTED,
+        payload={"reason": departure.reason, "code": departure.code},
+        received_at=departure.now,
+        message_id="end",
+    )
+
+
+def no_longer_open(session_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these sessions somebody else has closed in the meantime."""
+    still_open = StationSession.objects.filter(pk__in=session_ids, closed_at__isnull=True)
+    return set(session_ids) - set(still_open.values_list("pk", flat=True))

@@ -1,0 +1,199 @@
+"""What the gateway does besides talking: it shows that it lives, finds the silent, and catches up with what it missed."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from websockets.frames import CloseCode
+
+from bfcerts.ocpp.gateway import commands, node, sessions
+from bfcerts.ocpp.gateway.database import DatabaseThread, DatabaseUnavailableError
+from bfcerts.ocpp.gateway.listeners import ListenerError, Listeners
+from bfcerts.ocpp.gateway.live import LiveConnections
+from bfcerts.ocpp.gateway.services import Services
+from bfcerts.ocpp.gateway.station import StationConnection
+from bfcerts.ocpp.notify import Channel
+from bfcerts.ocpp.registry import Refusal
+
+CATCH_UP_SECONDS: Final = 30.0
+REFRESH_SECONDS: Final = 10.0
+SWEEP_SECONDS: Final = 1.0
+RECHECK_SECONDS: Final = 600.0
+BATCH: Final = 500
+
+FATAL: Final = (node.NodeReplacedError, ListenerError)
+
+logger = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """The repeated work of one gateway node, and its answers to notifications."""
+
+    def __init__(
+        self,
+        services: Services,
+        live: LiveConnections,
+        listeners: Listeners,
+        thread: DatabaseThread,
+        name: str,
+        run: UUID,
+    ) -> None:
+        self._services = services
+        self._live = live
+        self._listeners = listeners
+        self._thread = thread
+        self._name = name
+        self._run = run
+        self._refresh_wanted = asyncio.Event()
+        self._catch_up_wanted = asyncio.Event()
+        self._due_since = services.clock()
+        self._missed_blocks = False
+
+    def tasks(self) -> list[Callable[[], Awaitable[None]]]:
+        """What has to run side by side until the gateway stops; each may raise one of `FATAL`."""
+        return [
+            lambda: _repeat(self._beat, node.BEAT_SECONDS),
+            lambda: _repeat(self._sweep, SWEEP_SECONDS),
+            lambda: _repeat(self._wake_due, SWEEP_SECONDS),
+            lambda: _repeat(self._refresh, REFRESH_SECONDS, self._refresh_wanted),
+            lambda: _repeat(self._catch_up, CATCH_UP_SECONDS, self._catch_up_wanted),
+        ]
+
+    def heard(self, channel: Channel, payload: str) -> None:
+        """Act on a notification."""
+        if channel is Channel.OUTBOX:
+            connection = self._live.of_station(payload)
+            if connection is not None:
+                connection.delivery.wake()
+        elif channel is Channel.SESSION_CLOSE:
+            self._close_session(payload)
+        elif channel is Channel.CERTIFICATE_BLOCKED:
+            for connection in self._live.of_certificate(payload):
+                connection.block("the certificate is not accepted any more")
+            self._refresh_wanted.set()
+        elif channel is Channel.LISTENERS:
+            self._refresh_wanted.set()
+
+    def listening(self) -> None:
+        """Notifications come again: what was said before may have been missed."""
+        self._missed_blocks = True
+        self._refresh_wanted.set()
+        self._catch_up_wanted.set()
+
+    def _close_session(self, payload: str) -> None:
+        identifier, _, reason = payload.partition(" ")
+        try:
+            connection = self._live.of_session(UUID(identifier))
+        except ValueError:
+            logger.warning("a notification names no session: %.60s", payload)
+            return
+        if connection is not None:
+            _close(connection, reason)
+
+    async def _beat(self) -> None:
+        now = self._services.clock()
+        await self._thread.call(lambda: node.beat(self._name, self._run, now))
+        reaped = await self._thread.call(lambda: node.reap(now))
+        if reaped:
+            logger.warning("closed %s sessions of gateway nodes that are gone", reaped)
+
+    async def _sweep(self) -> None:
+        """Find connections that are dead without having said so: a ping after one interval, the end after two."""
+        now = self._services.loop.time()
+        interval = self._services.configuration.gateway_ping_interval_seconds
+        for connection in self._live:
+            websocket = connection.websocket
+            silent = now - websocket.last_heard
+            if silent > 2 * interval:
+                websocket.abort("no sign of life")
+            elif silent > interval and not websocket.pinged:
+                websocket.ping()
+        self._services.refusals.sweep(self._services.clock())
+
+    async def _wake_due(self) -> None:
+        """Commands that were put off until now."""
+        since, now = self._due_since, self._services.clock()
+        for station_id in await self._thread.call(lambda: commands.stations_now_due(since, now)):
+            self.heard(Channel.OUTBOX, station_id)
+        self._due_since = now
+
+    async def _refresh(self) -> None:
+        await self._listeners.refresh(self._services.clock())
+
+    async def _catch_up(self) -> None:
+        """Compare what we hold with the tables, which are the truth."""
+        now = self._services.clock()
+        held = list(self._live)
+        for batch in _batches(held):
+            identifiers = [connection.session_id for connection in batch]
+            gone = await self._thread.call(partial(sessions.no_longer_open, identifiers))
+            for connection in batch:
+                if connection.session_id in gone:
+                    _close(connection, sessions.REPLACED)
+            stations = [connection.station_id for connection in batch]
+            due = await self._thread.call(partial(commands.stations_with_commands, stations, now))
+            for connection in batch:
+                if connection.station_id in due:
+                    connection.delivery.wake()
+        await self._recheck(held)
+
+    async def _recheck(self, held: list[StationConnection]) -> None:
+        """Ask the door again about live sessions: all of them after notifications were missed, else each in its turn.
+
+        A certificate loses its authorisation by the clock too: it expires, or its rollback window ends.
+        """
+        everything, self._missed_blocks = self._missed_blocks, False
+        now = self._services.loop.time()
+        due = [
+            connection
+            for connection in held
+            if connection.fingerprint and (everything or now - connection.checked_at > RECHECK_SECONDS)
+        ]
+        for batch in _batches(due):
+            attempts = [replace(connection.attempt, now=self._services.clock()) for connection in batch]
+            try:
+                decisions = await self._thread.call(partial(sessions.decide, attempts))
+            except DatabaseUnavailableError:
+                self._missed_blocks = everything
+                raise
+            for connection, decision in zip(batch, decisions, strict=True):
+                connection.checked_at = now
+                if isinstance(decision, Refusal):
+                    self._services.refusals.of_station(connection.attempt, decision)
+                    connection.block("the certificate is not accepted any more")
+
+
+def _close(connection: StationConnection, reason: str) -> None:
+    """A replaced connection may say goodbye; every other reason is one to stop listening."""
+    if reason == sessions.REPLACED:
+        connection.websocket.close(CloseCode.NORMAL_CLOSURE, reason)
+    else:
+        connection.websocket.fail(CloseCode.POLICY_VIOLATION, reason[:100] or "closed by the control plane")
+
+
+def _batches(connections: Sequence[StationConnection]) -> list[Sequence[StationConnection]]:
+    return [connections[start : start + BATCH] for start in range(0, len(connections), BATCH)]
+
+
+async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, wanted: asyncio.Event | None = None) -> None:
+    """Do the work now, then again after so many seconds, or sooner when wanted. Only what is fatal ends it."""
+    wanted = wanted or asyncio.Event()
+    while True:
+        wanted.clear()
+        try:
+            await work()
+        except FATAL:
+            raise
+        except DatabaseUnavailableError:
+            pass
+        except Exception:
+            logger.exception("upkeep failed and is tried again")
+        try:
+            async with asyncio.timeout(seconds):
+                await wanted.wait()
+        except TimeoutError:
+            continue

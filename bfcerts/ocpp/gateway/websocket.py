@@ -1,0 +1,261 @@
+"""One WebSocket connection on the event loop: the sans-I/O protocol of `websockets` between a TLS transport and us.
+
+Memory is bounded for each connection: reading stops while answers cannot be written, while requests wait for the
+database, and while input is worked off, which happens in slices, so that no station can keep the loop to itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from enum import Flag, auto
+from http import HTTPStatus
+from typing import Final, cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+OPEN_TIMEOUT_SECONDS: Final = 15.0
+CLOSE_TIMEOUT_SECONDS: Final = 5.0
+WRITE_BUFFER_BYTES: Final = 32_768
+SLICE_BYTES: Final = 4_096
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.WARNING)
+
+
+class Hold(Flag):
+    """Why reading is stopped."""
+
+    NOTHING = 0
+    UNWRITTEN = auto()
+    UNHANDLED = auto()
+    UNPARSED = auto()
+
+
+class WebSocket(asyncio.Protocol):
+    """A connection after its TLS handshake.
+
+    `on_request` is called with the opening request and decides by `accept` or `reject`; `on_message` with each
+    message; `on_end` exactly once, when a connection that was accepted is over for us, with reason and close code.
+    """
+
+    def __init__(
+        self,
+        subprotocols: list[str],
+        max_message_bytes: int,
+        on_request: Callable[["WebSocket", Request], None],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport
+        self.last_heard = self.loop.time()
+        self.pinged = False
+        self.on_message: Callable[[bytes], None] | None = None
+        self.on_end: Callable[[str, int], None] | None = None
+        self.lost = False
+        self._on_request = on_request
+        self._protocol = ServerProtocol(
+            subprotocols=[Subprotocol(name) for name in subprotocols],
+            select_subprotocol=_select_subprotocol,
+            max_size=max_message_bytes,
+            logger=logger,
+        )
+        self._response: Response
+        self._timer: asyncio.TimerHandle | None = None
+        self._holds = Hold.NOTHING
+        self._unparsed = b""
+        self._fragments: bytearray | None = None
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self._protocol.subprotocol
+
+    @property
+    def is_open(self) -> bool:
+        return self._protocol.state is State.OPEN
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+        self._timer = self.loop.call_later(OPEN_TIMEOUT_SECONDS, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self.last_heard = self.loop.time()
+        self.pinged = False
+        if self._holds or len(data) > SLICE_BYTES:
+            self._unparsed += data
+            self._work_off()
+        else:
+            self._feed(data)
+
+    def eof_received(self) -> None:
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._protocol.receive_eof()
+        self._stop_timer()
+        code = self._protocol.close_code
+        reason = self._protocol.close_reason or ("the connection was lost" if exc or code == 1006 else "")
+        self._end(reason or "closed by the station", code or CloseCode.ABNORMAL_CLOSURE)
+
+    def pause_writing(self) -> None:
+        self.hold(Hold.UNWRITTEN)
+
+    def resume_writing(self) -> None:
+        self.release(Hold.UNWRITTEN)
+
+    # What the gateway calls
+
+    def examine(self, request: Request) -> bool:
+        """Check the opening handshake and choose the subprotocol; an incorrect one is refused and false returned."""
+        self._response = self._protocol.accept(request)
+        if self._response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            return True
+        self._protocol.send_response(self._response)
+        self._flush()
+        return False
+
+    def accept(self) -> bool:
+        """Complete the handshake that was examined; false when the peer has gone."""
+        if self._protocol.state is not State.CONNECTING or self.transport.is_closing():
+            return False
+        self._protocol.send_response(self._response)
+        self._flush()
+        self._stop_timer()
+        return True
+
+    def reject(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
+        """Refuse the opening request, with no detail."""
+        if self._protocol.state is not State.CONNECTING or self.transport.is_closing():
+            return
+        response = self._protocol.reject(status, f"{status.phrase}\n")
+        for name, value in (headers or {}).items():
+            response.headers[name] = value
+        self._protocol.send_response(response)
+        self._flush()
+
+    def send(self, message: bytes) -> bool:
+        """Send a text message; false when the connection is not open any more."""
+        if self._protocol.state is not State.OPEN:
+            return False
+        self._protocol.send_text(message)
+        self._flush()
+        return True
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        if self._protocol.state is State.OPEN and Hold.UNWRITTEN not in self._holds:
+            self.pinged = True
+            self._protocol.send_ping(b"")
+            self._flush()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Say goodbye, and wait a little for the station to do the same."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._flush()
+            self._timer = self.loop.call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
+
+    def fail(self, code: CloseCode, reason: str) -> None:
+        """End the connection now: nothing that the station sent after this moment is heard."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.fail(code, reason)
+            self._unparsed = b""
+            self._flush()
+            self._timer = self.loop.call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
+            self._end(reason, code)
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection without a word, for a peer that does not listen."""
+        self.transport.abort()
+        self._end(reason, CloseCode.ABNORMAL_CLOSURE)
+
+    def hold(self, why: Hold) -> None:
+        """Stop reading until released."""
+        if not self._holds:
+            self.transport.pause_reading()
+        self._holds |= why
+
+    def release(self, why: Hold) -> None:
+        if why not in self._holds:
+            return
+        self._holds &= ~why
+        if self._holds == Hold.UNPARSED:
+            self._work_off()
+        elif not self._holds and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # Inside
+
+    def _feed(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        events = self._protocol.events_received()
+        self._flush()
+        for event in events:
+            if isinstance(event, Request):
+                self._on_request(self, event)
+            elif isinstance(event, Frame):
+                self._on_frame(event)
+        if self._protocol.close_expected() and self._timer is None:
+            self._timer = self.loop.call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            if not frame.fin:
+                self._fragments = bytearray(frame.data)
+                return
+            message = bytes(frame.data)
+        elif frame.opcode is Opcode.CONT and self._fragments is not None:
+            self._fragments += frame.data
+            if not frame.fin:
+                return
+            message = bytes(self._fragments)
+            self._fragments = None
+        else:
+            return
+        if self.on_message is not None and self._protocol.state is State.OPEN:
+            self.on_message(message)
+
+    def _work_off(self) -> None:
+        """Parse one slice of what is waiting, and come back for the next when the others had their turn."""
+        if self._holds & (Hold.UNWRITTEN | Hold.UNHANDLED) or self.transport.is_closing():
+            if self._unparsed:
+                self.hold(Hold.UNPARSED)
+            return
+        data, self._unparsed = self._unparsed[:SLICE_BYTES], self._unparsed[SLICE_BYTES:]
+        if data:
+            self._feed(data)
+        if self._unparsed:
+            self.hold(Hold.UNPARSED)
+            self.loop.call_soon(self._work_off)
+        else:
+            self.release(Hold.UNPARSED)
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                self.transport.write(data)
+            else:
+                self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self, reason: str, code: int) -> None:
+        on_end, self.on_end, self.on_message = self.on_end, None, None
+        if on_end is not None:
+            on_end(reason, code)
+
+
+def _select_subprotocol(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """None where nothing fits: OCPP 2.0.1 part 4 §3.1.2 completes such a handshake, and closes at once."""
+    known = protocol.available_subprotocols or []
+    return next((name for name in known if name in offered), None)
