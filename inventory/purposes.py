@@ -37,6 +37,11 @@ class Purpose:
     """Rests on a standard that was not available to us (VDV 261)."""
 
     @property
+    def issued_by_our_authorities(self) -> bool:
+        """Whether our own CAs issue for it by default; AWS IoT Core issues hub certificates itself."""
+        return self.default_mode == OperatingMode.MANAGED and self.certificate_profile != "platform"
+
+    @property
     def trust_domain(self) -> str:
         return self.key
 

@@ -54,6 +54,12 @@ OUTLIVE_MARGIN = timedelta(days=1)
 """How much later than the one it replaces a leaf ends at least: some stations present the latest notAfter."""
 
 
+class AuthorityNotUsableError(InventoryError):
+    """The configured CAs cannot be used by this process; the message says what to change."""
+
+    code = "authority_not_usable"
+
+
 class NoAuthorityError(InventoryError):
     """No CA is set up for a trust domain."""
 
@@ -62,20 +68,26 @@ class NoAuthorityError(InventoryError):
 
 @cache
 def authorities() -> Mapping[str, CertificateAuthority]:
-    """The CAs by trust domain, from this process's own configuration."""
+    """The CAs by trust domain, from this process's own configuration.
+
+    :raises AuthorityNotUsableError: where this process has no credentials for them, or they cannot be read.
+    """
     configuration = settings.CONFIGURATION
     key = configuration.local_ca_key
-    return build_authorities(
-        kind=configuration.authority.value,
-        directory=configuration.local_ca_directory or configuration.var_directory / "ca",
-        local_ca_key=key.get_secret_value() if key else None,
-        debug=settings.DEBUG,
-        local_ca_allowed=configuration.local_ca_allowed,
-        aws_region=configuration.aws_region,
-        aws_endpoint_url=configuration.aws_endpoint_url,
-        arns=configuration.aws_private_ca_arns,
-        trust_domains=[item.trust_domain for item in purposes() if item.default_mode == OperatingMode.MANAGED],
-    )
+    try:
+        return build_authorities(
+            kind=configuration.authority.value,
+            directory=configuration.local_ca_directory or configuration.var_directory / "ca",
+            local_ca_key=key.get_secret_value() if key else None,
+            debug=settings.DEBUG,
+            local_ca_allowed=configuration.local_ca_allowed,
+            aws_region=configuration.aws_region,
+            aws_endpoint_url=configuration.aws_endpoint_url,
+            arns=configuration.aws_private_ca_arns,
+            trust_domains=[item.trust_domain for item in purposes() if item.issued_by_our_authorities],
+        )
+    except AuthorityError as error:
+        raise AuthorityNotUsableError(f"The certificate authorities cannot be used: {error}") from None
 
 
 def authority_for(trust_domain: str) -> CertificateAuthority:
@@ -91,7 +103,10 @@ def publish_authorities(now: datetime) -> None:
     """Write the public side of every CA into the inventory, where the gateway reads what it trusts."""
     with attributed(Actor.system("pki-worker"), "Published by the PKI worker"):
         for trust_domain, authority in authorities().items():
-            description = authority.describe()
+            try:
+                description = authority.describe()
+            except AuthorityError as error:
+                raise AuthorityNotUsableError(f"The CA of {trust_domain} cannot be used: {error}") from None
             issuing = parse_certificate(description.certificate_pem)
             values = {
                 "trust_domain": trust_domain,
@@ -292,8 +307,6 @@ def _already_issued(job: CertificateJob, now: datetime) -> Result:
     if record.state == RecordState.ISSUED:
         return after_issuance(job, record, now)
     return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it cannot be issued any more.")
-
-
 
 
 def _waits(waiting_for: str, delay: timedelta) -> Recorder:

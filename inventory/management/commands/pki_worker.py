@@ -7,7 +7,6 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from bfcerts.pki.authorities.base import AuthorityError
 from inventory.choices import JobQueue
 
 
@@ -25,7 +24,7 @@ class Command(BaseCommand):
         try:
             issuance.publish_authorities(timezone.now())
             cluster.run(JobQueue.PKI)
-        except AuthorityError as error:
-            raise CommandError(f"The certificate authority cannot be used: {error}") from None
+        except issuance.AuthorityNotUsableError as error:
+            raise CommandError(str(error)) from None
         except cluster.ClusterHungError as error:
             raise CommandError(f"The PKI worker stopped itself: {error}. Start it again.") from None
