@@ -138,14 +138,6 @@ class EventLog:
         except TimeoutError:
             raise WaitTimedOutError(f"not within {seconds:g} s; last events: {self.tail()}") from None
 
-    async def wait_for(self, kind: EventKind, seconds: float, *, after: int = 0) -> Event:
-        """The first event of a kind that is newer than the number `after`.
-
-        :raises WaitTimedOutError: when `seconds` have passed.
-        """
-        await self.wait_until(lambda: bool(self.of(kind, after=after)), seconds)
-        return self.of(kind, after=after)[0]
-
     def tail(self, count: int = 12) -> str:
         """The last few events in one line, without payloads."""
         return ", ".join(

@@ -19,6 +19,7 @@ from cryptography import x509
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tests.simulator.identity import KeyType
+from tests.simulator.problems import problems_of
 from tests.simulator.quirks import Quirks
 from tests.simulator.timings import Timings
 
@@ -91,7 +92,7 @@ def read_fleet_file(path: Path) -> FleetDescription:
     try:
         description = TypeAdapter(FleetDescription).validate_python(read_json(path))
     except ValidationError as error:
-        raise FleetError(f"{path}: {_sentences(error)}") from None
+        raise FleetError(f"{path}: {problems_of(error)}") from None
     return replace(description, roots=tuple(path.parent / root for root in description.roots))
 
 
@@ -130,9 +131,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FleetError(f"{path} must hold a JSON object")
     return content
-
-
-def _sentences(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
-    )

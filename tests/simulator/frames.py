@@ -7,7 +7,6 @@ from typing import Any
 Payload = dict[str, Any]
 
 CALL, CALL_RESULT, CALL_ERROR = 2, 3, 4
-UNKNOWN_MESSAGE_ID = "-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,7 @@ class CallError:
 
 
 class FrameError(Exception):
-    """What arrived is no OCPP-J frame; `message_id` is -1 where none could be read."""
-
-    def __init__(self, detail: str, message_id: str = UNKNOWN_MESSAGE_ID) -> None:
-        super().__init__(detail)
-        self.message_id = message_id
+    """What arrived is no OCPP-J frame."""
 
 
 def parse(text: str | bytes) -> Call | CallResult | CallError:
@@ -53,9 +48,7 @@ def parse(text: str | bytes) -> Call | CallResult | CallError:
             return CallResult(message_id, payload)
         case [4, str(message_id), str(code), str(description), dict()]:
             return CallError(message_id, code, description)
-        case [_, str(message_id), *_]:
-            raise FrameError("neither CALL, CALLRESULT nor CALLERROR", message_id)
-    raise FrameError("not an OCPP-J frame")
+    raise FrameError("neither CALL, CALLRESULT nor CALLERROR")
 
 
 def call(message_id: str, action: str, payload: Payload) -> str:

@@ -46,6 +46,7 @@ class Life:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._message_numbers = itertools.count(1)
+        self._cuts_of = station.quirks
         self._cuts_made: list[str] = []
 
     def start(self, admission: Admission | None = None) -> asyncio.Task[None]:
@@ -111,8 +112,9 @@ class Life:
                 return str(time.time_ns() // 1000)
 
     def cuts(self, action: str) -> bool:
-        wanted = self._station.quirks.drop_mid_message.count(action)
-        if self._cuts_made.count(action) >= wanted:
+        if self._cuts_of is not self._station.quirks:
+            self._cuts_of, self._cuts_made = self._station.quirks, []
+        if self._cuts_made.count(action) >= self._cuts_of.drop_mid_message.count(action):
             return False
         self._cuts_made.append(action)
         return True

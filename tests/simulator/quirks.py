@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from tests.simulator.problems import problems_of
+
 
 class WrongCsr(StrEnum):
     """A certificate signing request that must be refused (`VERSION_2` alone deserves to be read)."""
@@ -84,7 +86,7 @@ class Quirks:
     close_before_answering: bool = False
     """Installs what CertificateSigned brings, but is gone before it answers, without a close frame."""
     drop_mid_message: tuple[str, ...] = ()
-    """Cuts the connection in the middle of a CALL or answer of each action, once for each entry."""
+    """Cuts the connection in the middle of a CALL or answer: once for each action named here."""
     wrong_csr: WrongCsr | None = None
     wrong_csr_name: str = "INTRUDER"
     """Common name of a CSR with `WrongCsr.FOREIGN_NAME`."""
@@ -144,10 +146,7 @@ class Quirks:
         try:
             return _ADAPTER.validate_python(dict(mapping))
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
-            )
-            raise QuirksError(f"quirks: {problems}") from None
+            raise QuirksError(f"quirks: {problems_of(error)}") from None
 
     def to_mapping(self) -> dict[str, Any]:
         """What differs from a well-behaved station, ready for JSON."""

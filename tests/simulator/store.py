@@ -24,6 +24,7 @@ from tests.simulator.chains import AcceptedChain, fingerprint, pem_text
 from tests.simulator.csr import PrivateKey, key_pem, load_key, public_der
 from tests.simulator.identity import Identity, KeyType
 from tests.simulator.network import NetworkProfile
+from tests.simulator.problems import problems_of
 
 CSMS_ROOT = "CSMSRootCertificate"
 MOST_REQUESTED_KEYS = 5
@@ -113,8 +114,10 @@ class StationStore:
         folder = cls.folder_of(directory, station_id)
         try:
             return cls(folder, _STATE.validate_json((folder / "station.json").read_bytes()))
-        except (OSError, ValidationError) as error:
-            raise StoreError(f"{folder / 'station.json'} cannot be used: {error}") from None
+        except OSError as error:
+            raise StoreError(f"{folder / 'station.json'} cannot be read: {error.strerror}") from None
+        except ValidationError as error:
+            raise StoreError(f"{folder / 'station.json'} cannot be used: {problems_of(error)}") from None
 
     @classmethod
     def create(cls, directory: Path, state: StationState, roots: Sequence[x509.Certificate]) -> "StationStore":

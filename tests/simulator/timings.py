@@ -1,9 +1,9 @@
 """How patient a station is. All in seconds unless the name says otherwise."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,3 @@ class Timings:
             "close_timeout": 0.5,
         }
         return cls(**(values | changes))
-
-    @classmethod
-    def from_mapping(cls, mapping: dict[str, Any]) -> "Timings":
-        """:raises pydantic.ValidationError: where a name is unknown or a value no number."""
-        return TypeAdapter(Timings).validate_python(mapping)
-
-    def to_mapping(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -133,3 +133,15 @@ def test_a_description_that_cannot_be_used_is_refused_in_one_sentence(
     errors = capsys.readouterr().err
     assert said in errors
     assert errors.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_used_is_named_without_its_secrets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "CS-0001"
+    folder.mkdir()
+    (folder / "station.json").write_text('{"station_id": "CS-0001", "password": ["a-secret-password"]}')
+    assert main(["--stations", "CS-0001", "--directory", str(tmp_path), "--url-dual", "wss://localhost:1"]) == 2
+    errors = capsys.readouterr().err
+    assert f"{folder}/station.json cannot be used: serial_number" in errors
+    assert "a-secret-password" not in errors
