@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 
@@ -18,15 +19,26 @@ def openssl(*arguments: str | Path, stdin: bytes = b"") -> str:
     return text
 
 
-def verifies(leaf_pem: str, *, root_pem: str, between: Sequence[str], purpose: str, folder: Path) -> bool:
-    """Whether openssl, in its strict mode, finds a path from the leaf to the root for a purpose."""
+def verifies(
+    leaf_pem: str,
+    *,
+    root_pem: str,
+    between: Sequence[str],
+    purpose: str,
+    folder: Path,
+    at: datetime | None = None,
+    strict: bool = True,
+) -> bool:
+    """Whether openssl finds a path from the leaf to the root for a purpose."""
     files = {"leaf": leaf_pem, "root": root_pem, "between": "".join(between)}
     for name, content in files.items():
         (folder / f"{name}.pem").write_text(content)
     paths = [str(folder / f"{name}.pem") for name in ("root", "between", "leaf")]
-    strictly = ["-x509_strict", "-no-CApath", "-no-CAstore", "-purpose", purpose]
+    options = ["-no-CApath", "-no-CAstore", "-purpose", purpose, *(["-x509_strict"] if strict else [])]
+    if at is not None:
+        options += ["-attime", str(int(at.timestamp()))]
     done = subprocess.run(
-        ["openssl", "verify", *strictly, "-CAfile", paths[0], "-untrusted", paths[1], paths[2]],  # noqa: S607
+        ["openssl", "verify", *options, "-CAfile", paths[0], "-untrusted", paths[1], paths[2]],  # noqa: S607
         capture_output=True,
         check=False,
     )

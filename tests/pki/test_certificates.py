@@ -1,0 +1,231 @@
+"""Certificates of the field, and OCPP's way to name them."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import ocsp
+
+from bfcerts.pki import pem
+from bfcerts.pki.certificates import (
+    CertificateError,
+    certificate_hash_data,
+    normalise_serial,
+    parse_certificate,
+    same_hash_data,
+    split_chain,
+)
+from tests.pki.material import NOW, Issuer, certificate, name, new_key, spki, tlv
+from tests.pki.openssl import openssl
+
+POOL = Path(__file__).parents[3] / "shared" / "data" / "opcp-certificates"
+
+
+def test_everything_that_the_inventory_records_is_read() -> None:
+    root = Issuer("Root")
+    key = new_key()
+    leaf = root.issue("CP-1", key=key, extensions=[(x509.SubjectAlternativeName([x509.DNSName("cp.example")]), False)])
+
+    assert leaf.certificate is not None
+    assert leaf.fingerprint_sha256 == leaf.certificate.fingerprint(hashes.SHA256()).hex()
+    assert leaf.serial_hex == f"{leaf.certificate.serial_number:x}"
+    assert leaf.subject_text == "CN=CP-1"
+    assert leaf.issuer_text == "CN=Root"
+    assert leaf.issuer_sha256 == hashlib.sha256(root.name.public_bytes()).hexdigest()
+    assert leaf.common_names == ("CP-1",)
+    assert (leaf.not_before, leaf.not_after) == (
+        leaf.certificate.not_valid_before_utc,
+        leaf.certificate.not_valid_after_utc,
+    )
+    assert leaf.not_after.tzinfo is UTC
+    assert leaf.public_key_sha256 == hashlib.sha256(spki(key)).hexdigest()
+    assert leaf.key_algorithm == "EC-P256"
+    assert leaf.extended_key_usages == ("1.3.6.1.5.5.7.3.2",)
+    assert leaf.subject_alternative_names == ("DNS:cp.example",)
+    assert not leaf.is_ca
+    assert not leaf.self_issued
+    assert root.certificate.is_ca
+    assert root.certificate.self_issued
+    assert root.certificate.path_length is None
+    assert root.certificate.key_usages == frozenset({"key_cert_sign", "crl_sign"})
+
+
+def test_pem_and_der_are_the_same_certificate() -> None:
+    leaf = Issuer("Root").issue()
+    assert parse_certificate(leaf.pem) == parse_certificate(leaf.der) == leaf
+    assert parse_certificate(f"subject=CN = CP-1\n{leaf.pem}") == leaf
+    assert f"serial={leaf.serial_hex.upper()}" in openssl("x509", "-noout", "-serial", stdin=leaf.pem.encode())
+
+
+def test_an_explicitly_encoded_default_is_read_though_cryptography_refuses_it() -> None:
+    """As in the CPS leaves of a real pool: basic constraints that spell out cA FALSE."""
+    leaf = Issuer("Root").issue(extensions=[(x509.BasicConstraints(ca=False, path_length=None), False)])
+    spelled = leaf.der.replace(bytes.fromhex("0603551d1304023000"), bytes.fromhex("0603551d1304053003010100"))
+    assert spelled != leaf.der
+    der = _with_fixed_lengths(leaf.der, spelled)
+    with pytest.raises(ValueError, match="EncodedDefault"):
+        x509.load_der_x509_certificate(der).extensions  # noqa: B018
+
+    read = parse_certificate(der)
+
+    assert read.certificate is None
+    assert not read.is_ca
+    assert read.common_names == ("CP-1",)
+
+
+def test_the_certificates_of_a_real_pool_are_read() -> None:
+    if not POOL.is_dir():
+        return
+    found = {path.stem: parse_certificate(path.read_text()) for path in POOL.glob("*.pem")}
+
+    root = found["PnC-OEM-RootCA-2021"]
+    assert root.serial_hex == "3"
+    assert root.not_before == datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+    assert root.not_after == datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+    assert found["CPS_2022.2_QA"].certificate is None
+    assert found["CPS_2022.2_QA"].subject_text == "DC=CPS,CN=CPS 2022.2 QA,O=Hubject GmbH,C=EU"
+    assert all(one.key_algorithm == "EC-P256" for one in found.values())
+
+
+def test_a_chain_is_split_and_normalised() -> None:
+    root = Issuer("Root")
+    leaf = root.issue()
+    stacked = f"subject=leaf\n{leaf.pem}\r\nissuer=root\r\n{root.certificate.pem.replace(chr(10), chr(13) + chr(10))}"
+    assert split_chain(stacked) == [leaf.pem, root.certificate.pem]
+
+
+@pytest.mark.parametrize("text", ["", "nothing here", "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----"])
+def test_what_is_no_chain(text: str) -> None:
+    with pytest.raises(CertificateError) as caught:
+        split_chain(text)
+    assert caught.value.code == "not_pem"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("A" * 70_000, "too_large"),
+        ("not a certificate!", "not_pem"),
+        (pem.encode(tlv(0x30, tlv(0x02, b"\x01")), "CERTIFICATE"), "malformed"),
+        (b"\x30\x80" * 3000, "malformed"),
+    ],
+)
+def test_what_is_no_certificate(text: str | bytes, code: str) -> None:
+    with pytest.raises(CertificateError) as caught:
+        parse_certificate(text)
+    assert caught.value.code == code
+
+
+def test_a_key_of_unknown_kind_is_shown_and_not_refused() -> None:
+    leaf = Issuer("Root").issue()
+    unknown = leaf.der.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f"))
+    assert parse_certificate(unknown).key_algorithm == "UNKNOWN-1.2.840.10045.2.127"
+
+
+@pytest.mark.parametrize(
+    ("value", "normal"),
+    [
+        (0, "0"),
+        (255, "ff"),
+        (-1, "ff"),
+        (-128, "80"),
+        (-129, "ff7f"),
+        ("0x00FF", "ff"),
+        ("0X1a", "1a"),
+        ("00:AB:cd", "abcd"),
+        (" 0A BC ", "abc"),
+        ("000", "0"),
+        ("7F" * 20, "7f" * 20),
+    ],
+)
+def test_serials_have_one_form(value: int | str, normal: str) -> None:
+    assert normalise_serial(value) == normal
+
+
+@pytest.mark.parametrize("value", ["", "0x", "xyz", "12 g", "-5"])
+def test_what_is_no_serial(value: str) -> None:
+    with pytest.raises(CertificateError) as caught:
+        normalise_serial(value)
+    assert caught.value.code == "bad_serial"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "digest"), [("SHA256", hashes.SHA256()), ("SHA384", hashes.SHA384()), ("SHA512", hashes.SHA512())]
+)
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+def test_hash_data_is_what_ocsp_asks_with(
+    algorithm: str, digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512, kind: str
+) -> None:
+    key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP384R1())
+    root = Issuer("Root", key=key)
+    leaf = root.issue(serial=0x0ABC)
+    assert leaf.certificate is not None
+    assert root.certificate.certificate is not None
+    asked = ocsp.OCSPRequestBuilder().add_certificate(leaf.certificate, root.certificate.certificate, digest).build()
+
+    assert certificate_hash_data(leaf, root.certificate, algorithm) == {
+        "hashAlgorithm": algorithm,
+        "issuerNameHash": asked.issuer_name_hash.hex(),
+        "issuerKeyHash": asked.issuer_key_hash.hex(),
+        "serialNumber": "abc",
+    }
+
+
+def test_hash_data_of_a_root_names_itself() -> None:
+    root = Issuer("Root").certificate
+    data = certificate_hash_data(root, root, "SHA256")
+    assert data["issuerNameHash"] == hashlib.sha256(root.subject_der).hexdigest()
+
+
+def test_only_the_hashes_of_ocpp() -> None:
+    root = Issuer("Root").certificate
+    with pytest.raises(CertificateError, match="SHA256, SHA384, SHA512"):
+        certificate_hash_data(root, root, "MD5")
+
+
+def test_hash_data_is_compared_as_stations_report_it() -> None:
+    root = Issuer("Root")
+    ours = certificate_hash_data(root.issue(serial=0x0ABC), root.certificate, "SHA256")
+    reported = {**ours, "issuerNameHash": ours["issuerNameHash"].upper(), "serialNumber": "0ABC"}
+    assert same_hash_data(ours, reported)
+    assert not same_hash_data(ours, {**ours, "serialNumber": "abd"})
+    assert not same_hash_data(ours, {**ours, "issuerKeyHash": "00" * 32})
+    assert not same_hash_data(ours, {**ours, "hashAlgorithm": "SHA384"})
+    assert not same_hash_data(ours, {**ours, "serialNumber": "not hexadecimal"})
+    assert not same_hash_data(ours, {})
+
+
+def test_a_certificate_is_signed_by_the_key_and_not_by_the_name() -> None:
+    root, impostor = Issuer("Root"), Issuer("Root")
+    leaf = root.issue()
+    assert leaf.signed_by(root.certificate)
+    assert not leaf.signed_by(impostor.certificate)
+    renamed = certificate(root.key, name("Other"), name("Other"), root.key, not_after=NOW, extensions=[])
+    assert not leaf.signed_by(renamed)
+
+
+def _with_fixed_lengths(original: bytes, changed: bytes) -> bytes:
+    """Lengthen the SEQUENCEs around basic constraints by the three octets that spell out the default."""
+    content = bytearray(changed)
+    place = bytes(content).index(bytes.fromhex("0603551d130405"))
+    start, added = 0, len(changed) - len(original)
+    while start < place:
+        tag, first = content[start], content[start + 1]
+        octets = first & 0x7F if first & 0x80 else 0
+        header = 2 + octets
+        length = int.from_bytes(content[start + 2 : start + header], "big") if octets else first
+        if start + header + length + added < place:
+            start += header + length
+            continue
+        if tag & 0x20 or tag == 0x04:
+            length += added
+            if octets:
+                content[start + 2 : start + header] = length.to_bytes(octets, "big")
+            else:
+                content[start + 1] = length
+        start += header
+    return bytes(content)
