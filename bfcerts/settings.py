@@ -139,7 +139,7 @@ Q_CLUSTER: dict[str, object] = {
     "scheduler": False,
     "catch_up": False,
     "guard_cycle": 1,
-    "poll": 1,
+    "poll": 0.2,
     "log_level": "WARNING",
 }
 match CONFIGURATION.queue_broker:

@@ -114,7 +114,7 @@ class Supervisor:
         self._stopping.set()
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
-            _end_group(process.pid, signal.SIGTERM)
+            process.terminate()
         ends = time.monotonic() + GRACE_SECONDS
         for process in running:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -29,6 +29,7 @@ PULSE = "inventory.jobs.pulse.pulse"
 KEEP_SECONDS = 0.5
 SILENCE = timedelta(seconds=45)
 """A cluster whose workers have not beaten for this long is hung, and ends itself to be started again."""
+STOP_SECONDS = 10.0
 OLD_BEATS = timedelta(days=1)
 
 
@@ -69,7 +70,20 @@ def run(queue: str) -> None:
             time.sleep(KEEP_SECONDS)
         if os.getppid() != parent:
             break
-    cluster.stop()
+    _stop(cluster)
+
+
+def _stop(cluster: Cluster) -> None:
+    """Let the running pulse end; then, or when django-q2 does not manage to stop, end the whole group.
+
+    A signal to the group kills the sentinel inside a lock that stopping needs; the timer does not depend on it.
+    """
+    timer = threading.Timer(STOP_SECONDS, os.killpg, (os.getpgrp(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
+    if cluster.sentinel.is_alive():
+        cluster.stop()
+    timer.cancel()
 
 
 def _keep(queue: str, cluster: Cluster, started: datetime) -> None:
