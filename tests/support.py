@@ -6,19 +6,22 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from bfcerts.ocpp import inbox
-from bfcerts.ocpp.canonical import Action, Evidence
-from bfcerts.ocpp.inbox import Observation
-from bfcerts.ocpp.models import OutboxCommand
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from django.db import transaction
+
+from bfcerts.ocpp import inbox
+from bfcerts.ocpp.canonical import Action, Evidence
+from bfcerts.ocpp.inbox import Observation
+from bfcerts.ocpp.models import OutboxCommand
 from inventory.actors import Actor
-from inventory.choices import JobQueue
+from inventory.audit import attributed
+from inventory.choices import JobAction, JobQueue
 from inventory.jobs import engine, periodic
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, ManagedIdentity
-from inventory.services import identities, issuance, lifecycle
+from inventory.services import identities, issuance, jobs, lifecycle
 
 OPERATOR = Actor.system("test-operator")
 NAMES = {
@@ -77,6 +80,24 @@ def charger(name: str = "", **fields: Any) -> ManagedIdentity:
     )
 
 
+def job_for(
+    identity: ManagedIdentity, step: str, *, now: datetime, queue: str = JobQueue.GENERAL, **fields: Any
+) -> CertificateJob:
+    """An open job at a step of its own, for tests of the engine."""
+    with attributed(OPERATOR, "test"), transaction.atomic():
+        job, _ = jobs.open_job(
+            action=fields.pop("action", JobAction.COMMAND),
+            identity=identity,
+            purpose="charger_identity",
+            step=step,
+            queue=queue,
+            target=fields.pop("target", uuid4().hex),
+            now=now,
+            **fields,
+        )
+    return job
+
+
 @dataclass
 class ControlPlane:
     """Runs the workers' work by hand, so that a test decides when and in which order things happen."""
@@ -98,7 +119,9 @@ class ControlPlane:
                 taken += engine.run_due(queue=queue, clock=self.clock, limit=50, lease=lease)
             if not taken:
                 return
-        raise AssertionError(f"work did not settle: {list(CertificateJob.objects.open().values('pk', 'step', 'state'))}")
+        raise AssertionError(
+            f"work did not settle: {list(CertificateJob.objects.open().values('pk', 'step', 'state'))}"
+        )
 
     def sweep(self) -> None:
         """Run every recurring duty once, then what they started."""

@@ -21,18 +21,20 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from bfcerts.ocpp import outbox
 from bfcerts.ocpp.notify import Channel, notify
 from inventory.actors import Actor
 from inventory.audit import attributed, save_without_history
-from inventory.choices import JobQueue, JobState
+from inventory.choices import JobQueue, JobState, RecordState
 from inventory.errors import InventoryError
-from inventory.models import CertificateJob
-from inventory.services import policies
+from inventory.models import CertificateJob, CertificateRecord
+from inventory.services import policies, transitions
+from inventory.services.locking import lock_identity
 
 logger = logging.getLogger(__name__)
 
-FAILED_STEP_ATTEMPTS = 12
-"""Unexpected errors of one step before its job fails for good; policy decides the retries that are expected."""
+UNEXPECTED_ENDS = 12
+"""Unexpected errors and vanished workers in a row before a job fails for good; policy decides the expected retries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,10 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+# A job that is claimed while it still says "running" lost its worker: a step that kills its worker ends somewhere too.
 _CLAIM = """
 UPDATE inventory_certificatejob SET
+    unexpected_ends = unexpected_ends + CASE WHEN state = 'running' THEN 1 ELSE 0 END,
     state = 'running', lease_owner = %(owner)s, lease_until = %(lease_until)s, attempts = attempts + 1,
     waiting_for = '', waiting_until = NULL, started_at = coalesce(started_at, %(now)s)
 WHERE id IN (
@@ -138,7 +142,7 @@ def claim(*, queue: str, now: datetime, limit: int, lease: timedelta) -> list[in
     }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
-        return [row[0] for row in cursor.fetchall()]
+        return sorted(row[0] for row in cursor.fetchall())
 
 
 def run_due(*, queue: str, clock: Clock, limit: int, lease: timedelta) -> int:
@@ -148,7 +152,7 @@ def run_due(*, queue: str, clock: Clock, limit: int, lease: timedelta) -> int:
     """
     identifiers = claim(queue=queue, now=clock(), limit=limit, lease=lease)
     for identifier in identifiers:
-        _run_step(identifier, clock)
+        _run_step(identifier, queue, clock)
     return len(identifiers)
 
 
@@ -156,48 +160,72 @@ def _attribution(job: CertificateJob) -> tuple[Actor, str, str]:
     return Actor(name=job.actor), job.reason, job.correlation_id
 
 
-def _run_step(identifier: int, clock: Clock) -> None:
+def _run_step(identifier: int, queue: str, clock: Clock) -> None:
     job = CertificateJob.objects.select_related("identity__family").get(pk=identifier)
-    step = job.step
+    if not _is_ours(job) or job.queue != queue:
+        logger.info("job %s was moved on by somebody else before its step", identifier)
+        return
     actor, reason, correlation_id = _attribution(job)
     with attributed(actor, reason, correlation_id):
         try:
-            if step in _external_steps:
-                recorder: Recorder = _external_steps[step](job, clock())
-            elif step in _local_steps:
-                recorder = _local_steps[step]
-            else:
-                raise InventoryError(f"No step {step!r} is known for {job.get_action_display().lower()} jobs.")
-            _record(identifier, step, recorder, clock())
+            try:
+                _record(job, _recorder(job, clock()), clock())
+            except InventoryError as error:
+                message = str(error)
+                _record(job, lambda _job, _now: Fail(message), clock())
+            except LeaseLostError:
+                raise
+            except Exception:  # a defect or an outage: the job must outlive both
+                logger.exception("job %s: step %s ended unexpectedly", identifier, job.step)
+                _record(job, _after_unexpected_error, clock())
         except LeaseLostError:
-            logger.info("job %s was moved on by somebody else during step %s", identifier, step)
-        except InventoryError as error:
-            message = str(error)
-            _record(identifier, step, lambda _job, _now: Fail(message), clock())
-        except Exception:  # a defect or an outage: the job must outlive both
-            logger.exception("job %s: step %s ended unexpectedly", identifier, step)
-            _record(identifier, step, _after_unexpected_error, clock())
+            logger.info("job %s was moved on by somebody else during step %s", identifier, job.step)
+
+
+def _is_ours(job: CertificateJob) -> bool:
+    return job.state == JobState.RUNNING and job.lease_owner == worker_name()
+
+
+def _recorder(job: CertificateJob, now: datetime) -> Recorder:
+    """What is to be stored for the job's present step; an external step does its work here."""
+    if job.unexpected_ends >= UNEXPECTED_ENDS:
+        return _ended_unexpectedly_too_often
+    if job.deadline is not None and job.deadline <= now:
+        return lambda _job, _now: Fail("Its deadline has passed.")
+    if job.step in _external_steps:
+        return _external_steps[job.step](job, now)
+    if job.step in _local_steps:
+        return _local_steps[job.step]
+    raise InventoryError(f"No step {job.step!r} is known for {job.get_action_display().lower()} jobs.")
 
 
 def _after_unexpected_error(job: CertificateJob, now: datetime) -> Result:
-    if job.attempts >= FAILED_STEP_ATTEMPTS:
-        return Fail(f"Step {job.step} ended unexpectedly {job.attempts} times; see the worker's log.")
+    job.unexpected_ends += 1
+    if job.unexpected_ends >= UNEXPECTED_ENDS:
+        return _ended_unexpectedly_too_often(job, now)
     return Wait(
         "another try after an unexpected error (see the worker's log)",
-        now + min(timedelta(seconds=2**job.attempts), timedelta(minutes=10)),
+        now + min(timedelta(seconds=2**job.unexpected_ends), timedelta(minutes=10)),
         job.step,
         job.queue,
     )
 
 
-def _record(identifier: int, step: str, recorder: Recorder, now: datetime) -> None:
+def _ended_unexpectedly_too_often(job: CertificateJob, now: datetime) -> Result:
+    return Fail(f"Step {job.step} ended unexpectedly {job.unexpected_ends} times in a row; see the worker's log.")
+
+
+def _record(claimed: CertificateJob, recorder: Recorder, now: datetime) -> None:
     with transaction.atomic():
-        job = (
-            CertificateJob.objects.select_for_update(of=("self",)).select_related("identity__family").get(pk=identifier)
-        )
-        if job.state != JobState.RUNNING or job.step != step or job.lease_owner != worker_name():
+        identity = lock_identity(claimed.identity_id)
+        job = CertificateJob.objects.select_for_update().get(pk=claimed.pk)
+        job.identity = identity
+        if not _is_ours(job) or job.step != claimed.step:
             raise LeaseLostError
-        apply_result(job, recorder(job, now), now)
+        result = recorder(job, now)
+        if recorder is not _after_unexpected_error:
+            job.unexpected_ends = 0
+        apply_result(job, result, now)
 
 
 def apply_result(job: CertificateJob, result: Result, now: datetime) -> None:
@@ -218,6 +246,8 @@ def apply_result(job: CertificateJob, result: Result, now: datetime) -> None:
         case Fail(outcome):
             finish(job, JobState.FAILED, outcome, now)
             return
+    if job.deadline is not None:
+        job.next_run_at = min(job.next_run_at, job.deadline)
     save_without_history(job)
     if job.next_run_at <= now and job.is_open:
         wake(job.queue)
@@ -244,15 +274,30 @@ def _retry(job: CertificateJob, why: str, now: datetime) -> None:
 
 
 def finish(job: CertificateJob, state: str, outcome: str, now: datetime) -> None:
-    """End a locked job, with a history row."""
+    """End a locked job, with a history row. What it still asked of the station or of a CA is withdrawn with it."""
+    outbox.cancel([f"job:{job.pk}:{step}" for step in _local_steps], now=now)
+    _give_up_request(job, outcome, now)
     job.state, job.outcome, job.finished_at = state, outcome, now
     job.lease_owner, job.lease_until = "", None
     job.waiting_for, job.waiting_until = "", None
     job.save()
 
 
+def _give_up_request(job: CertificateJob, outcome: str, now: datetime) -> None:
+    """requested → deleted with the job that worked on it, so that no request waits for nobody."""
+    if job.record_id is None:
+        return
+    record = CertificateRecord.objects.select_for_update().get(pk=job.record_id)
+    if record.state != RecordState.REQUESTED:
+        return
+    asked = job.intents.filter(record=record, submitted_at__isnull=False).first()
+    at_the_ca = f" The CA was asked for it under {asked.reference or asked.token}; revoke it there." if asked else ""
+    transitions.failed(record, f"{outcome}{at_the_ca}", now=now, job=job)
+
+
 def advance(job: CertificateJob, result: Result, now: datetime) -> None:
     """Move a locked job on because of something observed, whoever holds its lease."""
+    job.unexpected_ends = 0
     apply_result(job, result, now)
 
 

@@ -57,6 +57,9 @@ class CertificateJob(models.Model):
     idempotency_key = models.CharField(max_length=160, unique=True)
     parameters = models.JSONField(default=dict, blank=True)
     attempts = models.PositiveIntegerField(default=0, help_text="Of the present step; raised before the work.")
+    unexpected_ends = models.PositiveSmallIntegerField(
+        default=0, help_text="Errors and vanished workers in a row, of the present step."
+    )
     next_run_at = models.DateTimeField()
     lease_owner = models.CharField(max_length=100, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)

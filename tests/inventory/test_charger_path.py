@@ -1,11 +1,12 @@
 """The charger path through the services: from a CSR to an active certificate, and what can go wrong on the way."""
 
 import pytest
+
 from bfcerts.ocpp.canonical import Action
+from bfcerts.ocpp.models import OutboxCommand
 from inventory.choices import EventType, JobState, RecordState
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, SecurityEvent
 from inventory.services import lifecycle
-
 from tests.support import OPERATOR, ControlPlane, charger, new_key, request_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,13 +77,14 @@ def test_the_reconnect_may_come_before_the_answer_to_the_delivery(control_plane:
     control_plane.work()
     record = CertificateRecord.objects.get()
     assert record.state == RecordState.ISSUED
+    delivery = control_plane.open_command(identity, Action.DELIVER_CERTIFICATE)
 
     control_plane.connect(identity, record)
     control_plane.work()
     record.refresh_from_db()
     assert record.state == RecordState.ACTIVE
 
-    control_plane.answer(control_plane.open_command(identity, Action.DELIVER_CERTIFICATE))
+    control_plane.answer(delivery)
     control_plane.work()
     record.refresh_from_db()
     assert record.state == RecordState.ACTIVE
@@ -165,7 +167,7 @@ def test_a_refused_certificate_is_revoked_and_the_station_asked_again(control_pl
     assert (job.state, job.step) == (JobState.WAITING, "request_csr")
     control_plane.clock.advance(minutes=5)
     control_plane.work()
-    assert control_plane.open_command(identity, Action.REQUEST_CSR)
+    assert control_plane.open_command(identity, Action.REQUEST_CSR).state == OutboxCommand.State.QUEUED
 
 
 def test_installed_but_never_used_ends_with_the_deadline_and_the_old_one_still_works(
