@@ -153,6 +153,7 @@ class _HttpServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one packet; in two the client would wait for the second
     server: _HttpServer
 
     def setup(self) -> None:
