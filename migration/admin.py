@@ -12,6 +12,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, moment
+from inventory.admin import states
 from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.history import HistoryMixin
 from inventory.admin.panels import Panel, register_identity_panel
@@ -107,13 +108,13 @@ class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
 
     verbs = key_verbs
     change_form_template = "admin/console/read_only_with_actions.html"
-    list_display = ("label", "identity", "badge", "source", "created", "success")
+    list_display = ("label", "whose", "badge", "source", "created", "success")
     list_filter = (("state", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
     list_select_related = ("identity",)
     search_fields = ("source",)
     search_help_text = "Identifier"
-    fields = ("identity", "version", "badge", "source", "created", "activated", "success", "retiring", "ended")
-    readonly_fields = ("badge", "created", "activated", "success", "retiring", "ended")
+    fields = ("whose", "version", "badge", "source", "created", "activated", "success", "retiring", "ended")
+    readonly_fields = ("whose", "badge", "created", "activated", "success", "retiring", "ended")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuthorizationKey], search_term: str
@@ -153,6 +154,10 @@ class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     @admin.display(description="Key")
     def label(self, key: AuthorizationKey) -> str:
         return f"Version {key.version}"
+
+    @admin.display(description="Identity")
+    def whose(self, key: AuthorizationKey) -> SafeString | str:
+        return states.identity_cell(key.identity)
 
     @admin.display(description="State")
     def badge(self, key: AuthorizationKey) -> Badge:

@@ -59,16 +59,19 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
         return response
 
-    def changeform_view(
+    def render_change_form(
         self,
         request: HttpRequest,
-        object_id: str | None = None,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
         form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+        obj: Model | None = None,
     ) -> HttpResponse:
-        last = Crumb("Add" if object_id is None else "Details")
-        context = {"crumbs": navigation.crumbs(self.model, last), "show_save_and_add_another": False}
-        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
+        last = Crumb(str(obj) if obj is not None else "Add")
+        context = {"crumbs": navigation.crumbs(self.model, last)} | context
+        context["show_save_and_add_another"] = False
+        response: HttpResponse = super().render_change_form(request, context, add, change, form_url, obj)
         return response
 
 

@@ -193,7 +193,9 @@ def crumbs(model: type[Model], *further: Crumb) -> list[Crumb]:
     if found is None:
         return [Crumb(str(model._meta.verbose_name_plural)), *further]
     section, entry = found
-    return [Crumb(section.title), Crumb(entry.title, reverse(entry.route)), *further]
+    listing = Crumb(entry.title, reverse(entry.route))
+    above = [] if section.title == entry.title else [Crumb(section.title)]
+    return [*above, listing, *further]
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:

@@ -2,10 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -48,10 +47,18 @@ def moment(value: datetime | None, now: datetime | None = None) -> SafeString | 
     """A time in UTC; with `now`, how far away it is comes first."""
     if value is None:
         return NOTHING
-    utc = value.astimezone(timezone.get_default_timezone())
+    utc = value.astimezone(UTC)
     exact = f"{utc:%Y-%m-%d %H:%M:%S} UTC"
     shown = f"{utc:%Y-%m-%d %H:%M} UTC" if now is None else distance(value, now)
     return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), exact, shown)
+
+
+def exact_moment(value: datetime | None) -> SafeString | str:
+    """A time in UTC to the second, where the order of things matters."""
+    if value is None:
+        return NOTHING
+    utc = value.astimezone(UTC)
+    return format_html('<time datetime="{}">{}</time>', utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def distance(value: datetime, now: datetime) -> str:
@@ -119,6 +126,11 @@ def document(value: Any) -> SafeString | str:
     if value in (None, {}, []):
         return NOTHING
     return format_html('<pre class="c-document">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def text(value: str) -> SafeString | str:
+    """A text whose lines matter, such as PEM."""
+    return format_html('<pre class="c-document">{}</pre>', value.strip()) if value else NOTHING
 
 
 def link(url: str, text: object) -> SafeString:

@@ -18,6 +18,11 @@ def moment(value: datetime | None, now: datetime | None = None) -> SafeString | 
 
 
 @register.simple_tag
+def exact_moment(value: datetime | None) -> SafeString | str:
+    return presentation.exact_moment(value)
+
+
+@register.simple_tag
 def copyable(value: str, label: str = "value", shown: str = "") -> SafeString | str:
     return presentation.copyable(value, label=label, shown=shown)
 

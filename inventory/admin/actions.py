@@ -146,6 +146,7 @@ class ActionsMixin:
             "title": action.label,
             "crumbs": navigation.crumbs(model, Crumb(self.crumb_title(target), page), Crumb(action.label)),
             "target": target,
+            "target_title": self.crumb_title(target),
             "verb": verb,
             "action": action,
             "described": self.described(target),

@@ -11,7 +11,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownF
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, short
+from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, short, text
 from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
 from inventory.admin.history import HistoryMixin
@@ -90,6 +90,9 @@ def _members_url(cohort: Cohort) -> str:
 
 class PolicyForm(ReasonedForm):
     """The values of a policy; durations are written in words."""
+
+    class Meta:
+        labels = {"csr_deadline": "CSR deadline", "cut_over_deadline": "Cut-over deadline"}
 
     allowed_key_algorithms = forms.MultipleChoiceField(
         choices=[(name, name) for name in default_key_algorithms()],
@@ -178,11 +181,11 @@ class IssuingAuthorityAdmin(HistoryMixin, ReadOnlyAdmin):
     fieldsets = (
         (
             "Authority",
-            {"fields": ("name", "trust_domain", "reference", "status", "issues", "trusted", "not_after")},
+            {"fields": ("name", "trust_domain", "reference", "status", "issuing", "trusted_badge", "ends")},
         ),
-        ("Certificates", {"fields": ("full_fingerprint", "certificate_pem", "chain_pem", "root_pem")}),
+        ("Certificates", {"fields": ("full_fingerprint", "certificate", "chain", "root")}),
     )
-    readonly_fields = ("full_fingerprint",)
+    readonly_fields = ("issuing", "trusted_badge", "ends", "full_fingerprint", "certificate", "chain", "root")
 
     @admin.display(description="Issues")
     def issuing(self, authority: IssuingAuthority) -> Badge:
@@ -199,6 +202,18 @@ class IssuingAuthorityAdmin(HistoryMixin, ReadOnlyAdmin):
     @admin.display(description="Fingerprint")
     def short_fingerprint(self, authority: IssuingAuthority) -> SafeString | str:
         return copyable(authority.fingerprint, shown=short(authority.fingerprint), label="fingerprint")
+
+    @admin.display(description="Its certificate")
+    def certificate(self, authority: IssuingAuthority) -> SafeString | str:
+        return text(authority.certificate_pem)
+
+    @admin.display(description="Chain to the root")
+    def chain(self, authority: IssuingAuthority) -> SafeString | str:
+        return text(authority.chain_pem)
+
+    @admin.display(description="Root")
+    def root(self, authority: IssuingAuthority) -> SafeString | str:
+        return text(authority.root_pem)
 
     @admin.display(description="Fingerprint (SHA-256)")
     def full_fingerprint(self, authority: IssuingAuthority) -> SafeString | str:

@@ -3,9 +3,10 @@
 from typing import Any, ClassVar
 
 from django import forms
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from bfcerts.console.modeladmin import ConsoleAdmin
 from inventory.admin.actions import actor_of
@@ -50,7 +51,12 @@ class EditableAdmin(HistoryMixin, ConsoleAdmin):
 
     form = ReasonedForm
     change_form_template = "admin/console/change_form.html"
-    formfield_overrides = {models.DurationField: {"form_class": DurationField}}
+    formfield_overrides = {
+        models.DurationField: {"form_class": DurationField},
+        models.TextField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})},
+        models.JSONField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 4, "spellcheck": "false"})},
+        ArrayField: {"widget": UnfoldAdminTextInputWidget},
+    }
 
     def changeform_view(
         self,

@@ -25,7 +25,7 @@ def _linked(item: Any, route: str, text: str) -> SafeString | str:
 class DomainEventAdmin(ReadOnlyAdmin):
     """What became of identities, certificates and jobs."""
 
-    list_display = ("occurred", "what", "identity", "state", "actor", "why")
+    list_display = ("occurred", "what", "whose", "state", "actor", "why")
     list_filter = (("type", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
     list_select_related = ("identity",)
     search_fields = ("correlation_id",)
@@ -36,7 +36,7 @@ class DomainEventAdmin(ReadOnlyAdmin):
         "occurred",
         "actor",
         "reason",
-        "identity",
+        "whose",
         "certificate",
         "work",
         "state",
@@ -44,7 +44,7 @@ class DomainEventAdmin(ReadOnlyAdmin):
         "event_id",
         "readable_payload",
     )
-    readonly_fields = ("what", "occurred", "certificate", "work", "state", "readable_payload")
+    readonly_fields = ("what", "occurred", "whose", "certificate", "work", "state", "readable_payload")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DomainEvent], search_term: str
@@ -59,6 +59,10 @@ class DomainEventAdmin(ReadOnlyAdmin):
     @admin.display(description="What")
     def what(self, event: DomainEvent) -> str:
         return event_words(event.type)
+
+    @admin.display(description="Identity")
+    def whose(self, event: DomainEvent) -> SafeString | str:
+        return states.identity_cell(event.identity)
 
     @admin.display(description="Now it is")
     def state(self, event: DomainEvent) -> str:
@@ -85,7 +89,7 @@ class DomainEventAdmin(ReadOnlyAdmin):
 class SecurityEventAdmin(ReadOnlyAdmin):
     """Security-relevant facts, in one normal form."""
 
-    list_display = ("occurred", "severity_badge", "what", "identity", "station_id", "address", "told")
+    list_display = ("occurred", "severity_badge", "what", "whose", "address", "told")
     list_filter = (
         ("severity", ChoicesDropdownFilter),
         ("category", ChoicesDropdownFilter),
@@ -104,7 +108,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
         "source",
         "occurred",
         "recorded",
-        "identity",
+        "whose",
         "station_id",
         "address",
         "native_type",
@@ -113,7 +117,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
         "event_id",
         "readable_payload",
     )
-    readonly_fields = ("what", "severity_badge", "occurred", "recorded", "readable_payload")
+    readonly_fields = ("what", "severity_badge", "occurred", "recorded", "whose", "readable_payload")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[SecurityEvent], search_term: str
@@ -140,7 +144,13 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="What")
     def what(self, event: SecurityEvent) -> str:
-        return event.type.replace("_", " ")
+        return event_words(event.type)
+
+    @admin.display(description="Identity")
+    def whose(self, event: SecurityEvent) -> SafeString | str:
+        if event.identity is None and event.station_id:
+            return f"claims to be {event.station_id}"
+        return states.identity_cell(event.identity)
 
     @admin.display(description="In a sentence")
     def told(self, event: SecurityEvent) -> str:
@@ -155,21 +165,20 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 class EvidenceAdmin(ReadOnlyAdmin):
     """Observed facts that can move a certificate."""
 
-    list_display = ("observed", "kind", "certificate", "identity", "source")
+    list_display = ("observed", "kind", "certificate", "whose", "source")
     list_filter = (("kind", ChoicesDropdownFilter),)
     list_select_related = ("record__identity",)
-    search_fields = ("correlation_id",)
-    search_help_text = "Identifier or correlation id"
-    fields = ("kind", "observed", "certificate", "identity", "source", "correlation_id", "readable_detail")
-    readonly_fields = ("observed", "certificate", "identity", "readable_detail")
+    search_fields = ("source",)
+    search_help_text = "Identifier"
+    fields = ("kind", "observed", "certificate", "whose", "source", "correlation_id", "readable_detail")
+    readonly_fields = ("observed", "certificate", "whose", "readable_detail")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Evidence], search_term: str
     ) -> tuple[QuerySet[Evidence], bool]:
         term = search_term.strip()
         if term:
-            matching = Q(record__identity_id__in=identities_matching(term))
-            queryset = queryset.filter(matching | Q(correlation_id=term))
+            queryset = queryset.filter(record__identity_id__in=identities_matching(term))
         return queryset, False
 
     @admin.display(description="When")
@@ -185,8 +194,8 @@ class EvidenceAdmin(ReadOnlyAdmin):
         )
 
     @admin.display(description="Identity")
-    def identity(self, evidence: Evidence) -> str:
-        return evidence.record.identity.authoritative_identifier
+    def whose(self, evidence: Evidence) -> SafeString | str:
+        return states.identity_cell(evidence.record.identity)
 
     @admin.display(description="Detail")
     def readable_detail(self, evidence: Evidence) -> SafeString | str:

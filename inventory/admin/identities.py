@@ -15,6 +15,7 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console import navigation
+from bfcerts.console.modeladmin import key_of
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, Badge
 from bfcerts.ocpp.models import StationSession
@@ -34,6 +35,10 @@ from inventory.services.actions import AvailableAction
 
 class IdentityForm(ReasonedForm):
     """What people may change of an identity."""
+
+    class Meta:
+        labels = {"parent": "Part of", "mode": "Operating mode"}
+        help_texts = {"tags": "Separated by commas."}
 
     allowed_purposes = forms.MultipleChoiceField(
         choices=PURPOSE_CHOICES,

@@ -36,7 +36,7 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
 
     verbs = job_verbs
     version_fields = ("state", "step", "waiting_for")
-    list_display = ("number", "what", "identity", "badge", "words", "actor", "created")
+    list_display = ("number", "what", "whose", "badge", "words", "actor", "created")
     list_filter = (
         OpenJobFilter,
         ("state", ChoicesDropdownFilter),
@@ -62,6 +62,10 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     @admin.display(description="What")
     def what(self, job: CertificateJob) -> str:
         return f"{job.get_action_display()}: {job.get_purpose_display()}{f' ({job.slot})' if job.slot else ''}"
+
+    @admin.display(description="Identity")
+    def whose(self, job: CertificateJob) -> SafeString | str:
+        return states.identity_cell(job.identity)
 
     @admin.display(description="State")
     def badge(self, job: CertificateJob) -> Badge:

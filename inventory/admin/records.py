@@ -33,7 +33,7 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     """Every certificate that the inventory knows."""
 
     verbs = record_verbs
-    list_display = ("number", "identity", "purpose_and_slot", "badge", "validity", "serial", "short_fingerprint")
+    list_display = ("number", "whose", "purpose_and_slot", "badge", "validity", "serial", "short_fingerprint")
     list_filter = (
         ("state", ChoicesDropdownFilter),
         ("purpose", ChoicesDropdownFilter),
@@ -55,6 +55,10 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     @admin.display(description="No.")
     def number(self, record: CertificateRecord) -> int:
         return record.pk
+
+    @admin.display(description="Identity")
+    def whose(self, record: CertificateRecord) -> SafeString | str:
+        return states.identity_cell(record.identity)
 
     @admin.display(description="Purpose")
     def purpose_and_slot(self, record: CertificateRecord) -> str:

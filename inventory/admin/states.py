@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from bfcerts.console.presentation import NOTHING, Badge, distance, moment
+from bfcerts.console.presentation import NOTHING, Badge, distance, link, moment
 from inventory.choices import (
     JOB_COLOURS,
     RECORD_COLOURS,
@@ -14,8 +15,9 @@ from inventory.choices import (
     RecordState,
     Severity,
 )
-from inventory.models import CertificateJob, CertificateRecord, SecurityEvent
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, SecurityEvent
 
+_IN_USE = (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.ACTIVE)
 PROFILE_WORDS = {
     0: "Profile 0, no security",
     1: "Profile 1, password without TLS",
@@ -32,13 +34,23 @@ def job_badge(job: CertificateJob) -> Badge:
     return Badge(JobState(job.state).label, JOB_COLOURS[job.state])
 
 
+def identity_cell(identity: ManagedIdentity | None) -> SafeString | str:
+    """An identity in a list: its identifier, which leads to its page, and its name."""
+    if identity is None:
+        return NOTHING
+    page = link(
+        reverse("admin:inventory_managedidentity_change", args=[identity.pk]), identity.authoritative_identifier
+    )
+    return format_html('{}<div class="c-subtle">{}</div>', page, identity.name) if identity.name else page
+
+
 def severity_badge(event: SecurityEvent) -> Badge:
     return Badge(Severity(event.severity).label, SEVERITY_COLOURS[event.severity])
 
 
 def validity_tone(record: CertificateRecord, now: datetime) -> str:
-    """How urgent a certificate's end is, by what its policy has raised already."""
-    if record.not_after is None:
+    """How urgent a certificate's end is, by what its policy has raised already; nothing where it is out of use."""
+    if record.not_after is None or record.state not in _IN_USE:
         return "default"
     if record.not_after <= now or record.incident_at:
         return "danger"

@@ -72,7 +72,7 @@ def of_security_events(events: Iterable[SecurityEvent]) -> list[Moment]:
             kind="Security event",
             icon="shield",
             tone=SEVERITY_COLOURS[event.severity],
-            title=event.type.replace("_", " "),
+            title=event_words(event.type),
             text=event.message,
             url=reverse("admin:inventory_securityevent_change", args=[event.pk]),
         )

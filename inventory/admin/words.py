@@ -17,7 +17,7 @@ _COMMANDS = {
     Action.RESET: "Asked to restart",
 }
 
-_ABBREVIATIONS = {"csr": "CSR"}
+_PROPER = frozenset({"AuthorizationKey", "CSR", "CA", "TLS"})
 
 
 def command_words(action: str) -> str:
@@ -28,9 +28,10 @@ def command_words(action: str) -> str:
         return action.replace("_", " ").capitalize()
 
 
-def event_words(event_type: str) -> str:
-    """The name of a domain event in words: CertificateActivated becomes “Certificate activated”."""
-    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[A-Z]+", event_type)
-    lowered = [_ABBREVIATIONS.get(word.lower(), word.lower()) for word in words]
-    text = " ".join(lowered)
-    return text[:1].upper() + text[1:]
+def event_words(name: str) -> str:
+    """The name of an event in words: CertificateActivated becomes “Certificate activated”."""
+    if "_" in name:
+        return name.replace("_", " ").capitalize()
+    words = re.findall(r"AuthorizationKey|[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[A-Z]+|[^A-Z]+", name)
+    first, *others = [word if word in _PROPER else word.lower() for word in words] or [name]
+    return " ".join([first[:1].upper() + first[1:], *others])
