@@ -4,7 +4,10 @@ Each value has a name with the prefix ``BFCERTS_`` and a working default; ``DATA
 that hosting platforms give it. A bad value stops start-up with one sentence (`load`), never with a traceback.
 """
 
+import contextlib
+import os
 import secrets
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -189,17 +192,19 @@ class Configuration(BaseSettings):
         return stored_secret(self.var_directory, "secret_key")
 
 
-def stored_secret(var_directory: Path, name: str) -> str:
+def stored_secret(var_directory: Path, name: str, *, octets: int = 48) -> str:
     """A secret of a first-look installation, made once and kept in a file that only its owner reads."""
     folder = var_directory / "secrets"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / name
-    try:
-        with path.open("x", encoding="ascii") as file:
-            path.chmod(0o600)
-            file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        # Linked into place when complete: of two processes that make it at once, one wins and both read the same.
+        descriptor, draft = tempfile.mkstemp(dir=folder)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(octets))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        os.unlink(draft)
     return path.read_text(encoding="ascii").strip()
 
 

@@ -66,7 +66,7 @@ def ensure_operator(var_directory: Path) -> tuple[str, str]:
 
     :returns: user name and password.
     """
-    password = stored_secret(var_directory, "operator_password")
+    password = stored_secret(var_directory, "operator_password", octets=12)
     user = User.objects.filter(username=OPERATOR_NAME).first()
     if user is None:
         User.objects.create_superuser(OPERATOR_NAME, password=password)
