@@ -15,7 +15,7 @@ _FOLDER = "BFCERTS_VAR_DIRECTORY"
 if "PYTEST_VERSION" in os.environ and "BFCERTS_TEST_RUN" not in os.environ:
     os.environ["BFCERTS_TEST_RUN"] = "1"
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="bfcerts-tests-")
-    Path(os.environ[_FOLDER]).chmod(0o755)  # noqa: S103  # the embedded server may run under a user of its own
+    Path(os.environ[_FOLDER]).chmod(0o755)  # the embedded server may run under a user of its own
     atexit.register(shutil.rmtree, os.environ[_FOLDER], ignore_errors=True)
 
 os.environ.setdefault("BFCERTS_SECRET_KEY", "test-web-and-worker-signing-key-0123456789abcdef")
