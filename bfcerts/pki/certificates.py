@@ -57,7 +57,7 @@ class ParsedCertificate:
     :ivar not_before: aware, UTC; `not_after` likewise.
     :ivar path_length: how many CAs may stand below this one; None without a limit.
     :ivar key_algorithm: see `keys.key_algorithm_name`; "UNKNOWN-…" for a key that nothing here verifies with.
-    :ivar self_issued: subject and issuer are the same name; whether it is self-signed, `signed_by` tells.
+    :ivar self_issued: subject and issuer are the same name; whether it is self-signed, `self_signed` tells.
     :ivar key_usages: names as asn1crypto spells them; None where the extension is absent.
     :ivar not_understood: critical extensions that our checks do not take into account.
     :ivar certificate: cryptography's object, None where cryptography refuses the bytes.
@@ -90,12 +90,19 @@ class ParsedCertificate:
         """Whether the issuer's name stands in this certificate and the issuer's key made its signature."""
         if self.issuer_der != issuer.subject_der:
             return False
-        encoded = asn1.Certificate.load(self.der)
         try:
-            key = load_public_key(asn1.Certificate.load(issuer.der).public_key.dump())
-        except UnsupportedKeyError:
+            return self._verifies_under(asn1.Certificate.load(issuer.der).public_key.dump())
+        except READ_ERRORS:
             return False
-        body = encoded["tbs_certificate"]
+
+    @property
+    def self_signed(self) -> bool:
+        """Whether this is a root: it names itself as its issuer, and its own key made its signature."""
+        return self.self_issued and self.signed_by(self)
+
+    def _verifies_under(self, public_key_der: bytes) -> bool:
+        encoded = asn1.Certificate.load(self.der)
+        body, key = encoded["tbs_certificate"], load_public_key(public_key_der)
         return signatures.is_valid(key, encoded["signature_algorithm"], bytes(encoded["signature_value"]), body.dump())
 
 

@@ -36,7 +36,7 @@ def order_chain(leaf: ParsedCertificate, candidates: Sequence[ParsedCertificate]
     """
     path = [leaf]
     remaining = _distinct(candidates, without=path)
-    while len(path) < LONGEST_PATH and not path[-1].self_issued:
+    while len(path) < LONGEST_PATH and not path[-1].self_signed:
         issuers = [one for one in remaining if path[-1].signed_by(one)]
         if not issuers:
             break
@@ -103,7 +103,7 @@ def verify_issued(
 
 def stack(path: Iterable[ParsedCertificate], include_root: bool) -> str:
     """PEM of a path, leaf first, as CertificateSigned carries it (OCPP 2.0.1 A02); the root if wanted."""
-    return "".join(one.pem for position, one in enumerate(path) if position == 0 or include_root or not one.self_issued)
+    return "".join(one.pem for position, one in enumerate(path) if position == 0 or include_root or not one.self_signed)
 
 
 def _check_leaf(

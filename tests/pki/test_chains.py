@@ -65,6 +65,17 @@ def test_certificates_that_sign_each_other_make_no_endless_chain() -> None:
     assert order_chain(first, [second, first]) == [first, second]
 
 
+def test_a_root_that_was_renewed_under_its_old_key_is_no_root_itself() -> None:
+    """Named like its issuer, but signed by the key before it: the chain goes on to that one."""
+    old = Issuer("Rolled root")
+    new = Issuer("Rolled root", old)
+    leaf = new.issue()
+    path = order_chain(leaf, [old.certificate, new.certificate])
+    assert path == [leaf, new.certificate, old.certificate]
+    assert split_chain(stack(path, include_root=False)) == [leaf.pem, new.certificate.pem]
+    assert check(leaf, chain=[new.certificate], anchors=[old.certificate]) == path
+
+
 def test_the_stack_is_what_a_station_gets() -> None:
     path = check()
     assert split_chain(stack(path, include_root=False)) == [LEAF.pem, SUB2.certificate.pem, SUB1.certificate.pem]

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bfcerts.pki.certificates import CertificateError, parse_certificate, split_chain
+from bfcerts.pki.chains import order_chain
 from bfcerts.pki.csr import CsrError, parse_csr
 from tests.pki.material import Issuer, csr_pem, name, new_key, raw_csr, tlv
 
@@ -109,6 +110,18 @@ def test_properly_signed_nonsense(subject: bytes, attributes: list[bytes]) -> No
 @given(mutated(GOOD_CERTIFICATE))
 def test_certificates_with_changed_octets(der: bytes) -> None:
     refuse_certificate(der)
+
+
+@settings(max_examples=300, deadline=None)
+@given(mutated(GOOD_CERTIFICATE))
+def test_signatures_of_changed_certificates_are_false(der: bytes) -> None:
+    root = parse_certificate(GOOD_CERTIFICATE)
+    try:
+        changed = parse_certificate(der)
+    except CertificateError:
+        return
+    assert changed.signed_by(root) == (changed == root)
+    assert order_chain(changed, [root])[0] == changed
 
 
 @settings(max_examples=100, deadline=None)

@@ -56,7 +56,7 @@ def build_authorities(
     arns: Mapping[str, str] | None = None,
     clock: Callable[[], datetime] = _utc_now,
 ) -> Mapping[str, CertificateAuthority]:
-    """One authority for each trust domain, as the installation is configured; nothing is called yet.
+    """One authority for each trust domain, as the installation is configured; no CA is asked or made yet.
 
     :param trust_domains: the managed ones; each needs a CA of its own.
     :param arns: the issuing CA of each trust domain, for AWS Private CA.
