@@ -27,7 +27,7 @@ from bfcerts.ocpp.gateway.addresses import plain_address, station_id
 from bfcerts.ocpp.gateway.database import DatabaseUnavailableError
 from bfcerts.ocpp.gateway.live import LiveConnections
 from bfcerts.ocpp.gateway.services import Services
-from bfcerts.ocpp.gateway.sessions import Arrival, Departure, Opened
+from bfcerts.ocpp.gateway.sessions import REPLACED, Arrival, Departure, Opened
 from bfcerts.ocpp.gateway.station import StationConnection
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.gateway.websocket import WebSocket
@@ -35,7 +35,6 @@ from bfcerts.ocpp.protocol import ProtocolAdapter
 from bfcerts.ocpp.registry import ConnectionAttempt, PresentedCertificate, Refusal
 
 UNAVAILABLE_RETRY_SECONDS: Final = 10
-REPLACED_CLOSE: Final = (CloseCode.NORMAL_CLOSURE, "replaced by a newer connection")
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +141,9 @@ class Doorkeeper:
             return
         websocket.on_message = connection.received
         websocket.on_end = lambda reason, code: self._end(connection, reason, code)
-        earlier = self._live.came_in(connection)
-        if earlier is not None:
-            earlier.websocket.close(*REPLACED_CLOSE)
-        if opened.commands_wait:
+        for earlier in self._live.came_in(connection):
+            earlier.websocket.close(CloseCode.NORMAL_CLOSURE, REPLACED)
+        if opened.commands_wait or connection.delivery.woken:
             connection.delivery.wake()
 
     def _end(self, connection: StationConnection, reason: str, code: int) -> None:

@@ -49,8 +49,13 @@ class Delivery:
         self._news = False
         self._held = False
 
+    @property
+    def woken(self) -> bool:
+        """Whether a command was announced that nobody has looked for yet."""
+        return self._news
+
     def wake(self) -> None:
-        """There may be a command for this station."""
+        """There may be a command for this station; before the upgrade this is only remembered."""
         self._news = True
         if self._task is None and not self._held and self._connection.websocket.is_open:
             self._task = self._connection.services.loop.create_task(self._work_off())

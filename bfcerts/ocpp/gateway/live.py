@@ -6,18 +6,20 @@ from uuid import UUID
 
 from bfcerts.ocpp.gateway.station import StationConnection
 
+Index = dict[str, set[StationConnection]]
+
 
 class LiveConnections:
-    """Indexes over the connections from the moment they are at the door.
+    """Indexes over the connections, from the moment they are at the door.
 
-    A connection counts as its certificate's before the door has decided: whoever takes the authorisation away in that
-    very moment finds it.
+    A connection counts before the door has decided: whoever takes its authorisation away in that very moment finds it,
+    and so does whoever has a command for its station.
     """
 
     def __init__(self) -> None:
         self._by_session: dict[UUID, StationConnection] = {}
-        self._by_station: dict[str, StationConnection] = {}
-        self._by_fingerprint: dict[str, set[StationConnection]] = {}
+        self._by_station: Index = {}
+        self._by_fingerprint: Index = {}
         self.empty = asyncio.Event()
         self.empty.set()
 
@@ -28,34 +30,29 @@ class LiveConnections:
         return iter(list(self._by_session.values()))
 
     def at_the_door(self, connection: StationConnection) -> None:
+        self._by_station.setdefault(connection.station_id, set()).add(connection)
         if connection.fingerprint:
             self._by_fingerprint.setdefault(connection.fingerprint, set()).add(connection)
 
-    def came_in(self, connection: StationConnection) -> StationConnection | None:
+    def came_in(self, connection: StationConnection) -> list[StationConnection]:
         """
-        :returns: the connection of the same station that this one replaces, where this node holds it.
+        :returns: the connections of the same station that this one replaces, where this node holds them.
         """
-        earlier = self._by_station.get(connection.station_id)
+        earlier = [one for one in self.of_station(connection.station_id) if one.session_id in self._by_session]
         self._by_session[connection.session_id] = connection
         self.empty.clear()
-        self._by_station[connection.station_id] = connection
         return earlier
 
     def left(self, connection: StationConnection) -> None:
-        """Forget a connection; a newer one of the same station stays."""
+        """Forget a connection, and only this one."""
         self._by_session.pop(connection.session_id, None)
         if not self._by_session:
             self.empty.set()
-        if self._by_station.get(connection.station_id) is connection:
-            del self._by_station[connection.station_id]
-        same_certificate = self._by_fingerprint.get(connection.fingerprint)
-        if same_certificate is not None:
-            same_certificate.discard(connection)
-            if not same_certificate:
-                del self._by_fingerprint[connection.fingerprint]
+        _discard(self._by_station, connection.station_id, connection)
+        _discard(self._by_fingerprint, connection.fingerprint, connection)
 
-    def of_station(self, station_id: str) -> StationConnection | None:
-        return self._by_station.get(station_id)
+    def of_station(self, station_id: str) -> list[StationConnection]:
+        return list(self._by_station.get(station_id, ()))
 
     def of_session(self, session_id: UUID) -> StationConnection | None:
         return self._by_session.get(session_id)
@@ -63,5 +60,10 @@ class LiveConnections:
     def of_certificate(self, fingerprint: str) -> list[StationConnection]:
         return list(self._by_fingerprint.get(fingerprint, ()))
 
-    def stations(self) -> list[str]:
-        return list(self._by_station)
+
+def _discard(index: Index, key: str, connection: StationConnection) -> None:
+    members = index.get(key)
+    if members is not None:
+        members.discard(connection)
+        if not members:
+            del index[key]

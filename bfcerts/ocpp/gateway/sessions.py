@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 
 from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Evidence
-from bfcerts.ocpp.gateway.commands import release, stations_with_commands
+from bfcerts.ocpp.gateway.commands import release
 from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, certificate_door, password_door
@@ -70,10 +70,9 @@ def _admit(arrivals: list[Arrival], node: str) -> list[Opened | Refusal]:
         for arrival, decision in zip(arrivals, decisions, strict=True)
         if isinstance(decision, Admission)
     ]
+    waiting: set[str] = set()
     for turn in _once_each(admitted):
-        _open(turn, node)
-    stations = [arrival.attempt.station_id for arrival, _ in admitted]
-    waiting = stations_with_commands(stations, arrivals[-1].attempt.now) if stations else set()
+        waiting |= _open(turn, node)
     return [
         Opened(decision, arrival.attempt.station_id in waiting) if isinstance(decision, Admission) else decision
         for arrival, decision in zip(arrivals, decisions, strict=True)
@@ -102,81 +101,110 @@ def _once_each(admitted: list[tuple[Arrival, Admission]]) -> list[list[tuple[Arr
     return turns
 
 
-def _open(admitted: list[tuple[Arrival, Admission]], node: str) -> None:
+def _open(admitted: list[tuple[Arrival, Admission]], node: str) -> set[str]:
+    """
+    :returns: the stations that have commands waiting.
+    """
     # In order of station everywhere, so that two nodes never wait for each other in a circle.
     admitted = sorted(admitted, key=lambda pair: pair[0].attempt.station_id)
-    stations = [arrival.attempt.station_id for arrival, _ in admitted]
     identifiers = [arrival.session_id for arrival, _ in admitted]
-    previous = _last_credentials(stations, identifiers)
-    _replace(stations, identifiers, admitted[-1][0].attempt.now)
-    # The same rows again, when it is unknown whether the first try was committed.
-    StationSession.objects.bulk_create(
-        [_row(arrival, admission, node) for arrival, admission in admitted],
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["closed_at", "close_reason"],
-    )
+    now = admitted[-1][0].attempt.now
+    known = _known([arrival.attempt.station_id for arrival, _ in admitted], identifiers, now)
+    _replace([one.open_session for one in known.values() if one.open_session is not None], now)
+    _insert(admitted, node)
     inbox.store(
         [
             _connected(arrival, admission)
             for arrival, admission in admitted
             if admission.evidence_wanted
-            or previous.get(arrival.attempt.station_id) != (admission.security_profile, _fingerprint(arrival))
+            or known[arrival.attempt.station_id].credential != (admission.security_profile, _fingerprint(arrival))
         ]
     )
+    return {station_id for station_id, one in known.items() if one.commands_wait or one.open_session is not None}
 
 
-def _last_credentials(stations: list[str], identifiers: list[UUID]) -> dict[str, tuple[int, str]]:
-    """Security profile and fingerprint of each station's last session."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is stored of a station: the credential of its last session, its open session, its waiting commands."""
+
+    credential: tuple[int, str] | None
+    open_session: UUID | None
+    commands_wait: bool
+
+
+def _known(stations: list[str], arriving: list[UUID], now: datetime) -> dict[str, _Known]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT station.id, last.security_profile, last.certificate_fingerprint
-            FROM unnest(%s::text[]) AS station(id) CROSS JOIN LATERAL (
+            SELECT station.id, last.security_profile, last.certificate_fingerprint, earlier.id, EXISTS (
+                SELECT 1 FROM ocpp_outboxcommand
+                WHERE station_id = station.id AND state = 'queued'
+                  AND not_before <= %(now)s AND deadline > %(now)s
+            )
+            FROM unnest(%(stations)s::text[]) AS station(id)
+            LEFT JOIN LATERAL (
                 SELECT security_profile, certificate_fingerprint FROM ocpp_stationsession
-                WHERE station_id = station.id AND id <> ALL(%s)
+                WHERE station_id = station.id AND id <> ALL(%(arriving)s)
                 ORDER BY connected_at DESC LIMIT 1
-            ) AS last
+            ) AS last ON true
+            LEFT JOIN ocpp_stationsession AS earlier
+                ON earlier.station_id = station.id AND earlier.closed_at IS NULL
+               AND earlier.id <> ALL(%(arriving)s)
             """,
-            [stations, identifiers],
+            {"stations": stations, "arriving": arriving, "now": now},
         )
-        return {station_id: (profile, fingerprint) for station_id, profile, fingerprint in cursor.fetchall()}
+        return {
+            station_id: _Known((profile, fingerprint) if profile is not None else None, earlier, commands_wait)
+            for station_id, profile, fingerprint, earlier, commands_wait in cursor.fetchall()
+        }
 
 
-def _replace(stations: list[str], identifiers: list[UUID], now: datetime) -> None:
-    earlier = (
-        StationSession.objects.select_for_update()
-        .filter(station_id__in=stations, closed_at__isnull=True)
-        .exclude(pk__in=identifiers)
-        .order_by("station_id")
-    )
-    replaced = list(earlier.values_list("pk", flat=True))
-    if not replaced:
+def _replace(session_ids: list[UUID], now: datetime) -> None:
+    if not session_ids:
         return
+    earlier = StationSession.objects.select_for_update().filter(pk__in=session_ids, closed_at__isnull=True)
+    replaced = list(earlier.order_by("station_id").values_list("pk", flat=True))
     StationSession.objects.filter(pk__in=replaced).update(closed_at=now, close_reason=REPLACED)
     release(replaced, now)
     for session_id in replaced:
         notify(Channel.SESSION_CLOSE, f"{session_id} {REPLACED}")
 
 
+def _insert(admitted: list[tuple[Arrival, Admission]], node: str) -> None:
+    """One statement for all; the same rows again, when it is unknown whether the first try was committed."""
+    rows = [
+        (
+            arrival.session_id,
+            arrival.attempt.station_id,
+            arrival.attempt.listener,
+            arrival.attempt.protocol,
+            admission.security_profile,
+            _fingerprint(arrival),
+            arrival.attempt.address,
+            arrival.attempt.now,
+        )
+        for arrival, admission in admitted
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO ocpp_stationsession
+                (id, station_id, node, listener, protocol, security_profile, certificate_fingerprint, address,
+                 connected_at, close_reason)
+            SELECT id, station_id, %s, listener, protocol, security_profile, fingerprint, address::inet,
+                   connected_at, ''
+            FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[],
+                        %s::timestamptz[])
+                AS arrival(id, station_id, listener, protocol, security_profile, fingerprint, address, connected_at)
+            ON CONFLICT (id) DO UPDATE SET closed_at = NULL, close_reason = ''
+            """,
+            [node, *(list(column) for column in zip(*rows, strict=True))],
+        )
+
+
 def _fingerprint(arrival: Arrival) -> str:
     certificate = arrival.attempt.certificate
     return certificate.fingerprint if certificate is not None else ""
-
-
-def _row(arrival: Arrival, admission: Admission, node: str) -> StationSession:
-    attempt = arrival.attempt
-    return StationSession(
-        id=arrival.session_id,
-        station_id=attempt.station_id,
-        node=node,
-        listener=attempt.listener,
-        protocol=attempt.protocol,
-        security_profile=admission.security_profile,
-        certificate_fingerprint=_fingerprint(arrival),
-        address=attempt.address,
-        connected_at=attempt.now,
-    )
 
 
 def _connected(arrival: Arrival, admission: Admission) -> inbox.Observation:

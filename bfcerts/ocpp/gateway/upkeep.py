@@ -66,8 +66,7 @@ class Upkeep:
     def heard(self, channel: Channel, payload: str) -> None:
         """Act on a notification."""
         if channel is Channel.OUTBOX:
-            connection = self._live.of_station(payload)
-            if connection is not None:
+            for connection in self._live.of_station(payload):
                 connection.delivery.wake()
         elif channel is Channel.SESSION_CLOSE:
             self._close_session(payload)
