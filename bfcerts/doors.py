@@ -31,9 +31,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _refuse(
-        request, HTTPStatus.FORBIDDEN, "not_permitted", "You may not do this. Ask an administrator."
-    )
+    return _refuse(request, HTTPStatus.FORBIDDEN, "not_permitted", "You may not do this. Ask an administrator.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

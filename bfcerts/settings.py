@@ -169,6 +169,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "SubjectKindEnum": "inventory.choices.SubjectKind",
+        "CohortKindEnum": "inventory.choices.CohortKind",
+        "EvidenceKindEnum": "inventory.choices.EvidenceKind",
+        "RecordStateEnum": "inventory.choices.RecordState",
+        "JobStateEnum": "inventory.choices.JobState",
+        "PurposeEnum": "inventory.purposes.PURPOSE_CHOICES",
+        "PolicySubjectEnum": "inventory.purposes.POLICY_SUBJECT_CHOICES",
+    },
 }
 
 LOGGING = {

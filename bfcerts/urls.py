@@ -5,6 +5,8 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from bfcerts import doors
+from inventory.api.urls import urlpatterns as inventory_api
+from migration.api import urlpatterns as migration_api
 
 handler400 = "bfcerts.doors.bad_request"
 handler403 = "bfcerts.doors.forbidden"
@@ -16,5 +18,5 @@ urlpatterns = [
     path("healthz", doors.healthz, name="healthz"),
     path("readyz", doors.readyz, name="readyz"),
     path("admin/", admin.site.urls),
-    path("api/v1/", include("inventory.api.urls")),
+    path("api/v1/", include((inventory_api + migration_api, "api"))),
 ]

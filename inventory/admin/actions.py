@@ -104,7 +104,7 @@ class ActionsMixin:
         def work() -> Answer:
             # Caught inside the transaction, so that what a refusal leaves in the logs is kept.
             try:
-                versions.lock(target, request.POST.get("version", ""), self.version_fields)
+                versions.lock(target, {request.POST.get("version", "")}, self.version_fields)
                 return Answer(HTTPStatus.OK, verb.carry_out(order))
             except InventoryError as error:
                 refusals.append(error)

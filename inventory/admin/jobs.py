@@ -19,12 +19,13 @@ from bfcerts.ocpp.models import OutboxCommand
 from inventory.admin import states, timeline
 from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.filters import OpenJobFilter
-from inventory.admin.history import HistoryMixin, entries_of
+from inventory.admin.history import HistoryMixin
 from inventory.admin.live import live_response
 from inventory.admin.search import of_identities_matching
 from inventory.admin.verbs import job_verbs
 from inventory.models import CertificateJob, DomainEvent
 from inventory.services.actions import AvailableAction
+from inventory.services.changes import entries_of
 from inventory.services.job_actions import for_job
 
 EVENTS, COMMANDS, MOMENTS = 30, 20, 40

@@ -9,11 +9,11 @@ from django.http import HttpRequest
 
 from bfcerts.console.presentation import distance
 from inventory.admin import states, timeline
-from inventory.admin.history import entries_of
 from inventory.choices import RecordState, RevocationReason
 from inventory.errors import InventoryError
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent
 from inventory.services import policies
+from inventory.services.changes import entries_of
 from inventory.services.policies import ResolvedPolicy
 
 JOBS, EVIDENCE, EVENTS, HISTORY = 10, 20, 30, 15

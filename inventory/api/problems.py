@@ -35,26 +35,8 @@ class PreconditionRequired(exceptions.APIException):
     """A change was asked for without saying which version it is meant for (RFC 6585 §3)."""
 
     status_code = HTTPStatus.PRECONDITION_REQUIRED
-    default_detail = (
-        "Send the ETag that you last read in the header If-Match, so that nobody's change is overwritten."
-    )
+    default_detail = "Send the ETag that you last read in the header If-Match, so that nobody's change is overwritten."
     default_code = "precondition_required"
-
-
-class IdempotencyConflict(exceptions.APIException):
-    """The same Idempotency-Key is at work in another request."""
-
-    status_code = HTTPStatus.CONFLICT
-    default_detail = "A request with this Idempotency-Key is still running. Wait for it, then repeat yours."
-    default_code = "idempotency_conflict"
-
-
-class IdempotencyMismatch(exceptions.APIException):
-    """An Idempotency-Key came back with another request."""
-
-    status_code = HTTPStatus.UNPROCESSABLE_ENTITY
-    default_detail = "This Idempotency-Key was used for another request. Use a new key for a new request."
-    default_code = "idempotency_mismatch"
 
 
 def problem(*, status: int, code: str, detail: str, instance: str, **extra: Any) -> dict[str, Any]:

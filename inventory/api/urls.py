@@ -2,10 +2,27 @@
 
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.routers import SimpleRouter
 
-app_name = "api"
+from inventory.api.views import certificates, fleet, logs, tokens
+
+router = SimpleRouter(trailing_slash=False)
+router.register("auth/tokens", tokens.TokenViewSet, basename="tokens")
+router.register("identities", fleet.IdentityViewSet, basename="identities")
+router.register("charger-families", fleet.FamilyViewSet, basename="charger-families")
+router.register("cohorts", fleet.CohortViewSet, basename="cohorts")
+router.register("certificate-records", certificates.RecordViewSet, basename="certificate-records")
+router.register("certificate-jobs", certificates.JobViewSet, basename="certificate-jobs")
+router.register("lifecycle-policies", fleet.PolicyViewSet, basename="lifecycle-policies")
+router.register("issuing-authorities", fleet.AuthorityViewSet, basename="issuing-authorities")
+router.register("evidence", certificates.EvidenceViewSet, basename="evidence")
+router.register("domain-events", logs.DomainEventViewSet, basename="domain-events")
+router.register("security-events", logs.SecurityEventViewSet, basename="security-events")
+router.register("station-sessions", logs.SessionViewSet, basename="station-sessions")
+router.register("station-commands", logs.CommandViewSet, basename="station-commands")
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    *router.urls,
 ]

@@ -28,6 +28,12 @@ class KeyReusedError(InventoryError):
     status = 422
 
 
+class AnsweredOnceError(InventoryError):
+    """A repeat of a request whose answer was a secret, shown once and not kept."""
+
+    code = "answered_once"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a request was answered; `body` is plain JSON. Only what took effect is remembered."""

@@ -5,7 +5,7 @@ A form carries the version as a hidden field, the API as ETag and If-Match.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar, cast
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -33,17 +33,17 @@ def version_of(instance: Model, fields: Sequence[str] = ()) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def lock(instance: Instance, expected: str, fields: Sequence[str] = ()) -> Instance:
+def lock(instance: Instance, expected: Collection[str], fields: Sequence[str] = ()) -> Instance:
     """Read an object again under a row lock that lasts until the end of the transaction.
 
-    :param expected: the version that the caller has seen.
-    :raises ChangedMeanwhileError: when the object is no longer that version.
+    :param expected: the versions that the caller would act on.
+    :raises ChangedMeanwhileError: when the object is none of them any more.
     """
     if isinstance(instance, CertificateRecord):
         current = cast(Instance, lock_record(instance.pk))
     else:
         current = type(instance)._default_manager.select_for_update(of=("self",)).get(pk=instance.pk)
-    if version_of(current, fields) != expected:
+    if version_of(current, fields) not in expected:
         raise ChangedMeanwhileError(
             f"“{current}” was changed by somebody else since you read it. Look at it again, then decide anew."
         )

@@ -1,0 +1,185 @@
+"""What the collections can be narrowed by; every filter here has an index, or narrows what one has found."""
+
+from typing import Any
+
+import django_filters as filters  # type: ignore[import-untyped]
+from django.db.models import QuerySet
+from rest_framework.exceptions import ValidationError
+
+from bfcerts.ocpp.models import OutboxCommand, StationSession
+from inventory.choices import JOB_OPEN_STATES, CohortKind
+from inventory.models import (
+    CertificateJob,
+    CertificateRecord,
+    ChargerFamily,
+    Cohort,
+    DomainEvent,
+    Evidence,
+    IssuingAuthority,
+    LifecyclePolicy,
+    ManagedIdentity,
+    SecurityEvent,
+)
+
+_PAGING = frozenset({"cursor", "page_size", "format"})
+
+
+class Narrowing(filters.FilterSet):  # type: ignore[misc]
+    """Base of every filter set: what it does not know it refuses, so that a misspelt filter shows nothing too much."""
+
+    def is_valid(self) -> bool:
+        unknown = set(self.data) - set(self.filters) - _PAGING - self._suffixed()
+        if unknown:
+            known = ", ".join(sorted(self.filters))
+            raise ValidationError({name: [f"There is no such filter; use one of {known}."] for name in unknown})
+        return bool(super().is_valid())
+
+    def _suffixed(self) -> set[str]:
+        """Ranges are asked for in two parts: not_after_after and not_after_before."""
+        return {
+            f"{name}_{suffix}"
+            for name, item in self.filters.items()
+            for suffix in getattr(item.field.widget, "suffixes", None) or ()
+        }
+
+
+class IdentityFilter(Narrowing):
+    """Identities."""
+
+    cohort = filters.NumberFilter(method="of_cohort", label="Members of this cohort")
+    tag = filters.CharFilter(method="with_tag", label="Identities with this tag")
+
+    class Meta:
+        model = ManagedIdentity
+        fields = [
+            "kind",
+            "authoritative_identifier",
+            "serial_number",
+            "owner",
+            "site",
+            "region",
+            "program",
+            "family",
+            "parent",
+            "enabled",
+            "security_profile",
+        ]
+
+    def of_cohort(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        cohort = Cohort.objects.filter(pk=int(value)).first()
+        if cohort is None:
+            return queryset.none()
+        if cohort.kind == CohortKind.FILTER:
+            return queryset.filter(cohort.condition())
+        return queryset.filter(static_cohorts=cohort)
+
+    def with_tag(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return queryset.filter(tags__contains=[value])
+
+
+class RecordFilter(Narrowing):
+    """Certificates."""
+
+    not_after = filters.IsoDateTimeFromToRangeFilter()
+
+    class Meta:
+        model = CertificateRecord
+        fields = [
+            "identity",
+            "purpose",
+            "slot",
+            "state",
+            "mode",
+            "fingerprint",
+            "serial_number",
+            "public_key_sha256",
+            "authority",
+        ]
+
+
+class JobFilter(Narrowing):
+    """Jobs."""
+
+    open = filters.BooleanFilter(method="only_open", label="Whether the job is open")
+
+    class Meta:
+        model = CertificateJob
+        fields = ["identity", "record", "action", "purpose", "state", "queue", "correlation_id"]
+
+    def only_open(self, queryset: QuerySet[Any], name: str, value: bool) -> QuerySet[Any]:
+        states = list(JOB_OPEN_STATES)
+        return queryset.filter(state__in=states) if value else queryset.exclude(state__in=states)
+
+
+class FamilyFilter(Narrowing):
+    """Charger families."""
+
+    class Meta:
+        model = ChargerFamily
+        fields = ["name", "vendor", "model"]
+
+
+class CohortFilter(Narrowing):
+    """Cohorts."""
+
+    class Meta:
+        model = Cohort
+        fields = ["name", "kind"]
+
+
+class PolicyFilter(Narrowing):
+    """Policies."""
+
+    class Meta:
+        model = LifecyclePolicy
+        fields = ["purpose", "mode", "program", "family", "cohort", "enabled"]
+
+
+class AuthorityFilter(Narrowing):
+    """Issuing authorities."""
+
+    class Meta:
+        model = IssuingAuthority
+        fields = ["trust_domain", "issues", "trusted"]
+
+
+class EvidenceFilter(Narrowing):
+    """Evidence."""
+
+    class Meta:
+        model = Evidence
+        fields = ["record", "kind"]
+
+
+class DomainEventFilter(Narrowing):
+    """Domain events."""
+
+    class Meta:
+        model = DomainEvent
+        fields = ["type", "identity", "record", "job", "correlation_id"]
+
+
+class SecurityEventFilter(Narrowing):
+    """Security events."""
+
+    class Meta:
+        model = SecurityEvent
+        fields = ["type", "category", "severity", "source", "identity", "record"]
+
+
+class SessionFilter(Narrowing):
+    """Sessions."""
+
+    open = filters.BooleanFilter(field_name="closed_at", lookup_expr="isnull", label="Whether the session is open")
+
+    class Meta:
+        model = StationSession
+        fields = ["station_id", "security_profile", "listener", "certificate_fingerprint"]
+
+
+class CommandFilter(Narrowing):
+    """Commands."""
+
+    class Meta:
+        model = OutboxCommand
+        fields = ["station_id", "action", "state", "outcome", "correlation_id"]

@@ -1,0 +1,1 @@
+"""The collections of the API: parse, call one service, present."""

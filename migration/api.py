@@ -1,0 +1,100 @@
+"""AuthorizationKeys over the API: set, take over, revoke; their values go in and never come out."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
+
+from inventory.api.base import Listing, ReasonSerializer
+from inventory.api.conditional import on_version
+from inventory.api.filters import Narrowing
+from inventory.models import ManagedIdentity
+from migration.models import AuthorizationKey
+from migration.services import authorization_keys
+
+REASON = "Why; it stays in the audit history with your name."
+
+
+class KeySerializer(serializers.ModelSerializer[AuthorizationKey]):
+    """One version of a charger's Profile 2 secret, without the secret."""
+
+    class Meta:
+        model = AuthorizationKey
+        fields = [
+            "id",
+            "identity",
+            "version",
+            "state",
+            "source",
+            "created_at",
+            "activated_at",
+            "last_success_at",
+            "retiring_until",
+            "ended_at",
+        ]
+
+
+class NewKeySerializer(serializers.Serializer[Any]):
+    """A secret for a charger."""
+
+    identity = serializers.PrimaryKeyRelatedField(queryset=ManagedIdentity.objects.all())
+    secret = serializers.CharField(
+        write_only=True,
+        trim_whitespace=False,
+        max_length=authorization_keys.LONGEST,
+        help_text=f"{authorization_keys.SHORTEST} to {authorization_keys.LONGEST} printable ASCII characters.",
+    )
+    reason = serializers.CharField(max_length=1000, help_text=REASON)
+
+
+class ImportedKeySerializer(NewKeySerializer):
+    """A secret that a charger uses already."""
+
+    created_at = serializers.DateTimeField(required=False, default=None, allow_null=True)
+    last_success_at = serializers.DateTimeField(required=False, default=None, allow_null=True)
+
+
+class KeyFilter(Narrowing):
+    """AuthorizationKeys."""
+
+    class Meta:
+        model = AuthorizationKey
+        fields = ["identity", "state"]
+
+
+class AuthorizationKeyViewSet(Listing):
+    """Every version of every charger's Profile 2 secret."""
+
+    queryset = AuthorizationKey.objects.all()
+    serializer_class = KeySerializer
+    filterset_class = KeyFilter
+
+    @extend_schema(request=NewKeySerializer, responses={201: KeySerializer})
+    def create(self, request: Request) -> Response:
+        """Set the key that a charger uses from now on."""
+        key = authorization_keys.set_initial(actor=self.actor, **self.asked(NewKeySerializer))
+        return self.made(key)
+
+    @extend_schema(request=ImportedKeySerializer, responses={201: KeySerializer})
+    @action(detail=False, methods=["post"], url_path="import", url_name="import")
+    def take_over(self, request: Request) -> Response:
+        """Take over a key that a charger uses already, with its age and last success."""
+        key = authorization_keys.import_existing(actor=self.actor, **self.asked(ImportedKeySerializer))
+        return self.made(key)
+
+    @extend_schema(request=ReasonSerializer, responses=KeySerializer)
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, pk: str) -> Response:
+        """Refuse a key from now on."""
+        key, values = self.get_object(), self.asked(ReasonSerializer)
+        revoked = on_version(request, key, lambda: authorization_keys.revoke(key=key, actor=self.actor, **values))
+        return self.shown(revoked)
+
+
+router = SimpleRouter(trailing_slash=False)
+router.register("authorization-keys", AuthorizationKeyViewSet, basename="authorization-keys")
+urlpatterns = router.urls
