@@ -47,10 +47,9 @@ class ManualClock:
         await woken
 
     async def wait_for_sleeper(self, seconds: float) -> None:
-        """Return as soon as something sleeps that would wake within `seconds`."""
-        while not any(
-            due <= self._now + timedelta(seconds=seconds) and not woken.done() for due, _, woken in self._sleepers
-        ):
+        """Return as soon as something sleeps that is due in exactly `seconds`."""
+        due = self._now + timedelta(seconds=seconds)
+        while not any(moment == due and not woken.done() for moment, _, woken in self._sleepers):
             self._changed.clear()
             await self._changed.wait()
 

@@ -59,6 +59,12 @@ async def sign(csms: SmallCsms, station: SimulatedStation, *, days: float = 180)
     return csms.chargers.sign_csr(await csms.next_csr(station.station_id, before + 1), days=days)
 
 
+async def stays_quiet(station: SimulatedStation) -> None:
+    """Give whatever the station might do now many turns to happen."""
+    for _ in range(20):
+        await station.heartbeat()
+
+
 def set_variable(component: str, variable: str, value: str) -> dict[str, Any]:
     """Payload of a SetVariables with one entry."""
     entry = {"attributeValue": value, "component": {"name": component}, "variable": {"name": variable}}

@@ -13,7 +13,7 @@ from tests.simulator import EventKind, KeyType, ManualClock, Quirks, SubjectRule
 from tests.simulator.chains import fingerprint
 from tests.simulator_tests.authority import Authority
 from tests.simulator_tests.csms import SmallCsms
-from tests.simulator_tests.scene import STATION, enrol, scene, scene_on_profile_3, sign
+from tests.simulator_tests.scene import STATION, enrol, scene, scene_on_profile_3, sign, stays_quiet
 
 START = datetime.now(UTC)
 
@@ -169,10 +169,12 @@ def test_a_certificate_that_is_not_valid_by_the_stations_clock_is_rejected(tmp_p
 def test_of_two_requests_the_certificate_for_either_is_taken(tmp_path: Path) -> None:
     async def run() -> None:
         async with scene_on_profile_3(tmp_path) as (csms, station, _):
-            first = await sign(csms, station)
-            await sign(csms, station)
-            assert await csms.deliver(STATION, csms.chargers.chain(first)) == {"status": "Accepted"}
-            await station.wait_for(lambda station: station.fingerprint == fingerprint(first))
+            leaves = [await sign(csms, station), await sign(csms, station)]
+            for leaf in leaves:
+                before = station.events.last_number
+                assert await csms.deliver(STATION, csms.chargers.chain(leaf)) == {"status": "Accepted"}
+                proven = await station.wait_for_event(EventKind.CERTIFICATE_PROVEN, after=before)
+                assert proven["fingerprint"] == fingerprint(leaf)
 
     asyncio.run(run())
 
@@ -220,12 +222,15 @@ def test_repeats_the_request_after_60_then_120_s_until_a_certificate_comes(tmp_p
             await csms.next_csr(STATION, 2)
             await clock.wait_for_sleeper(120)
             clock.advance(119)
-            await station.heartbeat()
+            await stays_quiet(station)
             assert len(csms.received(STATION, "SignCertificate")) == 2
             clock.advance(1)
             third = csms.chargers.sign_csr(await csms.next_csr(STATION, 3))
+            await clock.wait_for_sleeper(240)
             await csms.deliver(STATION, csms.chargers.chain(third))
-            assert not station.enrolment.pending
+            clock.advance(240)
+            await stays_quiet(station)
+            assert len(csms.received(STATION, "SignCertificate")) == 3
 
     asyncio.run(run())
 

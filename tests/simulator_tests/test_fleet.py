@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ def test_a_station_with_a_folder_keeps_what_it_says(tmp_path: Path) -> None:
             (boot,) = csms.received("CS-0001", "BootNotification")
             assert boot["chargingStation"]["serialNumber"] == "4711"
             await station.disconnect()
-            (again,) = Fleet.build(description, tmp_path).stations.values()
+            elsewhere = replace(description, urls={"profile2": "wss://localhost:1"}, roots=())
+            (again,) = Fleet.build(elsewhere, tmp_path).stations.values()
             assert again.store.state == station.store.state
 
     asyncio.run(run())

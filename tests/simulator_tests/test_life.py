@@ -29,6 +29,7 @@ from tests.simulator_tests.scene import (
     scene,
     scene_on_profile_3,
     set_variable,
+    stays_quiet,
 )
 
 
@@ -199,6 +200,26 @@ def test_comes_back_without_a_boot_after_the_csms_closed(tmp_path: Path) -> None
     asyncio.run(run())
 
 
+def test_waits_before_it_comes_back_to_a_csms_that_closed(tmp_path: Path) -> None:
+    async def run() -> None:
+        patient = Timings.quick(back_off_minimum=3600)
+        async with scene(tmp_path, timings=patient) as (csms, station):
+            csms.passwords["CS-0002"] = PASSWORD
+            roots = [csms.server.root]
+            other = SimulatedStation.commission(
+                tmp_path, "CS-0002", url=csms.urls["profile2"], roots=roots, password=PASSWORD
+            )
+            await other.connect()
+            await station.connect()
+            await csms.visit(STATION).connection.close(1008, "revoked")
+            await station.wait_for_event(EventKind.DISCONNECTED)
+            await stays_quiet(other)
+            assert [visit.station_id for visit in csms.visits] == ["CS-0002", STATION]
+            await other.disconnect()
+
+    asyncio.run(run())
+
+
 def test_comes_back_after_it_hung_up(tmp_path: Path) -> None:
     async def run() -> None:
         async with scene(tmp_path) as (csms, station):
@@ -263,6 +284,33 @@ def test_a_call_that_the_csms_refuses_raises(tmp_path: Path) -> None:
             await csms.visit(STATION).connection.send(refusal)
             with pytest.raises(CallRefusedError, match="GenericError: not now"):
                 await beat
+
+    asyncio.run(run())
+
+
+def test_a_call_without_an_answer_ends_with_the_connection(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with scene(tmp_path) as (csms, station):
+            await station.connect()
+            csms.silent_actions.add("Heartbeat")
+            beat = asyncio.create_task(station.heartbeat())
+            await csms.until_received(STATION, "Heartbeat", 1)
+            await csms.visit(STATION).connection.close()
+            with pytest.raises(LinkClosedError):
+                await beat
+
+    asyncio.run(run())
+
+
+def test_security_events_wait_in_order_for_a_connection(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with scene(tmp_path) as (csms, station):
+            for name in ("MaintenanceLoginFailed", "MaintenanceLoginFailed", "MaintenanceLoginAccepted"):
+                station.security_log.note(name)
+            await station.connect()
+            await csms.until_received(STATION, "SecurityEventNotification", 3)
+            sent = [event["type"] for event in csms.received(STATION, "SecurityEventNotification")]
+            assert sent == ["MaintenanceLoginFailed", "MaintenanceLoginAccepted", "StartupOfTheDevice"]
 
     asyncio.run(run())
 

@@ -28,6 +28,7 @@ from tests.simulator_tests.scene import (
     scene_on_profile_3,
     set_variable,
     sign,
+    stays_quiet,
 )
 
 TRIGGER = {"requestedMessage": "SignChargingStationCertificate"}
@@ -226,7 +227,7 @@ def test_trigger_accepted_no_csr(tmp_path: Path) -> None:
         async with scene(tmp_path, quirks=Quirks(trigger_accepted_no_csr=True)) as (csms, station):
             await station.connect()
             assert await csms.ask(STATION, "TriggerMessage", TRIGGER) == {"status": "Accepted"}
-            await station.heartbeat()
+            await stays_quiet(station)
             assert not csms.received(STATION, "SignCertificate")
 
     asyncio.run(run())
@@ -322,7 +323,7 @@ def test_stays_after_password_change(tmp_path: Path) -> None:
             await station.connect()
             password = set_variable("SecurityCtrlr", "BasicAuthPassword", "another-password")
             await csms.ask(STATION, "SetVariables", password)
-            await station.heartbeat()
+            await stays_quiet(station)
             assert len(csms.visits) == 1
 
     asyncio.run(run())
