@@ -1,16 +1,19 @@
 """Given-parts of tests: identities, device keys and requests, and the control plane's workers run by hand."""
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from django.db import transaction
+from django.db import connection, connections, transaction
 
 from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Action, Evidence
@@ -31,6 +34,8 @@ NAMES = {
     "DC": NameOID.DOMAIN_COMPONENT,
 }
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Answer = TypeVar("Answer")
+PATIENCE_SECONDS = 30.0
 
 
 @dataclass
@@ -45,6 +50,42 @@ class Clock:
     def advance(self, **by: float) -> datetime:
         self.now += timedelta(**by)
         return self.now
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for a condition; a test that waits in vain fails with what it waited for."""
+    ends = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > ends:
+            raise AssertionError(f"in vain for {seconds:g} seconds: {what}")
+        pause.wait(0.01)
+
+
+def somebody_waits_for_a_lock() -> bool:
+    """Whether a session of this database is blocked by another one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # or one transaction sees the same answer for ever
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def in_threads(*functions: Callable[[], Answer]) -> list[Answer]:
+    """Run functions at the same time, each on a thread and a database connection of its own.
+
+    :returns: their answers, in order.
+    """
+
+    def run(function: Callable[[], Answer]) -> Answer:
+        try:
+            return function()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return [future.result(PATIENCE_SECONDS) for future in [pool.submit(run, one) for one in functions]]
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -122,6 +163,10 @@ class ControlPlane:
         raise AssertionError(
             f"work did not settle: {list(CertificateJob.objects.open().values('pk', 'step', 'state'))}"
         )
+
+    def read_inbox(self) -> int:
+        """Handle the evidence that is due, and nothing else."""
+        return inbox.process_due(now=self.clock(), limit=50)
 
     def sweep(self) -> None:
         """Run every recurring duty once, then what they started."""

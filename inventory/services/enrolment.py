@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from bfcerts.ocpp import outbox
 from inventory.actors import Actor
 from inventory.audit import attributed, save_without_history
 from inventory.choices import (
@@ -73,7 +74,19 @@ def accept_csr(job: CertificateJob, csr_pem: str, *, certificate_type: str | Non
             save_without_history(job)
             return
         transitions.failed(current, "A newer certificate signing request took its place.", now=now, job=job)
+    _withdraw_former(job, current, now)
     _start_record(job, entry, bound, certificate_type, now)
+
+
+def _withdraw_former(job: CertificateJob, former: CertificateRecord | None, now: datetime) -> None:
+    """Of several requests the newest counts: what has not left for the station yet does not go there any more."""
+    from inventory.services.lifecycle import give_up_undelivered
+
+    outbox.cancel([f"job:{job.pk}:request_csr", f"job:{job.pk}:deliver"], now=now)
+    if former is not None:
+        job.record = None
+        save_without_history(job)
+        give_up_undelivered(former, "The station sent a newer request before this was delivered.", now)
 
 
 def _current_record(job: CertificateJob) -> CertificateRecord | None:

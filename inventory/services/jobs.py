@@ -10,9 +10,10 @@ from django.utils import timezone
 from inventory.actors import Actor
 from inventory.audit import attributed, current_attribution
 from inventory.choices import ISSUING_ACTIONS, JobAction, JobQueue, JobState
-from inventory.errors import ConflictingJobError, TransitionRefusedError
+from inventory.errors import ConflictingJobError, InvalidInputError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.services.locking import lock_identity, lock_record
 
 
 def open_job(
@@ -49,8 +50,7 @@ def open_job(
                 action,
             ):
                 raise ConflictingJobError(
-                    f"The idempotency key {idempotency_key!r} was used for another request (job {known.pk}); "
-                    "use a new key."
+                    f"This idempotency key was used for another request (job {known.pk}); use a new key."
                 )
             return known, False
     open_jobs = CertificateJob.objects.open().filter(identity=identity, purpose=purpose, slot=slot)
@@ -86,8 +86,17 @@ def open_job(
 
 
 def lock(job_id: int) -> CertificateJob:
-    """The job, locked until the end of the transaction."""
-    return CertificateJob.objects.select_for_update(of=("self",)).select_related("identity__family").get(pk=job_id)
+    """The job, locked until the end of the transaction, after its identity."""
+    identity = lock_identity(CertificateJob.objects.values_list("identity_id", flat=True).get(pk=job_id))
+    job = CertificateJob.objects.select_for_update().get(pk=job_id)
+    job.identity = identity
+    return job
+
+
+def _needed(reason: str) -> str:
+    if not reason.strip():
+        raise InvalidInputError("A reason is needed: say why, for the audit trail.")
+    return reason.strip()
 
 
 def cancel(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
@@ -95,11 +104,11 @@ def cancel(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | No
 
     :raises TransitionRefusedError: when the job has ended, or works at the CA for a revocation.
     """
-    from inventory.services.lifecycle import abandon_job_record
+    from inventory.services.lifecycle import check_may_be_abandoned, give_up_undelivered
 
     actor.require("cancel_certificatejob")
     now = now or timezone.now()
-    with transaction.atomic(), attributed(actor, reason):
+    with transaction.atomic(), attributed(actor, _needed(reason)):
         locked = lock(job.pk)
         if not locked.is_open:
             raise TransitionRefusedError(
@@ -107,22 +116,26 @@ def cancel(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | No
             )
         if locked.action == JobAction.REVOKE:
             raise TransitionRefusedError("A revocation is not taken back: the CA has to learn of it.")
-        abandon_job_record(locked, f"Cancelled: {reason}", now)
+        check_may_be_abandoned(locked)
         engine.finish(locked, JobState.CANCELLED, f"Cancelled by {actor.name}: {reason}", now)
+        if locked.record_id is not None:
+            give_up_undelivered(lock_record(locked.record_id), f"Its delivery was cancelled: {reason}", now)
     return locked
 
 
 def run_now(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
     """Let a job that waits for its next try run now.
 
-    :raises TransitionRefusedError: when it has ended, or waits for something that only the other side can do.
+    :raises TransitionRefusedError: when it has ended, runs already, or waits for what only the other side can do.
     """
     actor.require("retry_certificatejob")
     now = now or timezone.now()
-    with transaction.atomic(), attributed(actor, reason):
+    with transaction.atomic(), attributed(actor, _needed(reason)):
         locked = lock(job.pk)
         if not locked.is_open:
             raise TransitionRefusedError(f"Job {locked.pk} has ended; start a new one instead.")
+        if locked.state == JobState.RUNNING:
+            raise TransitionRefusedError(f"Job {locked.pk} is running right now; look again in a moment.")
         if locked.state == JobState.WAITING and not locked.waiting_for.startswith(
             ("the next try", "another try", "a free place", "the CA")
         ):

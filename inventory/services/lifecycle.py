@@ -5,6 +5,7 @@ own permission, locks the identity, and writes transition, event, history row an
 gateways are woken by notifications that PostgreSQL delivers after the commit.
 """
 
+import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ def _command(actor: Actor, permission: str, reason: str) -> Iterator[None]:
         yield
 
 
+def _callers_key(key: str | None) -> str | None:
+    """A caller's idempotency key, kept apart from our own: nobody may take the key of a revocation in advance."""
+    return f"caller:{hashlib.sha256(key.encode()).hexdigest()}" if key else None
+
+
 def _responsible(mode: str, purpose: Purpose, verb: str) -> TransitionRefusedError:
     return TransitionRefusedError(
         f"{purpose.label} certificates of this identity are {OperatingMode(mode).label.lower()}: we do not {verb} "
@@ -89,7 +95,7 @@ def issue(
             slot=slot,
             step="request_csr",
             now=now,
-            idempotency_key=idempotency_key,
+            idempotency_key=_callers_key(idempotency_key),
         )
         if created:
             _requested(job, now)
@@ -125,7 +131,7 @@ def renew(
             step="request_csr",
             now=now,
             parameters={"replaces": locked.pk},
-            idempotency_key=idempotency_key,
+            idempotency_key=_callers_key(idempotency_key),
         )
         if created:
             record_event(
@@ -204,7 +210,7 @@ def install(
             record=locked,
             target=f"record:{locked.pk}",
             now=now,
-            idempotency_key=idempotency_key,
+            idempotency_key=_callers_key(idempotency_key),
         )
     return job
 
@@ -472,18 +478,21 @@ def _bring_to(
         transitions.activated(record, evidence, now=now, job=None)
 
 
-def abandon_job_record(job: CertificateJob, why: str, now: datetime) -> None:
-    """Give up the record of a job that ends before its certificate was asked for.
+def check_may_be_abandoned(job: CertificateJob) -> None:
+    """Refuse to give up a job while the CA works on its request: its certificate must not be forgotten.
 
-    :raises TransitionRefusedError: while the CA works on it: its certificate must not be forgotten.
+    :raises TransitionRefusedError: while the CA does.
     """
-    if job.record_id is None:
-        return
-    record = CertificateRecord.objects.select_for_update(of=("self",)).select_related("identity").get(pk=job.record_id)
-    if record.state != RecordState.REQUESTED:
+    record = job.record
+    if record is None or record.state != RecordState.REQUESTED:
         return
     if job.state == JobState.RUNNING or job.intents.filter(record=record, submitted_at__isnull=False).exists():
         raise TransitionRefusedError(
             f"The CA is working on job {job.pk} right now; try again in a moment, when its certificate is here."
         )
-    transitions.failed(record, why, now=now, job=job)
+
+
+def give_up_undelivered(record: CertificateRecord, why: str, now: datetime) -> None:
+    """Revoke a locked certificate that was issued and whose delivery will not begin any more."""
+    if record.state == RecordState.ISSUED and record.confirm_by is None:
+        revoke_locked(record, RevocationReason.SUPERSEDED, detail=why, now=now)

@@ -144,16 +144,21 @@ def retire_expired(now: datetime) -> int:
 
 @duty("unconfirmed", timedelta(minutes=5))
 def revoke_unconfirmed(now: datetime) -> int:
-    """Revoke what was issued and never confirmed by the end of its rollback window, rather than forget it."""
+    """Revoke what was issued and never confirmed by the end of its rollback window, rather than forget it.
+
+    The same goes for what was issued and is not on its way to anybody: its job ended before the delivery began.
+    """
+    working = CertificateJob.objects.open().filter(record=OuterRef("pk"))
+    undelivered = Q(state=RecordState.ISSUED, confirm_by__isnull=True, registered_externally=False) & ~Exists(working)
     unconfirmed = CertificateRecord.objects.filter(
-        state__in=[RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION], confirm_by__lte=now
+        Q(state__in=[RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION], confirm_by__lte=now) | undelivered
     )
     count = 0
     reason = "Never confirmed in use by the end of its rollback window"
     for candidate in _in_batches(unconfirmed):
         with attributed(Actor.system("lifecycle"), reason), transaction.atomic():
             record = lock_record(candidate.pk)
-            if record.state in (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION):
+            if unconfirmed.filter(pk=record.pk).exists():
                 lifecycle.revoke_locked(record, RevocationReason.SUPERSEDED, detail=reason, now=now)
                 count += 1
     return count
