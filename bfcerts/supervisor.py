@@ -51,11 +51,12 @@ class Supervisor:
     def stopping(self) -> bool:
         return self._stopping.is_set()
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a process and keep it running."""
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Start a process, which `watch` keeps running."""
         child = Child(name, command, environment, self._log_directory / f"{name}.log")
         self._children.append(child)
         self._spawn(child)
+        return child
 
     def _spawn(self, child: Child) -> None:
         child.process = subprocess.Popen(
