@@ -45,7 +45,7 @@ def run_due_work(queue: str, clock: Callable[[], datetime]) -> bool:
     lease = timedelta(seconds=settings.CONFIGURATION.job_lease_seconds)
     taken = 0
     if queue == JobQueue.GENERAL:
-        taken += inbox.process_due(now=clock(), limit=limit)
+        taken += inbox.process_due(now=clock(), limit=limit, lease=lease)
     taken += engine.run_due(queue=queue, clock=clock, limit=limit, lease=lease)
     if queue == JobQueue.GENERAL:
         periodic.run_due(clock)

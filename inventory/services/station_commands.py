@@ -159,6 +159,8 @@ def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datet
     now = now or timezone.now()
     with transaction.atomic(), attributed(actor, reason):
         locked = lock_identity(identity.pk)
+        if locked.security_profile >= 3:
+            raise TransitionRefusedError(f"{locked.authoritative_identifier} is on Profile 3 already.")
         usable = CertificateRecord.objects.of(locked.pk, CHARGER_IDENTITY.key).usable_at(now)
         if not usable.filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION]).exists():
             raise TransitionRefusedError(

@@ -1,0 +1,1 @@
+"""The whole plant: real processes, real TLS, real stations, on one database."""
