@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from cryptography import x509
+
 from bfcerts.configuration import Configuration, stored_secret
 from bfcerts.processes import processes
-from cryptography import x509
 from inventory.actors import Actor
 from inventory.models import CertificateRecord, ManagedIdentity
 from migration.services import authorization_keys
-
 from tests.simulator.quirks import Quirks
 from tests.simulator.station import SimulatedStation
 from tests.simulator.timings import Timings
@@ -31,7 +31,9 @@ OPERATOR = Actor.system("test-operator")
 _pause = threading.Event()
 
 
-def eventually(condition: Callable[[], T], seconds: float = PATIENCE, *, what: str | Callable[[], str] = "") -> T:
+def eventually(
+    condition: Callable[[], T | None], seconds: float = PATIENCE, *, what: str | Callable[[], str] = ""
+) -> T:
     """Look again and again until the condition holds, and return what it returned.
 
     :raises AssertionError: when it does not hold in time.

@@ -1,11 +1,11 @@
 """The charger path with nothing faked: real TLS, real OCPP 2.0.1, real processes."""
 
 import pytest
+
 from bfcerts.ocpp.models import StationSession
 from inventory.choices import JobState, RecordState
 from inventory.models import CertificateRecord, ManagedIdentity, SecurityEvent
 from inventory.services import lifecycle, station_commands
-
 from tests.end_to_end.plant import OPERATOR, Plant, StationThread, eventually
 from tests.simulator.events import EventKind
 from tests.simulator.quirks import Quirks

@@ -3,14 +3,15 @@
 import contextlib
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
+
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand
 from inventory.choices import JOB_OPEN_STATES, EventType, JobAction, RecordState
 from inventory.errors import TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, IssuanceIntent, ManagedIdentity
 from inventory.services import lifecycle, station_commands
-
 from tests.end_to_end.plant import OPERATOR, Plant, StationThread, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,14 +39,11 @@ def test_each_charger_ends_active_with_exactly_one_certificate_whatever_is_kille
 
     for _ in range(KILLS):
         progress = DomainEvent.objects.count() + chance.randrange(2, 14)
-        eventually(
-            lambda: _onward(identities) or DomainEvent.objects.count() >= progress or _all_active(identities),
-            what=_situation,
-        )
+        eventually(partial(_has_got_to, progress, identities), what=_situation)
         victim = chance.choice(VICTIMS)
         plant.kill(victim)
         plant.start(victim)
-    eventually(lambda: _onward(identities) or _all_active(identities), seconds=180.0, what=_situation)
+    eventually(partial(_has_got_to, None, identities), seconds=180.0, what=_situation)
 
     eventually(lambda: not _unfinished(identities), what=_situation)
     for identity in identities:
@@ -64,8 +62,13 @@ def test_each_charger_ends_active_with_exactly_one_certificate_whatever_is_kille
     assert doubled == []
 
 
-def _onward(identities: list[ManagedIdentity]) -> bool:
-    """What an operator would do meanwhile: cut over what is installed. Never an end in itself."""
+def _has_got_to(progress: int | None, identities: list[ManagedIdentity]) -> bool:
+    """Whether so many events have happened, or everything has; meanwhile the operator does the part of a person."""
+    _cut_over_what_is_installed(identities)
+    return _all_active(identities) or (progress is not None and DomainEvent.objects.count() >= progress)
+
+
+def _cut_over_what_is_installed(identities: list[ManagedIdentity]) -> None:
     for identity in identities:
         installed = CertificateRecord.objects.filter(
             identity=identity, state=RecordState.INSTALLED_PENDING_ACTIVATION
@@ -74,7 +77,6 @@ def _onward(identities: list[ManagedIdentity]) -> bool:
         if installed and not cutting_over:
             with contextlib.suppress(TransitionRefusedError):  # it has become active since we looked
                 station_commands.cut_over(identity=identity, actor=OPERATOR, reason="to profile 3")
-    return False
 
 
 def _situation() -> str:
