@@ -6,6 +6,7 @@ from django.contrib.admin import ShowFacets
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from bfcerts.console import navigation
 from bfcerts.console.navigation import Crumb
@@ -49,12 +50,18 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
             return queryset.defer(*self.unread_fields)
         return queryset
 
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list of a request; it also knows what an empty page advises."""
+        changelist: ChangeList = super().get_changelist_instance(request)
+        changelist.entry = navigation.entry_of(self.model)
+        changelist.may_add = self.has_add_permission(request)
+        return changelist
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         entry = navigation.entry_of(self.model)
         context = {
             "title": entry.title if entry else str(self.opts.verbose_name_plural),
             "crumbs": navigation.crumbs(self.model),
-            "entry": entry,
         }
         response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
         return response

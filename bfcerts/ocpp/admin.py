@@ -39,12 +39,34 @@ class OpenSessionFilter(QuestionFilter):
         return queryset.filter(closed_at__isnull=value == "yes") if value in ("yes", "no") else queryset
 
 
+class ProfileFilter(QuestionFilter):
+    """Sessions by the security profile they were admitted on."""
+
+    title = "security profile"
+    parameter_name = "profile"
+    answers = (("3", "Profile 3"), ("2", "Profile 2"), ("1", "Profile 1"), ("0", "Profile 0"))
+
+    def narrow(self, queryset: QuerySet[StationSession], value: str) -> QuerySet[StationSession]:
+        return queryset.filter(security_profile=int(value)) if value in dict(self.answers) else queryset
+
+
+class ListenerFilter(QuestionFilter):
+    """Sessions by the listener they came in at."""
+
+    title = "listener"
+    parameter_name = "listener"
+    answers = (("profile2", "Profile 2"), ("profile3", "Profile 3"), ("dual", "both"))
+
+    def narrow(self, queryset: QuerySet[StationSession], value: str) -> QuerySet[StationSession]:
+        return queryset.filter(listener=value)
+
+
 @admin.register(StationSession)
 class StationSessionAdmin(ReadOnlyAdmin):
     """Connections of stations, open and past."""
 
     list_display = ("station_id", "badge", "profile", "since", "until", "address", "listener", "certificate")
-    list_filter = (OpenSessionFilter, "security_profile", "listener")
+    list_filter = (OpenSessionFilter, ProfileFilter, ListenerFilter)
     search_fields = ("station_id",)
     search_help_text = "Charge point id, or the fingerprint of a certificate"
     ordering = ("-connected_at",)

@@ -110,7 +110,8 @@ class ActionsMixin:
                 refusals.append(error)
                 return Answer(error.status, str(error))
 
-        digest = repeats.digest_of(request.path.encode(), request.body)
+        typed = sorted((name, value) for name, value in request.POST.items() if name != "csrfmiddlewaretoken")
+        digest = repeats.digest_of(request.path.encode(), repr(typed).encode())
         try:
             answer, earlier = repeats.once(
                 user=cast(User, request.user), key=f"admin:{key}", digest=digest, now=order.now, work=work

@@ -115,7 +115,7 @@ def _sessions() -> list[Figure]:
         Figure(
             f"Connected on Profile {profile}",
             counts.get(profile, 0),
-            _listing("ocpp_stationsession", f"open=yes&security_profile={profile}"),
+            _listing("ocpp_stationsession", f"open=yes&profile={profile}"),
             Badge("", tones.get(profile, "warning")),
         )
         for profile in sorted({2, 3} | set(counts), reverse=True)

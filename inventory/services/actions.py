@@ -158,6 +158,13 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
             obstacle=disabled or not_charger,
         ),
         offer(
+            "fetch_security_log",
+            "Fetch the security log",
+            f"{who} is asked to upload its security log to an address that you name.",
+            permission="command_managedidentity",
+            obstacle=disabled or not_charger,
+        ),
+        offer(
             "reset",
             "Restart",
             f"{who} restarts when it is idle.",

@@ -1,0 +1,240 @@
+"""Given-parts of the tests of the doors: people with permissions, and an inventory with something of everything."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from bfcerts.ocpp.canonical import Action, Evidence
+from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Model
+from inventory.choices import EventType, JobAction, SecurityCategory, SecuritySource, Severity
+from inventory.models import (
+    CertificateJob,
+    CertificateRecord,
+    ChargerFamily,
+    Cohort,
+    DomainEvent,
+    IssuingAuthority,
+    LifecyclePolicy,
+    ManagedIdentity,
+    SecurityEvent,
+)
+from inventory.models import Evidence as RecordEvidence
+from inventory.services import catalogue, identities, lifecycle
+from inventory.services import jobs as job_service
+from migration.models import AuthorizationKey
+from migration.services import authorization_keys
+
+from inventory.audit import attributed
+from tests.support import OPERATOR, charger, new_key
+
+PASSWORD = "correct-horse-battery"
+
+
+def person(name: str, *permissions: str, staff: bool = True) -> User:
+    """Somebody with exactly these permissions, as “inventory.view_certificaterecord”."""
+    user = User.objects.create_user(name, password=PASSWORD, is_staff=staff)
+    for permission in permissions:
+        label, _, codename = permission.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
+    return user
+
+
+def administrator(name: str = "maria") -> User:
+    return User.objects.create_superuser(name, password=PASSWORD)
+
+
+def view_permissions() -> list[str]:
+    """Everything that can be viewed."""
+    labels = ("inventory", "ocpp", "migration", "auth")
+    models = [model for label in labels for model in apps.get_app_config(label).get_models()]
+    return [f"{model._meta.app_label}.view_{model._meta.model_name}" for model in models]
+
+
+def identity(**fields: Any) -> ManagedIdentity:
+    """An identity with these fields; a charger unless said otherwise."""
+    values = {"kind": "charger", "authoritative_identifier": f"CS-{uuid4().hex[:8]}", **fields}
+    return identities.create(actor=OPERATOR, reason="given", **values)
+
+
+def certificate_for(name: str, *, days: int = 100) -> str:
+    """A certificate that somebody else issued, in PEM."""
+    key = new_key()
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody's CA")]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=days))
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def active_record(identity: ManagedIdentity, **values: Any) -> CertificateRecord:
+    """An active charger certificate, registered with the evidence that it is in use."""
+    options = {"state": "active", "evidence_kind": "mtls_connection", **values}
+    return lifecycle.register_external(
+        identity=identity,
+        purpose="charger_identity",
+        certificate_pem=certificate_for(identity.authoritative_identifier),
+        actor=OPERATOR,
+        reason="given",
+        **options,
+    )
+
+
+def session(identity: ManagedIdentity, **values: Any) -> StationSession:
+    """A connection of a charger, open unless `closed_at` is given."""
+    options = {
+        "node": "node-1",
+        "listener": "profile3",
+        "protocol": "ocpp2.0.1",
+        "security_profile": 3,
+        "address": "10.1.2.3",
+        "connected_at": datetime.now(UTC),
+        **values,
+    }
+    return StationSession.objects.create(station_id=identity.authoritative_identifier, **options)
+
+
+def command(identity: ManagedIdentity, **values: Any) -> OutboxCommand:
+    now = datetime.now(UTC)
+    options = {
+        "action": Action.RESET,
+        "payload": {"kind": "OnIdle"},
+        "dedupe_key": uuid4().hex,
+        "created_at": now,
+        "not_before": now,
+        "deadline": now + timedelta(hours=1),
+        **values,
+    }
+    return OutboxCommand.objects.create(station_id=identity.authoritative_identifier, **options)
+
+
+def domain_event(identity: ManagedIdentity | None = None, **values: Any) -> DomainEvent:
+    options = {
+        "type": EventType.CERTIFICATE_REQUESTED,
+        "occurred_at": datetime.now(UTC),
+        "actor": "person:maria",
+        "reason": "New bay",
+        "correlation_id": uuid4().hex,
+        "dedupe_key": uuid4().hex,
+        **values,
+    }
+    return DomainEvent.objects.create(identity=identity, **options)
+
+
+def security_event(identity: ManagedIdentity | None = None, **values: Any) -> SecurityEvent:
+    now = datetime.now(UTC)
+    options = {
+        "type": "ConnectionRefused",
+        "category": SecurityCategory.AUTHENTICATION,
+        "severity": Severity.WARNING,
+        "source": SecuritySource.TLS_ENDPOINT,
+        "occurred_at": now,
+        "recorded_at": now,
+        "message": "A wrong password was refused.",
+        "dedupe_key": uuid4().hex,
+        **values,
+    }
+    return SecurityEvent.objects.create(identity=identity, **options)
+
+
+def job(identity: ManagedIdentity, **values: Any) -> CertificateJob:
+    """An open job."""
+    options: dict[str, Any] = {"action": JobAction.ISSUE, "purpose": "charger_identity", "step": "request_csr", **values}
+    with attributed(OPERATOR, "given"):
+        opened, _ = job_service.open_job(identity=identity, now=datetime.now(UTC), **options)
+    return opened
+
+
+def authority(**values: Any) -> IssuingAuthority:
+    pem = certificate_for("Issuing CA")
+    options = {
+        "trust_domain": "charger_identity",
+        "name": f"Issuing CA {uuid4().hex[:6]}",
+        "reference": uuid4().hex,
+        "certificate_pem": pem,
+        "chain_pem": pem,
+        "root_pem": pem,
+        "fingerprint": uuid4().hex * 2,
+        "not_after": datetime.now(UTC) + timedelta(days=1000),
+        "issues": False,
+        **values,
+    }
+    with attributed(OPERATOR, "given"):
+        return IssuingAuthority.objects.create(**options)
+
+
+def family(**values: Any) -> ChargerFamily:
+    options = {"name": f"Family {uuid4().hex[:6]}", "vendor": "Vendor", "model": "Model", **values}
+    return catalogue.save(entry=ChargerFamily(**options), actor=OPERATOR, reason="given")
+
+
+def cohort(**values: Any) -> Cohort:
+    return catalogue.save(
+        entry=Cohort(**{"name": f"Cohort {uuid4().hex[:6]}", **values}), actor=OPERATOR, reason="given"
+    )
+
+
+def policy(**values: Any) -> LifecyclePolicy:
+    options = {
+        "name": f"Policy {uuid4().hex[:6]}",
+        "purpose": "charger_identity",
+        "program": uuid4().hex[:6],
+        "validity": timedelta(days=90),
+        **values,
+    }
+    return catalogue.save(entry=LifecyclePolicy(**options), actor=OPERATOR, reason="given")
+
+
+def inbox_message(identity: ManagedIdentity) -> InboxMessage:
+    now = datetime.now(UTC)
+    return InboxMessage.objects.create(
+        station_id=identity.authoritative_identifier,
+        kind=Evidence.BOOTED,
+        payload={"reason": "PowerUp"},
+        received_at=now,
+        next_run_at=now,
+    )
+
+
+def authorization_key(identity: ManagedIdentity) -> AuthorizationKey:
+    return authorization_keys.set_initial(
+        identity=identity, secret=f"secret-{uuid4().hex[:20]}", actor=OPERATOR, reason="given"
+    )
+
+
+MAKERS: dict[type[Model], Callable[[], Model]] = {
+    ManagedIdentity: charger,
+    ChargerFamily: family,
+    Cohort: cohort,
+    CertificateRecord: lambda: active_record(charger()),
+    CertificateJob: lambda: job(charger()),
+    LifecyclePolicy: policy,
+    IssuingAuthority: authority,
+    StationSession: lambda: session(charger()),
+    OutboxCommand: lambda: command(charger()),
+    InboxMessage: lambda: inbox_message(charger()),
+    AuthorizationKey: lambda: authorization_key(charger()),
+    DomainEvent: lambda: domain_event(charger()),
+    SecurityEvent: lambda: security_event(charger()),
+    RecordEvidence: lambda: active_record(charger()).evidence.get(),
+    User: lambda: User.objects.create_user(f"user-{uuid4().hex[:8]}"),
+    Group: lambda: Group.objects.create(name=f"group-{uuid4().hex[:8]}"),
+}
+"""How to make one of everything that has a list."""
+
+
+def some(model: type[Model], count: int) -> Sequence[Model]:
+    return [MAKERS[model]() for _ in range(count)]
