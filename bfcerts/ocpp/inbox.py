@@ -6,7 +6,7 @@ worker ends as failed and is not tried for ever.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,11 +17,13 @@ from django.db import connection, transaction
 from bfcerts.ocpp.canonical import Evidence, Payload
 from bfcerts.ocpp.models import InboxMessage
 from bfcerts.ocpp.notify import Channel, notify
-from bfcerts.ocpp.registry import InboxEntry, handler_for
+from bfcerts.ocpp.registry import Handler, InboxEntry, handler_for
 
 MAX_ATTEMPTS = 10
 LONGEST_WAIT = timedelta(minutes=5)
 LEASE = timedelta(seconds=60)
+
+HandlerOf = Callable[[Evidence], Handler | None]
 
 # Claims take turns under this lock, so that two workers never hold rows of one station; it is held for milliseconds.
 _CLAIM_LOCK = 0x62666365_72747301
@@ -132,9 +134,10 @@ def fail(claim: Claim, error: str, now: datetime) -> None:
     row.update(lease_until=None, error=error, next_run_at=now + wait)
 
 
-def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE) -> int:
+def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE, handlers: HandlerOf = handler_for) -> int:
     """Handle what is due: each row in one transaction with its handler, so that its effects happen exactly once.
 
+    :param handlers: who handles a kind of evidence; what nobody handles is done.
     :returns: how many rows were claimed; less than `limit` means that nothing more is due now.
     """
     claims = claim_due(now, limit, lease)
@@ -143,14 +146,14 @@ def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE) -> int:
             fail(claim, "every worker that handled this row vanished before it was done", now)
             continue
         try:
-            _handle(claim, now)
+            _handle(claim, now, handlers)
         except Exception as error:  # whatever a handler raises is one row's failure
             logger.warning("inbox row %s could not be handled, attempt %s", claim.id, claim.attempt, exc_info=True)
             fail(claim, f"{type(error).__name__}: {error}"[:1000], now)
     return len(claims)
 
 
-def _handle(claim: Claim, now: datetime) -> None:
+def _handle(claim: Claim, now: datetime, handlers: HandlerOf) -> None:
     with transaction.atomic():
         row = (
             InboxMessage.objects.select_for_update()
@@ -163,7 +166,7 @@ def _handle(claim: Claim, now: datetime) -> None:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [f"inbox {row.station_id}"])
         kind = Evidence(row.kind)
-        handler = handler_for(kind)
+        handler = handlers(kind)
         if handler is not None:
             handler(
                 InboxEntry(

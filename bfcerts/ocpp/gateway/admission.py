@@ -43,6 +43,7 @@ class Doorkeeper:
     """Takes each opening request to the door, and what the door says back to the connection."""
 
     def __init__(self, services: Services, live: LiveConnections, departed: Callable[[Departure], None]) -> None:
+        self.closing = False
         self._services = services
         self._live = live
         self._departed = departed
@@ -132,9 +133,13 @@ class Doorkeeper:
         connection.evidence_wanted = opened.admission.evidence_wanted
         if attempt.certificate is None:
             self._services.throttle.succeeded(attempt.station_id, attempt.address)
-        if connection.blocked:
+        if connection.dismissed:
             websocket.reject(HTTPStatus.FORBIDDEN)
-            self._end(connection, "its certificate was blocked while it was at the door", CloseCode.POLICY_VIOLATION)
+            self._end(connection, connection.dismissed, CloseCode.POLICY_VIOLATION)
+            return
+        if self.closing:
+            websocket.reject(HTTPStatus.SERVICE_UNAVAILABLE)
+            self._end(connection, "the gateway stops", CloseCode.GOING_AWAY)
             return
         if not websocket.accept():
             self._end(connection, "gone before the upgrade", CloseCode.ABNORMAL_CLOSURE)
@@ -142,7 +147,7 @@ class Doorkeeper:
         websocket.on_message = connection.received
         websocket.on_end = lambda reason, code: self._end(connection, reason, code)
         for earlier in self._live.came_in(connection):
-            earlier.websocket.close(CloseCode.NORMAL_CLOSURE, REPLACED)
+            earlier.replace(REPLACED)
         if opened.commands_wait or connection.delivery.woken:
             connection.delivery.wake()
 

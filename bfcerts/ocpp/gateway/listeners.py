@@ -19,8 +19,8 @@ from bfcerts.ocpp.gateway.keys import public_key_sha256
 from bfcerts.ocpp.gateway.listener import Listener
 from bfcerts.ocpp.gateway.tls import SUITES_OF, VERIFY_MODES, ListenerName, make_context
 
-# OpenSSL keeps a TLS 1.2 session, with the peer's chain, for every handshake, and Python cannot switch that off: a fresh
-# context forgets them all.
+# OpenSSL keeps a TLS 1.2 session, with the peer's chain, for every handshake, and Python cannot switch that off: a
+# fresh context forgets them all.
 FRESH_CONTEXT_SECONDS: Final = 300.0
 PROBE_TIMEOUT_SECONDS: Final = 5.0
 

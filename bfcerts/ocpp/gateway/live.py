@@ -17,6 +17,7 @@ class LiveConnections:
     """
 
     def __init__(self) -> None:
+        self._in: dict[UUID, StationConnection] = {}
         self._by_session: dict[UUID, StationConnection] = {}
         self._by_station: Index = {}
         self._by_fingerprint: Index = {}
@@ -24,12 +25,13 @@ class LiveConnections:
         self.empty.set()
 
     def __len__(self) -> int:
-        return len(self._by_session)
+        return len(self._in)
 
     def __iter__(self) -> Iterator[StationConnection]:
-        return iter(list(self._by_session.values()))
+        return iter(list(self._in.values()))
 
     def at_the_door(self, connection: StationConnection) -> None:
+        self._by_session[connection.session_id] = connection
         self._by_station.setdefault(connection.station_id, set()).add(connection)
         if connection.fingerprint:
             self._by_fingerprint.setdefault(connection.fingerprint, set()).add(connection)
@@ -38,15 +40,16 @@ class LiveConnections:
         """
         :returns: the connections of the same station that this one replaces, where this node holds them.
         """
-        earlier = [one for one in self.of_station(connection.station_id) if one.session_id in self._by_session]
-        self._by_session[connection.session_id] = connection
+        earlier = [one for one in self.of_station(connection.station_id) if one.session_id in self._in]
+        self._in[connection.session_id] = connection
         self.empty.clear()
         return earlier
 
     def left(self, connection: StationConnection) -> None:
         """Forget a connection, and only this one."""
         self._by_session.pop(connection.session_id, None)
-        if not self._by_session:
+        self._in.pop(connection.session_id, None)
+        if not self._in:
             self.empty.set()
         _discard(self._by_station, connection.station_id, connection)
         _discard(self._by_fingerprint, connection.fingerprint, connection)

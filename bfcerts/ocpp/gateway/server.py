@@ -118,8 +118,8 @@ class Gateway:
             try:
                 await asyncio.wait([stopping, *work], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await self._say_goodbye()
                 await _cancelled(work)
+                await self._say_goodbye()
             for task in work:
                 if not task.cancelled() and (error := task.exception()) is not None:
                     raise error
@@ -139,6 +139,7 @@ class Gateway:
 
     async def _say_goodbye(self) -> None:
         """Close every session, store that, and give the name back, in a bounded time: what is left, others clear up."""
+        self._doorkeeper.closing = True
         self.listeners.close()
         for connection in self.live:
             connection.websocket.close(CloseCode.GOING_AWAY, "the gateway stops; connect again")

@@ -48,10 +48,10 @@ class StationConnection:
         "_waiting",
         "adapter",
         "attempt",
-        "blocked",
         "booted",
         "checked_at",
         "delivery",
+        "dismissed",
         "evidence_wanted",
         "services",
         "session_id",
@@ -74,7 +74,7 @@ class StationConnection:
         self.services = services
         self.delivery = Delivery(self)
         self.booted = False
-        self.blocked = False
+        self.dismissed = ""
         self.evidence_wanted = False
         self.checked_at = now
         self._busy = False
@@ -95,9 +95,14 @@ class StationConnection:
 
     def block(self, reason: str) -> None:
         """Its authorisation is gone: nothing more is heard or said, from this moment on."""
-        self.blocked = True
         self.evidence_wanted = True
+        self.dismissed = reason
         self.websocket.fail(CloseCode.POLICY_VIOLATION, reason)
+
+    def replace(self, reason: str) -> None:
+        """A newer connection took its place: it may say goodbye."""
+        self.dismissed = reason
+        self.websocket.close(CloseCode.NORMAL_CLOSURE, reason)
 
     def received(self, raw: bytes) -> None:
         """Handle one message of the station."""

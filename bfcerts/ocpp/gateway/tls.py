@@ -1,8 +1,8 @@
 """TLS contexts of the listeners, after OCPP 2.0.1 A00.FR.301-430.
 
 TLS 1.2 and 1.3 with ECDHE and AES-GCM only, an ECDSA and an RSA certificate side by side. No session is ever resumed: a
-resumed session proves no key, so it would be no evidence. Tickets are off; TLS 1.2 session ids cannot be switched off in
-Python, so the door refuses a handshake that reused one.
+resumed session proves no key, so it would be no evidence. Tickets are off; TLS 1.2 session ids cannot be switched off
+in Python, so the door refuses a handshake that reused one.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""What the gateway does besides talking: it shows that it lives, finds the silent, and catches up with what it missed."""
+"""What the gateway does besides talking: showing that it lives, finding the silent, catching up with what it missed."""
 
 import asyncio
 import logging
@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 from uuid import UUID
-
-from websockets.frames import CloseCode
 
 from bfcerts.ocpp.gateway import commands, node, sessions
 from bfcerts.ocpp.gateway.database import DatabaseThread, DatabaseUnavailableError
@@ -24,6 +22,7 @@ REFRESH_SECONDS: Final = 10.0
 SWEEP_SECONDS: Final = 1.0
 RECHECK_SECONDS: Final = 600.0
 BATCH: Final = 500
+LONGEST_CLOSE_REASON: Final = 120
 
 FATAL: Final = (node.NodeReplacedError, ListenerError)
 
@@ -169,9 +168,10 @@ class Upkeep:
 def _close(connection: StationConnection, reason: str) -> None:
     """A replaced connection may say goodbye; every other reason is one to stop listening."""
     if reason == sessions.REPLACED:
-        connection.websocket.close(CloseCode.NORMAL_CLOSURE, reason)
+        connection.replace(reason)
     else:
-        connection.websocket.fail(CloseCode.POLICY_VIOLATION, reason[:100] or "closed by the control plane")
+        said = reason.encode()[:LONGEST_CLOSE_REASON].decode(errors="ignore")
+        connection.block(said or "closed by the control plane")
 
 
 def _batches(connections: Sequence[StationConnection]) -> list[Sequence[StationConnection]]:
