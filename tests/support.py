@@ -210,6 +210,10 @@ class ControlPlane:
             station_id=identity.authoritative_identifier, action=action, state=OutboxCommand.State.QUEUED
         ).latest("id")
 
+    def commands(self, identity: ManagedIdentity, action: Action) -> list[OutboxCommand]:
+        """Every command of a kind that was ever put out for a station."""
+        return list(OutboxCommand.objects.filter(station_id=identity.authoritative_identifier, action=action))
+
     def connect(self, identity: ManagedIdentity, record: CertificateRecord) -> None:
         """A mutual-TLS connection that the door admitted and that was news."""
         inbox.store(

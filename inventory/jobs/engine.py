@@ -276,14 +276,14 @@ def _retry(job: CertificateJob, why: str, now: datetime) -> None:
 def finish(job: CertificateJob, state: str, outcome: str, now: datetime) -> None:
     """End a locked job, with a history row. What it still asked of the station or of a CA is withdrawn with it."""
     outbox.cancel([f"job:{job.pk}:{step}" for step in _local_steps], now=now)
-    _give_up_request(job, outcome, now)
+    give_up_request(job, outcome, now)
     job.state, job.outcome, job.finished_at = state, outcome, now
     job.lease_owner, job.lease_until = "", None
     job.waiting_for, job.waiting_until = "", None
     job.save()
 
 
-def _give_up_request(job: CertificateJob, outcome: str, now: datetime) -> None:
+def give_up_request(job: CertificateJob, outcome: str, now: datetime) -> None:
     """requested → deleted with the job that worked on it, so that no request waits for nobody."""
     if job.record_id is None:
         return

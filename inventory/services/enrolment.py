@@ -37,6 +37,8 @@ UNSOLICITED_BURST = 6.0
 UNSOLICITED_PER_SECOND = 1 / 600
 """How many requests a station may make of its own accord: six at once, then one in ten minutes."""
 
+_AT_THE_CA = ("issue", "newer_csr", "deliver")
+
 
 def accept_csr(job: CertificateJob, csr_pem: str, *, certificate_type: str | None, now: datetime) -> None:
     """Give a request to an open issuing job: check it, and send the job to the CA.
@@ -159,8 +161,8 @@ def _reject(job: CertificateJob, error: CsrRejectedError, now: datetime) -> None
         payload={"rule": error.reason_code},
         correlation_id=job.correlation_id,
     )
-    # A certificate that the CA was asked for already is still collected: its record goes on without this request.
-    if job.record_id and job.state != JobState.WAITING and not job.step.startswith("await"):
+    # A good request that is with the CA, or on its way back from it, goes on: its certificate must not be forgotten.
+    if job.step in _AT_THE_CA:
         return
     engine.advance(job, engine.Fail(error.message), now)
 
@@ -267,19 +269,13 @@ def _why_not(identity: ManagedIdentity, entry: Purpose) -> str | None:
     return None
 
 
-def take_up_newer_csr(job: CertificateJob, now: datetime) -> bool:
-    """After an issuance that a newer request had overtaken: let the newest one go on.
-
-    :returns: whether there was one; the job has then been moved on.
-    """
-    newer = job.parameters.get("newer_csr")
-    if not newer:
-        return False
-    certificate_type = job.parameters.get("newer_certificate_type")
-    job.parameters = {
-        name: value for name, value in job.parameters.items() if name not in ("newer_csr", "newer_certificate_type")
-    }
+@engine.local_step("newer_csr")
+def take_up_newer_csr(job: CertificateJob, now: datetime) -> engine.Result:
+    """After an issuance that a newer request had overtaken: let the newest one go on."""
+    newer = job.parameters.pop("newer_csr")
+    certificate_type = job.parameters.pop("newer_certificate_type", None)
     job.state, job.step, job.record = JobState.QUEUED, "await_csr", None
     save_without_history(job)
     accept_csr(job, newer, certificate_type=certificate_type, now=now)
-    return True
+    job.refresh_from_db()
+    return engine.Proceed(job.step, job.queue) if job.is_open else engine.Fail(job.outcome)

@@ -4,54 +4,48 @@ It runs in the PKI worker alone, whose environment holds the credentials. It tru
 stored: the request is checked against policy again, and the answer is verified before a record becomes issued.
 """
 
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from bfcerts.ocpp.notify import Channel, notify
-from bfcerts.pki.authorities import build_authorities
-from bfcerts.pki.authorities.base import (
+from bfcerts.pki.authorities import (
     AuthorityError,
-    AuthorityUnavailable,
     CertificateAuthority,
     RequestRefused,
     RevocationReason,
     SignedCertificate,
     SignRequest,
     Throttled,
+    build_authorities,
 )
 from bfcerts.pki.certificates import ParsedCertificate, parse_certificate, split_chain
 from bfcerts.pki.chains import ChainError, verify_issued
 from bfcerts.pki.profiles import profile
 from inventory.actors import Actor
-from inventory.audit import attributed, save_without_history
+from inventory.audit import attributed
 from inventory.choices import (
-    EventType,
-    OperatingMode,
     RecordState,
-    SecurityCategory,
-    SecuritySource,
-    Severity,
 )
 from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs import engine
-from inventory.jobs.engine import Fail, Proceed, Recorder, Result, Retry, Succeed, Wait
-from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent, IssuingAuthority, LifecyclePolicy
+from inventory.jobs.engine import Fail, Recorder, Retry
+from inventory.models import (
+    CertificateJob,
+    CertificateRecord,
+    IssuanceIntent,
+    IssuingAuthority,
+)
 from inventory.purposes import BACKEND_SERVER, purpose, purposes
-from inventory.services import enrolment, policies, rate_limits, transitions
-from inventory.services.csr_policy import BoundCsr, check_csr
-from inventory.services.delivery import locked_record, record_id
-from inventory.services.events import record_event
-from inventory.services.security_events import record_security_event
+from inventory.services import ca_answers, intents, policies, rate_limits
+from inventory.services.csr_policy import BoundCsr
+from inventory.services.delivery import record_id
 
-BACKDATING = timedelta(hours=1)
-"""A certificate must be valid now for a station whose clock is slow (OCPP 2.0.1 A02.FR.06)."""
-OUTLIVE_MARGIN = timedelta(days=1)
-"""How much later than the one it replaces a leaf ends at least: some stations present the latest notAfter."""
+TOKEN_MEMORY = timedelta(minutes=5)
+"""How long AWS Private CA knows a repeated request by its idempotency token."""
 
 
 class AuthorityNotUsableError(InventoryError):
@@ -119,6 +113,7 @@ def publish_authorities(now: datetime) -> None:
                 "status": description.status,
             }
             with transaction.atomic():
+                _one_at_a_time()
                 known = IssuingAuthority.objects.select_for_update().filter(reference=description.reference).first()
                 if known and all(getattr(known, name) == value for name, value in values.items()) and known.issues:
                     continue
@@ -135,235 +130,119 @@ def publish_authorities(now: datetime) -> None:
                 notify(Channel.LISTENERS)
 
 
+def _one_at_a_time() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('inventory.publish_authorities', 0))")
+
+
 # -- issuing -------------------------------------------------------------------------------------------------------
 
 
 @engine.external_step("issue")
 def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     """Fix the intent, ask the CA, collect, verify; the record becomes issued in the recorder's transaction."""
-    record = CertificateRecord.objects.select_related("identity__family").get(pk=record_id(job))
+    record = CertificateRecord.objects.select_related("identity__family", "replaces").get(pk=record_id(job))
     if record.state != RecordState.REQUESTED:
-        return _already_issued
-    entry = purpose(record.purpose)
-    policy = policies.resolve(record.identity, record.purpose).policy
+        return ca_answers.already_issued
+    intent = IssuanceIntent.objects.filter(record=record).select_related("authority", "record__identity").first()
+    refusal: InventoryError | None = None
     try:
-        bound = _check_again(record, policy)
-        authority = authority_for(entry.trust_domain)
-        intent = _intent(job, record, authority, now)
-    except CsrRejectedError as error:
-        return _give_up(f"Refused by the PKI worker: {error}", error.reason_code)
+        policy = policies.resolve(record.identity, record.purpose).policy
+        bound = intents.check_again(record, policy)
+        if intent is not None and not intent.reference:
+            intents.check_intent(intent, record, policy, now)
     except InventoryError as error:
-        return _give_up(str(error), error.code)
+        if intent is None or not intent.reference:
+            return ca_answers.give_up(f"Refused by the PKI worker: {error}", _rule(error))
+        refusal = error
     try:
-        signed = _ask(intent, bound, authority, now)
+        authority = authority_for(record.trust_domain)
+        if intent is None:
+            intent = intents.fix_intent(job, record, _published(record.trust_domain, now), policy, now)
+        if not intent.reference:
+            _submit(intent, bound, authority, now)
+        _take_quota("get", settings.CONFIGURATION.aws_get_per_second, now)
+        signed = authority.collect(intent.reference)
     except Throttled as error:
-        return _waits("a free place in the CA's quota", error.retry_after)
-    except AuthorityUnavailable as error:
-        return _unavailable(str(error))
+        return ca_answers.waits("a free place in the CA's quota", error.retry_after)
     except RequestRefused as error:
-        return _give_up(f"The CA refused the request: {error}", error.code)
-    except AuthorityError as error:
-        return _unavailable(str(error))
+        return ca_answers.give_up(f"The CA refused the request: {error}", error.code, refused_by_ca=True)
+    except (AuthorityError, AuthorityNotUsableError) as error:
+        return ca_answers.unavailable(str(error))
+    except InventoryError as error:
+        return ca_answers.give_up(str(error), _rule(error))
     if signed is None:
-        return _waits("the CA to sign", timedelta(seconds=min(2 ** min(job.attempts, 6), 60)))
+        return ca_answers.waits("the CA to sign", timedelta(seconds=min(2 ** min(job.attempts, 6), 60)))
     try:
-        leaf = _verify(signed, intent, bound, now)
+        leaf = _verify(signed, intent, record, now)
     except ChainError as error:
-        return _untrustworthy(str(error), error.code)
-    return _issued(leaf, signed.chain_pem, intent)
+        return ca_answers.untrustworthy(str(error), error.code)
+    return ca_answers.issued(leaf, signed.chain_pem, intent, refusal)
 
 
-def _check_again(record: CertificateRecord, policy: LifecyclePolicy) -> BoundCsr:
-    if record.mode != OperatingMode.MANAGED:
-        raise InventoryError(f"Record {record.pk} is {record.get_mode_display().lower()}; our CAs do not issue for it.")
-    if not record.identity.enabled:
-        raise InventoryError(f"{record.identity.authoritative_identifier} is disabled.")
-    entry = purpose(record.purpose)
-    record.identity.check_purpose(entry)
-    bound = check_csr(record.csr_pem, identity=record.identity, purpose=entry, policy=policy)
-    if bound.csr.sha256 != record.csr_sha256 or bound.csr.public_key_sha256 != record.public_key_sha256:
-        raise CsrRejectedError("altered", "The stored request is not the one that was checked; it was altered since.")
-    return bound
+def _rule(error: InventoryError) -> str:
+    return error.reason_code if isinstance(error, CsrRejectedError) else error.code
 
 
-def _intent(
-    job: CertificateJob, record: CertificateRecord, authority: CertificateAuthority, now: datetime
-) -> IssuanceIntent:
-    """The durable intent: made once, so that every retry asks for the very same certificate."""
-    known = IssuanceIntent.objects.filter(record=record).select_related("authority").first()
-    if known:
-        return known
-    row = IssuingAuthority.objects.filter(trust_domain=record.trust_domain, issues=True).first()
+def _published(trust_domain: str, now: datetime) -> IssuingAuthority:
+    row = IssuingAuthority.objects.filter(trust_domain=trust_domain, issues=True).first()
     if row is None:
         publish_authorities(now)
-        row = IssuingAuthority.objects.get(trust_domain=record.trust_domain, issues=True)
-    validity = policies.resolve(record.identity, record.purpose).policy.validity
-    if validity is None:
-        raise InventoryError(
-            f"The policy for {record.purpose_entry.label} names no validity; set one, or let its own authority issue."
+        row = IssuingAuthority.objects.get(trust_domain=trust_domain, issues=True)
+    return row
+
+
+def _submit(intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthority, now: datetime) -> None:
+    _take_quota("issue", settings.CONFIGURATION.aws_issue_per_second, now)
+    if intent.submitted_at is None:
+        IssuanceIntent.objects.filter(pk=intent.pk).update(submitted_at=now)
+    elif _remembers_tokens() and now - intent.submitted_at >= TOKEN_MEMORY:
+        intents.warn_of_a_second_certificate(intent, now)
+    dns_names: tuple[str, ...] = ()
+    if intent.profile == BACKEND_SERVER.certificate_profile:
+        dns_names = (intent.record.identity.authoritative_identifier,)
+    intent.reference = authority.submit(
+        SignRequest(
+            token=intent.token,
+            csr=bound.csr,
+            profile=profile(intent.profile),
+            subject=None,
+            dns_names=dns_names,
+            not_before=intent.not_before,
+            not_after=intent.not_after,
         )
-    not_after = now + validity
-    replaced = record.replaces
-    if replaced and replaced.not_after:
-        not_after = max(not_after, replaced.not_after + OUTLIVE_MARGIN)
-    intent, _ = IssuanceIntent.objects.get_or_create(
-        record=record,
-        defaults={
-            "job": job,
-            "authority": row,
-            "token": uuid.uuid4().hex,
-            "csr_sha256": record.csr_sha256,
-            "profile": record.purpose_entry.certificate_profile,
-            "not_before": (now - BACKDATING).replace(microsecond=0),
-            "not_after": not_after.replace(microsecond=0),
-            "created_at": now,
-        },
     )
-    return intent
+    IssuanceIntent.objects.filter(pk=intent.pk).update(reference=intent.reference)
 
 
-def _ask(
-    intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthority, now: datetime
-) -> SignedCertificate | None:
-    configuration = settings.CONFIGURATION
-    if not intent.reference:
-        _take_quota("issue", configuration.aws_issue_per_second, authority, now)
-        IssuanceIntent.objects.filter(pk=intent.pk, submitted_at__isnull=True).update(submitted_at=now)
-        dns_names: tuple[str, ...] = ()
-        if intent.profile == BACKEND_SERVER.certificate_profile:
-            dns_names = (intent.record.identity.authoritative_identifier,)
-        intent.reference = authority.submit(
-            SignRequest(
-                token=intent.token,
-                csr=bound.csr,
-                profile=profile(intent.profile),
-                subject=None,
-                dns_names=dns_names,
-                not_before=intent.not_before,
-                not_after=intent.not_after,
-            )
-        )
-        IssuanceIntent.objects.filter(pk=intent.pk).update(reference=intent.reference)
-    _take_quota("get", configuration.aws_get_per_second, authority, now)
-    return authority.collect(intent.reference)
+def _remembers_tokens() -> bool:
+    """Whether the CA tells a repeated request by its token, and for a while only; the local CA is deterministic."""
+    return bool(settings.CONFIGURATION.authority != "local")
 
 
-def _take_quota(call: str, per_second: float, authority: CertificateAuthority, now: datetime) -> None:
+def _take_quota(call: str, per_second: float, now: datetime) -> None:
     """Stay below the account's quotas, over all PKI workers together; the local CA has none."""
     if settings.CONFIGURATION.authority == "local":
         return
-    wait = rate_limits.take(f"aws-private-ca:{call}", per_second=per_second, burst=per_second, now=now)
+    wait = rate_limits.take(f"aws-private-ca:{call}", per_second=per_second, burst=max(1.0, per_second), now=now)
     if wait is not None:
         raise Throttled(f"Our own limit of {per_second:g} {call} calls a second is reached.", retry_after=wait)
 
 
-def _verify(signed: SignedCertificate, intent: IssuanceIntent, bound: BoundCsr, now: datetime) -> ParsedCertificate:
+def _verify(
+    signed: SignedCertificate, intent: IssuanceIntent, record: CertificateRecord, now: datetime
+) -> ParsedCertificate:
     leaf = parse_certificate(signed.certificate_pem)
     verify_issued(
         leaf=leaf,
         chain=[parse_certificate(part) for part in split_chain(signed.chain_pem)],
         anchors=[parse_certificate(intent.authority.root_pem)],
         now=now,
-        public_key_sha256=bound.csr.public_key_sha256,
+        public_key_sha256=record.public_key_sha256,
         extended_key_usages=profile(intent.profile).extended_key_usages,
         not_after_limit=intent.not_after,
     )
     return leaf
-
-
-def _issued(leaf: ParsedCertificate, chain_pem: str, intent: IssuanceIntent) -> Recorder:
-    def record_it(job: CertificateJob, now: datetime) -> Result:
-        record = locked_record(job)
-        record.authority = intent.authority
-        transitions.issued(record, leaf, chain_pem, now=now, job=job)
-        IssuanceIntent.objects.filter(pk=intent.pk).update(collected_at=now)
-        return after_issuance(job, record, now)
-
-    return record_it
-
-
-def after_issuance(job: CertificateJob, record: CertificateRecord, now: datetime) -> Result:
-    """What follows on an issued record: its delivery, or the newer request that has overtaken it meanwhile."""
-    from inventory.services.lifecycle import revoke_locked
-
-    if not job.parameters.get("newer_csr"):
-        return Proceed("deliver")
-    job.record = None
-    save_without_history(job)
-    revoke_locked(record, "superseded", detail="The station sent a newer request before this was delivered.", now=now)
-    return Proceed("newer_csr")
-
-
-@engine.local_step("newer_csr")
-def newer_csr_step(job: CertificateJob, now: datetime) -> Result:
-    """Start over with the newest of several requests."""
-    enrolment.take_up_newer_csr(job, now)
-    job.refresh_from_db()
-    return Proceed(job.step, job.queue) if job.is_open else Fail(job.outcome)
-
-
-def _already_issued(job: CertificateJob, now: datetime) -> Result:
-    record = locked_record(job)
-    if record.state == RecordState.ISSUED:
-        return after_issuance(job, record, now)
-    return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it cannot be issued any more.")
-
-
-def _waits(waiting_for: str, delay: timedelta) -> Recorder:
-    """Wait without counting: being throttled, or a slow CA, never fails a job."""
-
-    def record_it(job: CertificateJob, now: datetime) -> Result:
-        job.attempts = max(0, job.attempts - 1) if "quota" in waiting_for else job.attempts
-        return Wait(waiting_for, now + delay, job.step, job.queue)
-
-    return record_it
-
-
-def _unavailable(why: str) -> Recorder:
-    def record_it(job: CertificateJob, now: datetime) -> Result:
-        policy = policies.resolve(job.identity, job.purpose).policy
-        job.outcome = why
-        return Wait(
-            f"the CA to be reachable: {why}"[:200],
-            now + policies.retry_delay(policy, job.attempts),
-            job.step,
-            job.queue,
-        )
-
-    return record_it
-
-
-def _give_up(why: str, code: str) -> Recorder:
-    def record_it(job: CertificateJob, now: datetime) -> Result:
-        record = locked_record(job)
-        if record.state == RecordState.REQUESTED:
-            transitions.failed(record, why, now=now, job=job)
-        record_event(EventType.CSR_REJECTED, now=now, record=record, job=job, payload={"rule": code, "detail": why})
-        return Fail(why)
-
-    return record_it
-
-
-def _untrustworthy(why: str, code: str) -> Recorder:
-    def record_it(job: CertificateJob, now: datetime) -> Result:
-        record = locked_record(job)
-        message = f"The CA's answer does not verify and was not accepted: {why}"
-        record_security_event(
-            "UntrustworthyCertificateAuthorityAnswer",
-            category=SecurityCategory.TLS_AND_CERTIFICATE,
-            severity=Severity.CRITICAL,
-            source=SecuritySource.CERTIFICATE_AUTHORITY,
-            message=message,
-            now=now,
-            record=record,
-            job=job,
-            payload={"rule": code},
-            correlation_id=job.correlation_id,
-        )
-        transitions.failed(record, message, now=now, job=job)
-        return Fail(message)
-
-    return record_it
 
 
 # -- revoking ------------------------------------------------------------------------------------------------------
@@ -372,32 +251,18 @@ def _untrustworthy(why: str, code: str) -> Recorder:
 @engine.external_step("revoke_at_authority")
 def revoke_step(job: CertificateJob, now: datetime) -> Recorder:
     """Tell the CA of a revocation that our doors have acted on already."""
-    record = CertificateRecord.objects.select_related("authority").get(pk=record_id(job))
+    record = CertificateRecord.objects.get(pk=record_id(job))
+    if record.revoked_at is None:
+        return lambda _job, _now: Fail(f"Certificate {record.pk} is not revoked here; its CA is not told that it is.")
     try:
         authority = authority_for(record.trust_domain)
-        _take_quota("revoke", settings.CONFIGURATION.aws_revoke_per_second, authority, now)
+        _take_quota("revoke", settings.CONFIGURATION.aws_revoke_per_second, now)
         authority.revoke(record.serial_number, RevocationReason(record.revocation_reason or "unspecified"))
     except Throttled as error:
-        return _waits("a free place in the CA's quota", error.retry_after)
+        return ca_answers.waits("a free place in the CA's quota", error.retry_after)
     except RequestRefused as error:
         why = f"The CA refused the revocation: {error}"
         return lambda _job, _now: Retry(why)
     except (AuthorityError, InventoryError) as error:
-        return _unavailable(str(error))
-    return _revocation_propagated
-
-
-def _revocation_propagated(job: CertificateJob, now: datetime) -> Result:
-    record = locked_record(job)
-    if record.revocation_propagated_at is None:
-        record.revocation_propagated_at = now
-        record.save()
-        record_event(
-            EventType.REVOCATION_PROPAGATED,
-            now=now,
-            record=record,
-            job=job,
-            payload={"revokedAt": record.revoked_at.isoformat() if record.revoked_at else None},
-            dedupe_key=f"propagated:{record.pk}",
-        )
-    return Succeed("The CA has revoked the certificate.")
+        return ca_answers.unavailable(str(error))
+    return ca_answers.revocation_propagated

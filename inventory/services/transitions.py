@@ -117,7 +117,8 @@ def installation_recorded(
     check_source(record, "recorded as installed", RecordState.ISSUED)
     if evidence.kind not in record.purpose_entry.installing_evidence:
         raise TransitionRefusedError(
-            f"{evidence.get_kind_display()} does not show that a {record.purpose_entry.label} certificate was installed."
+            f"{evidence.get_kind_display()} does not show that a {record.purpose_entry.label} certificate was "
+            "installed."
         )
     record.installed_at = now
     record.record_installation()
