@@ -1,9 +1,11 @@
 """The local development CA: deterministic, encrypted at rest, whole after any crash."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,7 +151,7 @@ def test_each_trust_domain_has_a_root_of_its_own(tmp_path: Path) -> None:
         purpose="sslclient",
         folder=tmp_path,
     )
-    with pytest.raises(RequestRefused):
+    with pytest.raises(RequestRefused, match="not a reference of the local CA of vehicle_vas_identity"):
         vehicle.collect(charger.submit(request()))
 
 
@@ -252,6 +254,20 @@ def start(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
+def entries(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look as often as possible, because what is looked for may be there for microseconds only."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+
+
 def lines(process: subprocess.Popen[str], count: int) -> list[str]:
     assert process.stdout is not None
     return [process.stdout.readline().strip() for _ in range(count)]
@@ -280,6 +296,27 @@ def test_a_process_that_dies_while_making_a_ca_leaves_nothing_half(tmp_path: Pat
     roots = [local(tmp_path, domain).describe().root_pem.replace("\n", "") for domain in domains]
     assert roots[:made] == printed
     assert not list(tmp_path.glob(".unfinished-*"))
+
+
+@pytest.mark.parametrize("written", [1, 2, 3, 4, 5])
+def test_a_process_that_dies_between_two_files_of_a_ca_leaves_nothing_half(tmp_path: Path, written: int) -> None:
+    """Killed once so many of the five files are there, however many more it got done meanwhile."""
+    unfinished = tmp_path / f".unfinished-{TRUST_DOMAIN}"
+    with child("create", str(tmp_path), TRUST_DOMAIN) as creator:
+        start(creator)
+        until(lambda: len(entries(unfinished)) >= written or (tmp_path / TRUST_DOMAIN).exists())
+        creator.kill()
+    assert local(tmp_path).describe().usable
+    assert not unfinished.exists()
+
+
+def test_a_ca_is_seen_whole_or_not_at_all(tmp_path: Path) -> None:
+    domains = [f"domain_{number}" for number in range(20)]
+    with child("create", str(tmp_path), *domains) as creator:
+        start(creator)
+        for domain in domains:
+            until((tmp_path / domain).exists)
+            assert entries(tmp_path / domain) == {"salt", "root.key", "root.pem", "issuing.key", "issuing.pem"}
 
 
 @pytest.mark.parametrize("signed", [0, 1, 7, 40])
