@@ -134,7 +134,8 @@ class Doorkeeper:
         if attempt.certificate is None:
             self._services.throttle.succeeded(attempt.station_id, attempt.address)
         if connection.dismissed:
-            websocket.reject(HTTPStatus.FORBIDDEN)
+            replaced = connection.dismissed == REPLACED
+            websocket.reject(HTTPStatus.SERVICE_UNAVAILABLE if replaced else HTTPStatus.FORBIDDEN)
             self._end(connection, connection.dismissed, CloseCode.POLICY_VIOLATION)
             return
         if self.closing:

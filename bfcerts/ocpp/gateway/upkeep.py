@@ -47,6 +47,7 @@ class Upkeep:
         self._thread = thread
         self._name = name
         self._run = run
+        self._beat_wanted = asyncio.Event()
         self._refresh_wanted = asyncio.Event()
         self._catch_up_wanted = asyncio.Event()
         self._due_since = services.clock()
@@ -55,7 +56,7 @@ class Upkeep:
     def tasks(self) -> list[Callable[[], Awaitable[None]]]:
         """What has to run side by side until the gateway stops; each may raise one of `FATAL`."""
         return [
-            lambda: _repeat(self._beat, node.BEAT_SECONDS),
+            lambda: _repeat(self._beat, node.BEAT_SECONDS, self._beat_wanted),
             lambda: _repeat(self._sweep, SWEEP_SECONDS),
             lambda: _repeat(self._wake_due, SWEEP_SECONDS),
             lambda: _repeat(self._refresh, REFRESH_SECONDS, self._refresh_wanted),
@@ -91,6 +92,8 @@ class Upkeep:
             return
         if connection is not None:
             _close(connection, reason)
+            if reason == node.LOST:
+                self._beat_wanted.set()
 
     async def _beat(self) -> None:
         now = self._services.clock()
