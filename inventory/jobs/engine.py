@@ -106,6 +106,16 @@ def external_step(name: str) -> Callable[[ExternalStep], ExternalStep]:
     return register
 
 
+def known_local_steps() -> list[str]:
+    """The local steps that this process can run."""
+    return list(_local_steps)
+
+
+def known_external_steps() -> list[str]:
+    """The external steps that this process can run; none where the modules that ask a CA are not loaded."""
+    return list(_external_steps)
+
+
 class LeaseLostError(Exception):
     """Somebody else moved the job on meanwhile; our result is void, theirs stands."""
 
