@@ -19,6 +19,7 @@ from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Action, Evidence
 from bfcerts.ocpp.inbox import Observation
 from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.pki.certificates import parse_certificate
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import JobAction, JobQueue
@@ -227,6 +228,26 @@ class ControlPlane:
                 )
             ]
         )
+
+    def play_station(self, identity: ManagedIdentity) -> int:
+        """An obliging station: it takes what is asked of it, sends requests, installs, and comes back with the newest.
+
+        :returns: how many commands it answered.
+        """
+        answered = 0
+        for command in OutboxCommand.objects.filter(
+            station_id=identity.authoritative_identifier, state=OutboxCommand.State.QUEUED
+        ).order_by("id"):
+            self.answer(command)
+            answered += 1
+            if command.action == Action.REQUEST_CSR:
+                self.send_csr(identity, request_for(identity.authoritative_identifier))
+            if command.action == Action.DELIVER_CERTIFICATE:
+                self.work()
+                fingerprint = parse_certificate(command.payload["chain"]).fingerprint_sha256
+                self.connect(identity, CertificateRecord.objects.get(fingerprint=fingerprint))
+            self.work()
+        return answered
 
     def enrol(self, identity: ManagedIdentity, key: PrivateKey | None = None) -> CertificateRecord:
         """Take a charger from no certificate to an active one."""

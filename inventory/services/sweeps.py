@@ -27,6 +27,7 @@ from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy,
 from inventory.services import lifecycle, policies, transitions
 from inventory.services.events import record_event
 from inventory.services.locking import lock_record
+from inventory.services.policies import NoPolicyError
 from inventory.services.security_events import record_security_event
 
 logger = logging.getLogger(__name__)
@@ -178,7 +179,11 @@ def raise_thresholds(now: datetime) -> int:
         state=RecordState.ACTIVE, incident_at__isnull=True, not_after__lte=now + max(limits)
     ).select_related("identity__family")
     for candidate in _in_batches(nearing):
-        policy = policies.resolve(candidate.identity, candidate.purpose).policy
+        try:
+            policy = policies.resolve(candidate.identity, candidate.purpose).policy
+        except NoPolicyError as error:
+            logger.warning("certificate %s has no thresholds: %s", candidate.pk, error)
+            continue
         left = candidate.not_after - now if candidate.not_after else timedelta.max
         incident = policy.incident_threshold is not None and left <= policy.incident_threshold
         escalate = policy.escalation_threshold is not None and left <= policy.escalation_threshold

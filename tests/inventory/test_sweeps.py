@@ -1,0 +1,370 @@
+"""What happens because time passes: renewals, thresholds, expiry, unconfirmed certificates, stopped queues."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from bfcerts.ocpp.canonical import Action
+from inventory.audit import attributed
+from inventory.choices import EventType, JobAction, JobQueue, JobState, RecordState
+from inventory.jobs import engine, periodic, pulse
+from inventory.models import (
+    CertificateJob,
+    CertificateRecord,
+    DomainEvent,
+    LifecyclePolicy,
+    PeriodicTask,
+    QueueBeat,
+    SecurityEvent,
+)
+from inventory.services import identities, jobs, lifecycle, policies, sweeps
+from tests.inventory.material import external_certificate
+from tests.support import OPERATOR, Clock, ControlPlane, charger, job_for, request_for
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+
+
+def days_before_its_end(plane: ControlPlane, record: CertificateRecord, days: float) -> None:
+    assert record.not_after is not None
+    plane.clock.now = record.not_after - days * DAY
+
+
+# -- renewals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_renewal_starts_in_its_place_within_the_lead_and_once(plane: ControlPlane) -> None:
+    record = plane.enrol(charger("CS-1"))
+    start = policies.renewal_start(record, policies.resolve(record.identity, record.purpose).policy)
+    assert start is not None
+
+    assert sweeps.start_due_renewals(start - timedelta(seconds=1)) == 0
+    assert sweeps.start_due_renewals(start) == 1
+    assert sweeps.start_due_renewals(start + timedelta(minutes=1)) == 0
+
+    job = CertificateJob.objects.get(action=JobAction.RENEW)
+    assert (job.actor, job.state) == ("system:renewal", JobState.QUEUED)
+    event = DomainEvent.objects.get(type=EventType.CERTIFICATE_RENEWAL_STARTED)
+    assert event.payload["thresholdTriggered"] is True
+    assert event.payload["existingCertificateId"] == record.pk
+
+
+def test_a_failed_renewal_is_tried_again_after_a_pause(plane: ControlPlane) -> None:
+    record = plane.enrol(charger("CS-1"))
+    days_before_its_end(plane, record, 30)
+    sweeps.start_due_renewals(plane.clock())
+    job = CertificateJob.objects.get(action=JobAction.RENEW)
+    with attributed(OPERATOR, "test"):
+        engine.advance(jobs.lock(job.pk), engine.Fail("The station is away."), plane.clock())
+
+    assert sweeps.start_due_renewals(plane.clock() + timedelta(minutes=59)) == 0
+    assert sweeps.start_due_renewals(plane.clock() + timedelta(minutes=61)) == 1
+
+
+@pytest.mark.parametrize("change", ["disabled", "inactive", "tracked", "no policy", "expired"])
+def test_what_is_not_ours_to_renew_is_left_alone(plane: ControlPlane, change: str) -> None:
+    record = plane.enrol(charger("CS-1"))
+    days_before_its_end(plane, record, 20)
+    match change:
+        case "disabled":
+            identities.set_enabled(identity=record.identity, enabled=False, actor=OPERATOR, reason="test")
+        case "inactive":
+            lifecycle.deactivate(record=record, actor=OPERATOR, reason="test", force=True, now=plane.clock())
+        case "tracked":
+            CertificateRecord.objects.update(mode="tracked_only")
+        case "no policy":
+            LifecyclePolicy.objects.update(enabled=False)
+        case "expired":
+            days_before_its_end(plane, record, 0)
+
+    assert sweeps.start_due_renewals(plane.clock()) == 0
+
+
+def test_one_identity_that_cannot_be_renewed_does_not_stop_the_others(plane: ControlPlane) -> None:
+    stubborn = plane.enrol(charger("CS-1"))
+    record = plane.enrol(charger("CS-2"))
+    identities.update(
+        identity=stubborn.identity, changes={"allowed_purposes": ["iso15118_evse_leaf"]}, actor=OPERATOR, reason="test"
+    )
+    days_before_its_end(plane, record, 20)
+
+    assert sweeps.start_due_renewals(plane.clock()) == 1
+    assert CertificateJob.objects.get(action=JobAction.RENEW).identity == record.identity
+
+
+# -- thresholds ------------------------------------------------------------------------------------------------------
+
+
+def raised(kind: EventType) -> list[int]:
+    return [event.payload["daysLeft"] for event in DomainEvent.objects.filter(type=kind).order_by("id")]
+
+
+def test_escalation_at_14_days_and_incident_at_7_are_raised_once_each(plane: ControlPlane) -> None:
+    record = plane.enrol(charger("CS-1"))
+
+    for days in (14.01, 14, 13.9, 10, 7.01, 7, 6.9, 1):
+        days_before_its_end(plane, record, days)
+        sweeps.raise_thresholds(plane.clock())
+        sweeps.raise_thresholds(plane.clock())
+
+    assert raised(EventType.ESCALATION_RAISED) == [14]
+    assert raised(EventType.INCIDENT_RAISED) == [7]
+    record.refresh_from_db()
+    assert record.not_after is not None
+    assert record.escalated_at == record.not_after - 14 * DAY
+    assert record.incident_at == record.not_after - 7 * DAY
+
+
+def test_after_an_outage_of_the_sweep_the_incident_is_raised_alone(plane: ControlPlane) -> None:
+    record = plane.enrol(charger("CS-1"))
+    days_before_its_end(plane, record, 3)
+
+    sweeps.raise_thresholds(plane.clock())
+    sweeps.raise_thresholds(plane.clock())
+
+    assert raised(EventType.ESCALATION_RAISED) == []
+    assert raised(EventType.INCIDENT_RAISED) == [3]
+
+
+def test_a_renewed_certificate_raises_nothing(plane: ControlPlane) -> None:
+    identity = charger("CS-1")
+    record = plane.enrol(identity)
+    days_before_its_end(plane, record, 30)
+    plane.sweep()
+    while plane.play_station(identity):
+        pass
+    record.refresh_from_db()
+    assert record.state == RecordState.RETIRED
+
+    days_before_its_end(plane, record, 5)
+    sweeps.raise_thresholds(plane.clock())
+
+    assert raised(EventType.ESCALATION_RAISED) == raised(EventType.INCIDENT_RAISED) == []
+
+
+def test_a_certificate_without_any_policy_does_not_silence_the_others(plane: ControlPlane) -> None:
+    vehicle = identities.create(
+        kind="vehicle", authoritative_identifier="WAUZZZ1", mode="tracked_only", actor=OPERATOR, reason="test"
+    )
+    lifecycle.register_external(
+        identity=vehicle,
+        purpose="iso15118_oem_provisioning",
+        certificate_pem=external_certificate("WAUZZZ1", plane.clock(), 100),
+        state=RecordState.ACTIVE,
+        evidence_kind="external_confirmation",
+        actor=OPERATOR,
+        reason="test",
+        now=plane.clock(),
+    )
+    record = plane.enrol(charger("CS-1"))
+    LifecyclePolicy.objects.filter(purpose="iso15118_oem_provisioning").update(enabled=False)
+    LifecyclePolicy.objects.filter(purpose="charger_identity").update(
+        escalation_threshold=None, incident_threshold=20 * DAY
+    )
+    CertificateRecord.objects.exclude(pk=record.pk).update(not_after=record.not_after)
+    days_before_its_end(plane, record, 20)
+
+    assert sweeps.raise_thresholds(plane.clock()) == 1
+    assert DomainEvent.objects.get(type=EventType.INCIDENT_RAISED).record == record
+
+
+# -- expiry and confirmation -----------------------------------------------------------------------------------------
+
+
+def test_an_expired_certificate_is_retired_without_a_fallback_and_shown(plane: ControlPlane) -> None:
+    record = plane.enrol(charger("CS-1"))
+    days_before_its_end(plane, record, 0)
+
+    assert sweeps.retire_expired(plane.clock() - timedelta(seconds=1)) == 0
+    assert sweeps.retire_expired(plane.clock()) == 1
+    assert sweeps.retire_expired(plane.clock()) == 0
+
+    record.refresh_from_db()
+    assert (record.state, record.rollback_until) == (RecordState.RETIRED, None)
+    assert DomainEvent.objects.filter(type=EventType.CERTIFICATE_RETIRED, record=record).count() == 1
+    assert SecurityEvent.objects.get(type="CertificateExpired").severity == "critical"
+
+
+def test_an_undelivered_certificate_is_revoked_at_the_end_of_its_window(plane: ControlPlane) -> None:
+    plane.send_csr(charger("CS-1"), request_for("CS-1"))
+    plane.work()
+    record = CertificateRecord.objects.get()
+    assert record.confirm_by is not None
+
+    assert sweeps.revoke_unconfirmed(record.confirm_by - timedelta(seconds=1)) == 0
+    plane.clock.now = record.confirm_by
+    assert sweeps.revoke_unconfirmed(plane.clock()) == 1
+    plane.work()
+
+    record.refresh_from_db()
+    assert record.state == RecordState.REVOKED
+    assert record.revocation_propagated_at is not None
+    job = CertificateJob.objects.get(action=JobAction.ISSUE)
+    assert job.state == JobState.FAILED
+    assert not [one for one in plane.commands(record.identity, Action.DELIVER_CERTIFICATE) if one.state == "queued"]
+
+
+def test_a_certificate_whose_delivery_never_began_is_not_forgotten(plane: ControlPlane) -> None:
+    plane.send_csr(charger("CS-1"), request_for("CS-1"))
+    plane.read_inbox()
+    engine.run_due(queue=JobQueue.PKI, clock=plane.clock, limit=5, lease=timedelta(seconds=60))
+    assert sweeps.revoke_unconfirmed(plane.clock()) == 0  # its job is about to deliver it
+    job = CertificateJob.objects.get()
+    with attributed(OPERATOR, "test"):
+        engine.advance(jobs.lock(job.pk), engine.Fail("A defect."), plane.clock())
+
+    assert sweeps.revoke_unconfirmed(plane.clock()) == 1
+    assert CertificateRecord.objects.get().state == RecordState.REVOKED
+
+
+def test_an_external_certificate_that_is_merely_issued_is_left_alone(plane: ControlPlane) -> None:
+    lifecycle.register_external(
+        identity=charger("CS-1"),
+        purpose="charger_identity",
+        certificate_pem=external_certificate("CS-1", plane.clock(), 100),
+        actor=OPERATOR,
+        reason="test",
+        now=plane.clock(),
+    )
+
+    assert sweeps.revoke_unconfirmed(plane.clock() + 30 * DAY) == 0
+
+
+# -- the workers themselves ------------------------------------------------------------------------------------------
+
+
+def stopped() -> list[str]:
+    return list(SecurityEvent.objects.filter(type="QueueStopped").order_by("id").values_list("message", flat=True))
+
+
+def test_a_stopped_queue_is_reported_once_an_hour(db: None, clock: Clock) -> None:
+    clock.now = clock.now.replace(minute=5)
+    job_for(charger(), "test", now=clock(), queue=JobQueue.PKI)
+
+    clock.advance(minutes=1)
+    sweeps.report_stopped_queues(clock())
+    assert stopped() == []
+    for _ in range(10):
+        clock.advance(minutes=2)
+        sweeps.report_stopped_queues(clock())
+    assert stopped() == ["No PKI worker has run ever, and 1 jobs wait. Start or restart it."]
+    clock.advance(hours=1)
+    sweeps.report_stopped_queues(clock())
+    sweeps.report_stopped_queues(clock())
+
+    assert len(stopped()) == 2
+
+
+def test_a_queue_that_beats_is_busy_and_not_stopped(db: None, clock: Clock) -> None:
+    job_for(charger(), "test", now=clock())
+    clock.advance(minutes=3)
+    pulse.beat(JobQueue.GENERAL, clock())
+
+    sweeps.report_stopped_queues(clock())
+    assert stopped() == []
+
+    clock.advance(minutes=3)
+    sweeps.report_stopped_queues(clock())
+    assert len(stopped()) == 1
+    assert "No General worker has run since" in stopped()[0]
+
+
+def test_a_job_whose_worker_vanished_counts_as_waiting_once_its_lease_is_over(db: None, clock: Clock) -> None:
+    job_for(charger(), "test", now=clock())
+    engine.claim(queue=JobQueue.GENERAL, now=clock(), limit=1, lease=timedelta(minutes=10))
+
+    clock.advance(minutes=5)
+    sweeps.report_stopped_queues(clock())
+    assert stopped() == []
+    clock.advance(minutes=8)
+    sweeps.report_stopped_queues(clock())
+    assert len(stopped()) == 1
+
+
+def test_the_canary_is_one_row_for_a_cluster_that_keeps_its_start(db: None, clock: Clock) -> None:
+    started = clock()
+    pulse.beat(JobQueue.GENERAL, clock())
+    pulse.beat(JobQueue.GENERAL, clock.advance(seconds=5))
+
+    beat = QueueBeat.objects.get()
+    assert (beat.cluster, beat.queue) == (pulse.cluster_name(), JobQueue.GENERAL)
+    assert (beat.started_at, beat.beat_at) == (started, clock())
+
+
+# -- recurring duties ------------------------------------------------------------------------------------------------
+
+runs: list[str] = []
+defects: list[str] = []
+
+
+@periodic.duty("test-duty", timedelta(minutes=1))
+def a_duty(now: object) -> None:
+    """Does nothing but count, and fails while there are defects."""
+    runs.append("ran")
+    if defects:
+        raise RuntimeError(defects[0])
+
+
+@pytest.fixture
+def _one_duty(db: None, clock: Clock) -> Iterator[None]:
+    runs.clear()
+    periodic.ensure_rows(clock())
+    PeriodicTask.objects.exclude(name="test-duty").delete()
+    yield
+    defects.clear()
+
+
+@pytest.mark.usefixtures("_one_duty")
+def test_a_duty_runs_at_its_times_and_says_when_it_last_succeeded(clock: Clock) -> None:
+    periodic.run_due(clock)
+    periodic.run_due(clock)
+    assert runs == ["ran"]
+    clock.advance(minutes=1)
+    periodic.run_due(clock)
+
+    assert runs == ["ran", "ran"]
+    row = PeriodicTask.objects.get()
+    assert (row.last_succeeded_at, row.next_run_at) == (clock(), clock() + timedelta(minutes=1))
+    assert (row.lease_until, row.last_error) == (None, "")
+
+
+@pytest.mark.usefixtures("_one_duty")
+def test_a_duty_whose_worker_vanished_is_taken_up_when_its_lease_is_over(clock: Clock) -> None:
+    PeriodicTask.objects.update(lease_until=clock() + periodic.LEASE)
+
+    periodic.run_due(clock)
+    assert runs == []
+    clock.advance(minutes=5)
+    periodic.run_due(clock)
+    assert runs == ["ran"]
+
+
+@pytest.mark.usefixtures("_one_duty")
+def test_new_duties_get_their_row_and_known_ones_keep_theirs(clock: Clock) -> None:
+    periodic.run_due(clock)
+    periodic.ensure_rows(clock.advance(seconds=1))
+
+    assert PeriodicTask.objects.get(name="test-duty").last_succeeded_at is not None
+    names = set(PeriodicTask.objects.values_list("name", flat=True))
+    assert names == {duty.name for duty in periodic.known_duties()}
+    assert {"renewal", "expiry", "unconfirmed", "thresholds", "outbox-expiry", "vanished-workers"} <= names
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_one_duty")
+def test_a_duty_that_fails_says_so_and_is_tried_again(clock: Clock) -> None:
+    defects.append("a defect")
+
+    periodic.run_due(clock)
+    row = PeriodicTask.objects.get()
+    assert row.last_error == "RuntimeError: a defect"
+    assert (row.last_succeeded_at, row.lease_until) == (None, None)
+    clock.advance(minutes=1)
+    defects.clear()
+    periodic.run_due(clock)
+
+    row.refresh_from_db()
+    assert runs == ["ran", "ran"]
+    assert (row.last_error, row.last_succeeded_at) == ("", clock())
