@@ -61,7 +61,7 @@ class Authority:
         self.key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
         signer = self.root
-        self.certificate = (
+        self.certificate: x509.Certificate = (
             x509.CertificateBuilder()
             .subject_name(name(common_name))
             .issuer_name(signer.certificate.subject if root else name(common_name))

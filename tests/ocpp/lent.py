@@ -72,25 +72,22 @@ class ServerCertificateDesk:
         self.anchors = stations.anchors
         self.issuing = True
         self.open_requests: list[ListenerRequest] = []
+        self.every_request: list[ListenerRequest] = []
         self.handed_in: dict[str, str] = {}
         self.issued: dict[str, str] = {}
         self.presented_keys: list[str] = []
 
     def ensure_requested(self, host: str, key_types: Sequence[str], now: datetime) -> None:
         for key_type in key_types:
-            if not any(request.key_type == key_type for request in self._all):
+            if not any(request.key_type == key_type for request in self.every_request):
                 self.ask(host, key_type)
 
     def ask(self, host: str, key_type: str) -> str:
         """Ask for a further certificate, as a renewal does."""
-        reference = f"{host}-{key_type}-{len(self._all)}"
+        reference = f"{host}-{key_type}-{len(self.every_request)}"
         self.open_requests.append(ListenerRequest(reference, host, key_type))
-        self._all.append(self.open_requests[-1])
+        self.every_request.append(self.open_requests[-1])
         return reference
-
-    @property
-    def _all(self) -> list[ListenerRequest]:
-        return self.__dict__.setdefault("every_request", [])  # type: ignore[no-any-return]
 
     def wanted(self, host: str) -> list[ListenerRequest]:
         return [request for request in self.open_requests if request.host == host]

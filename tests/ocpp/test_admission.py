@@ -33,12 +33,13 @@ def refused(site: Site, node: Node, listener: ListenerName, station_id: str = "C
 
 
 def refusal(station_id: str = "CS-1") -> InboxMessage:
-    (row,) = eventually(lambda: stored("connection_refused", station_id), "evidence of the refusal")
-    return row
+    rows: list[InboxMessage] = eventually(lambda: stored("connection_refused", station_id), "evidence of the refusal")
+    assert len(rows) == 1
+    return rows[0]
 
 
 def works(station: Station) -> bool:
-    return station.call("Heartbeat")[0] == 3
+    return bool(station.call("Heartbeat")[0] == 3)
 
 
 @pytest.mark.parametrize("listener", [PROFILE2, DUAL])

@@ -1,6 +1,7 @@
 """Secrets of commands: sealed in the outbox, merged at the gateway, redacted in what comes back; and listener keys."""
 
-import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -44,7 +45,7 @@ def test_the_secret_strings_are_known_for_redaction() -> None:
 
 
 def test_a_station_that_lists_a_password_in_clear_is_not_quoted() -> None:
-    answer = {
+    answer: dict[str, list[dict[str, Any]]] = {
         "getVariableResult": [
             {"attributeValue": "hunter2", "variable": {"name": "BasicAuthPassword"}, "component": {"name": "x"}},
             {"attributeValue": "3", "variable": {"name": "SecurityProfile"}, "component": {"name": "x"}},
@@ -96,7 +97,7 @@ def test_a_host_too_long_for_a_common_name_is_still_in_the_request() -> None:
 @pytest.mark.parametrize(
     ("key", "variable"), [(keys.gateway_key, "GATEWAY_KEY"), (keys.credential_key, "CREDENTIAL_KEY")]
 )
-def test_a_production_gateway_without_its_keys_says_so(key: object, variable: str, tmp_path: os.PathLike[str]) -> None:
+def test_a_production_gateway_without_its_keys_says_so(key: object, variable: str, tmp_path: Path) -> None:
     bare = Configuration.model_construct(database_url=None, var_directory=tmp_path)
     assert callable(key)
     assert key(bare) == key(bare)

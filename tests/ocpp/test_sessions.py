@@ -35,7 +35,7 @@ def dial(site: Site, node: Node) -> Station:
 
 
 def works(station: Station) -> bool:
-    return station.call("Heartbeat")[0] == 3
+    return bool(station.call("Heartbeat")[0] == 3)
 
 
 def open_sessions() -> list[StationSession]:

@@ -103,15 +103,15 @@ class Upkeep:
             logger.warning("closed %s sessions of gateway nodes that are gone", reaped)
 
     async def _sweep(self) -> None:
-        """Find connections that are dead without having said so: a ping after one interval, the end after two."""
+        """Find connections that died without a word: a ping after one silent interval, the end after another."""
         now = self._services.loop.time()
         interval = self._services.configuration.gateway_ping_interval_seconds
         for connection in self._live:
             websocket = connection.websocket
-            silent = now - websocket.last_heard
-            if silent > 2 * interval:
-                websocket.abort("no sign of life")
-            elif silent > interval and not websocket.pinged:
+            if websocket.pinged_at is not None:
+                if now - websocket.pinged_at > interval:
+                    websocket.abort("no sign of life")
+            elif now - websocket.last_heard > interval:
                 websocket.ping()
         self._services.refusals.sweep(self._services.clock())
 

@@ -51,7 +51,7 @@ class WebSocket(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport
         self.last_heard = self.loop.time()
-        self.pinged = False
+        self.pinged_at: float | None = None
         self.on_message: Callable[[bytes], None] | None = None
         self.on_end: Callable[[str, int], None] | None = None
         self.lost = False
@@ -85,7 +85,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.last_heard = self.loop.time()
-        self.pinged = False
+        self.pinged_at = None
         if self._holds or len(data) > SLICE_BYTES:
             self._unparsed += data
             self._work_off()
@@ -100,9 +100,7 @@ class WebSocket(asyncio.Protocol):
         self.lost = True
         self._protocol.receive_eof()
         self._stop_timer()
-        code = self._protocol.close_code
-        reason = self._protocol.close_reason or ("the connection was lost" if exc or code == 1006 else "")
-        self._end(reason or "closed by the station", code or CloseCode.ABNORMAL_CLOSURE)
+        self._end(*self._how_it_ended())
 
     def pause_writing(self) -> None:
         self.hold(Hold.UNWRITTEN)
@@ -149,9 +147,9 @@ class WebSocket(asyncio.Protocol):
         return True
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Ask for a sign of life; a peer that takes nothing is asked nothing, and has the same time to recover."""
+        self.pinged_at = self.loop.time()
         if self._protocol.state is State.OPEN and Hold.UNWRITTEN not in self._holds:
-            self.pinged = True
             self._protocol.send_ping(b"")
             self._flush()
 
@@ -248,6 +246,14 @@ class WebSocket(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _how_it_ended(self) -> tuple[str, int]:
+        ending = self._protocol.close_exc
+        if ending.sent is not None and not ending.rcvd_then_sent:
+            return ending.sent.reason, ending.sent.code
+        if ending.rcvd is not None:
+            return ending.rcvd.reason or "closed by the station", ending.rcvd.code
+        return "the connection was lost", CloseCode.ABNORMAL_CLOSURE
 
     def _end(self, reason: str, code: int) -> None:
         on_end, self.on_end, self.on_message = self.on_end, None, None
