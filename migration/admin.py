@@ -131,9 +131,7 @@ class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     ) -> HttpResponse:
         key = self.get_object(request, object_id) if object_id else None
         context = {"actions": self.offered(request, key)} if key is not None else {}
-        response: HttpResponse = super().changeform_view(
-            request, object_id, form_url, context | (extra_context or {})
-        )
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
         return response
 
     def available_actions(self, request: HttpRequest, target: AuthorizationKey) -> list[AvailableAction]:

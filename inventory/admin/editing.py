@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import IntegrityError, models
 from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
@@ -15,6 +15,7 @@ from inventory.admin.history import HistoryMixin
 from inventory.errors import InventoryError
 from inventory.services import catalogue, versions
 
+SAME_MOMENT = "Somebody else has saved the same at this moment. Look at the list, then try again."
 REASON = ("Why", {"fields": ("reason",)})
 
 
@@ -67,9 +68,9 @@ class EditableAdmin(HistoryMixin, ConsoleAdmin):
     ) -> HttpResponse:
         try:
             response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        except InventoryError as error:
+        except (InventoryError, IntegrityError) as error:
             # The transaction is rolled back; show the form again with the sentence and what was typed.
-            request.refusal = str(error)  # type: ignore[attr-defined]
+            request.refusal = str(error) if isinstance(error, InventoryError) else SAME_MOMENT  # type: ignore[attr-defined]
             response = super().changeform_view(request, object_id, form_url, extra_context)
         return response
 

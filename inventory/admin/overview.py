@@ -12,7 +12,7 @@ from django.utils import timezone
 from bfcerts.console.presentation import Badge
 from bfcerts.ocpp.models import GatewayNode, StationSession
 from inventory.admin import states
-from inventory.admin.live import is_fragment, live_base
+from inventory.admin.live import live_base
 from inventory.choices import JOB_COLOURS, JOB_OPEN_STATES, RECORD_COLOURS, JobState, RecordState
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, SecurityEvent
 
@@ -36,7 +36,6 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "title": "Overview",
         "crumbs": [],
         "live_base": live_base(request),
-        "live_fragment": is_fragment(request),
         **overview(request, timezone.now()),
     }
 

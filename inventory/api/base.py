@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.urls import reverse
 from rest_framework import mixins, serializers, status
+from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission
@@ -81,9 +82,19 @@ class Door(IdempotentPosts, GenericViewSet[Any]):
 
     def asked(self, serializer_class: type[serializers.BaseSerializer[Any]]) -> dict[str, Any]:
         """The checked body of a verb."""
-        serializer = serializer_class(data=self.request.data)
+        return self.checked(serializer_class(data=self.request.data))
+
+    def checked(self, serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
+        """The values of a body; what it does not know it refuses, so that a misspelt name is not taken for done.
+
+        :raises ValidationError: naming what is wrong by its place.
+        """
+        known = set(getattr(serializer, "fields", ()))
+        if isinstance(self.request.data, dict) and (unknown := set(self.request.data) - known):
+            sentence = f"There is no such field; use {', '.join(sorted(known))}."
+            raise ValidationError({name: [sentence] for name in sorted(unknown)})
         serializer.is_valid(raise_exception=True)
-        return cast(dict[str, Any], serializer.validated_data)
+        return dict(serializer.validated_data)
 
     def carry_out(self, target: Model, work: Callable[[], Any]) -> Any:
         """Call a service on the version of the target that the caller has seen."""

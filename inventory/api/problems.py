@@ -25,6 +25,7 @@ DATABASE_AWAY = "The database cannot be reached at the moment. Try again in a mi
 
 _SENTENCES = {
     exceptions.NotAuthenticated: "Sign in first: send a token in the header “Authorization: Token …”.",
+    exceptions.ParseError: "The body is not JSON that can be read. Correct it and send the request again.",
     exceptions.NotAcceptable: "Answers are application/json; ask for that in the Accept header.",
     exceptions.UnsupportedMediaType: "Send the request body as application/json.",
     exceptions.PermissionDenied: "You may not do this. Ask an administrator for the permission.",
@@ -92,15 +93,20 @@ def _explain(exc: Exception) -> tuple[int, str, str, dict[str, Any]]:
         case PermissionDenied():
             return HTTPStatus.FORBIDDEN, "not_permitted", _SENTENCES[exceptions.PermissionDenied], {}
         case exceptions.APIException():
-            default = str(exc.detail) if isinstance(exc.detail, str) else str(exc.default_detail)
             code = "not_permitted" if isinstance(exc, exceptions.PermissionDenied) else exc.default_code
-            own_words = default != str(exc.default_detail)
-            detail = default if own_words else _SENTENCES.get(type(exc), default)
-            return exc.status_code, code, detail, {}
+            return exc.status_code, code, _sentence(exc), {}
         case OperationalError():
             return HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", DATABASE_AWAY, {}
         case _:
             return HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", DEFECT, {}
+
+
+def _sentence(exc: exceptions.APIException) -> str:
+    """Ours where DRF's says too little; what a view has said in its own words stays."""
+    said = str(exc.detail) if isinstance(exc.detail, str) else str(exc.default_detail)
+    if isinstance(exc, exceptions.PermissionDenied) and said != str(exc.default_detail):
+        return said
+    return _SENTENCES.get(type(exc), said)
 
 
 def _validation(errors: list[dict[str, str]]) -> tuple[int, str, str, dict[str, Any]]:

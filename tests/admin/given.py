@@ -5,14 +5,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from bfcerts.ocpp.canonical import Action, Evidence
-from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Model
+from knox.models import AuthToken
+from rest_framework.test import APIClient
+
+from bfcerts.ocpp.canonical import Action, Evidence
+from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
+from inventory.audit import attributed
 from inventory.choices import EventType, JobAction, SecurityCategory, SecuritySource, Severity
 from inventory.models import (
     CertificateJob,
@@ -30,8 +34,6 @@ from inventory.services import catalogue, identities, lifecycle
 from inventory.services import jobs as job_service
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
-
-from inventory.audit import attributed
 from tests.support import OPERATOR, charger, new_key
 
 PASSWORD = "correct-horse-battery"
@@ -152,7 +154,12 @@ def security_event(identity: ManagedIdentity | None = None, **values: Any) -> Se
 
 def job(identity: ManagedIdentity, **values: Any) -> CertificateJob:
     """An open job."""
-    options: dict[str, Any] = {"action": JobAction.ISSUE, "purpose": "charger_identity", "step": "request_csr", **values}
+    options: dict[str, Any] = {
+        "action": JobAction.ISSUE,
+        "purpose": "charger_identity",
+        "step": "request_csr",
+        **values,
+    }
     with attributed(OPERATOR, "given"):
         opened, _ = job_service.open_job(identity=identity, now=datetime.now(UTC), **options)
     return opened
@@ -238,3 +245,18 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
 
 def some(model: type[Model], count: int) -> Sequence[Model]:
     return [MAKERS[model]() for _ in range(count)]
+
+
+def speaker(user: User) -> APIClient:
+    """The API as this person's integration speaks to it, with a token."""
+    _, token = AuthToken.objects.create(user=user)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
+    return client
+
+
+def seen_in_use(record: CertificateRecord) -> RecordEvidence:
+    """The evidence of a mutual-TLS connection with exactly this certificate."""
+    return record.evidence.create(
+        kind="mtls_connection", observed_at=datetime.now(UTC), source="gateway", dedupe_key=uuid4().hex
+    )

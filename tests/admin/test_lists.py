@@ -5,17 +5,17 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
-from bfcerts.console.navigation import SECTIONS
-from bfcerts.console.paginator import CAP
-from bfcerts.ocpp.models import StationSession
 from django.contrib import admin
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from inventory.models import CertificateRecord, DomainEvent, ManagedIdentity
 
+from bfcerts.console.navigation import SECTIONS
+from bfcerts.console.paginator import CAP
+from bfcerts.ocpp.models import StationSession
+from inventory.models import CertificateRecord, DomainEvent, ManagedIdentity
 from tests.admin import given
 from tests.support import charger
 
@@ -46,7 +46,9 @@ def listing(model: type[Model]) -> str:
 
 
 def queries_of(console: Client, url: str) -> int:
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         assert console.get(url).status_code == 200
     return len(queries)
 
@@ -83,7 +85,9 @@ def test_every_filter_and_the_search_of_a_list_answer(model: type[Model], consol
         for choice in spec.choices(changelist):
             if "form" in choice:
                 for name, field in choice["form"].fields.items():
-                    questions += [f"{name}={value}" for value, _ in getattr(field, "choices", [("x", "")]) if value != ""]
+                    questions += [
+                        f"{name}={value}" for value, _ in getattr(field, "choices", [("x", "")]) if value != ""
+                    ]
             else:
                 questions.append(choice["query_string"].lstrip("?"))
 
@@ -155,7 +159,12 @@ def test_a_long_list_is_counted_up_to_a_cap_and_goes_on_by_key(console: Client) 
     now = datetime.now(UTC)
     DomainEvent.objects.bulk_create(
         DomainEvent(
-            type="CertificateIssued", occurred_at=now, actor="x", reason=f"number {n}", correlation_id="c", dedupe_key=f"e{n}"
+            type="CertificateIssued",
+            occurred_at=now,
+            actor="x",
+            reason=f"number {n}",
+            correlation_id="c",
+            dedupe_key=f"e{n}",
         )
         for n in range(CAP + 5)
     )

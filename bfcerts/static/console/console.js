@@ -57,6 +57,7 @@
     const toggle = status && status.querySelector("[data-live-toggle]");
     let paused = false;
     let last = null;
+    let busy = false;
 
     const show = (state, text) => {
       if (!status) return;
@@ -65,15 +66,16 @@
     };
 
     const refresh = async () => {
-      if (paused || document.hidden || selecting(area)) return;
+      if (paused || busy || document.hidden || selecting(area)) return;
+      busy = true;
       try {
         const answer = await fetch(window.location.href, { headers: { "X-Live": "fragment" }, credentials: "same-origin" });
-        if (answer.headers.get("X-Live") !== "fragment") {
+        const html = await answer.text();
+        if (!html.startsWith("<!--live-->")) {
           paused = true;
           show("lost", answer.redirected ? "Signed out. Reload the page." : "Not updating. Reload the page.");
           return;
         }
-        const html = await answer.text();
         if (html !== last) {
           const open = [...area.querySelectorAll("details[open][id]")].map((item) => item.id);
           const focused = area.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
@@ -86,6 +88,8 @@
         show("live", `Live · ${new Date().toISOString().slice(11, 19)} UTC`);
       } catch {
         show("lost", "No connection. Trying again.");
+      } finally {
+        busy = false;
       }
     };
 

@@ -48,6 +48,9 @@ class IdentityChangeSerializer(serializers.ModelSerializer[ManagedIdentity]):
     tags = serializers.ListField(child=serializers.CharField(max_length=60), required=False)
     allowed_purposes = serializers.ListField(child=serializers.ChoiceField(choices=PURPOSE_CHOICES), required=False)
 
+    def get_validators(self) -> list[Any]:
+        return []
+
     class Meta:
         model = ManagedIdentity
         fields = [

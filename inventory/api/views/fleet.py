@@ -1,13 +1,14 @@
 """Identities with their verbs; families, cohorts, policies; issuing authorities."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -72,13 +73,11 @@ class IdentityViewSet(WithHistory, Listing):
         """Change what may be changed; If-Match is required."""
         require_if_match(request)
         identity = self.get_object()
-        serializer = IdentityChangeSerializer(data=request.data, partial=True)
-        serializer.is_valid(raise_exception=True)
-        changes = cast(dict[str, Any], serializer.validated_data)
-        reason = changes.pop("reason", "")
+        changes = self.checked(IdentityChangeSerializer(data=request.data, partial=True))
+        reason = needed(changes.pop("reason", ""))
         changed = self.carry_out(
             identity,
-            lambda: identities.update(identity=identity, changes=changes, actor=self.actor, reason=needed(reason)),
+            lambda: identities.update(identity=identity, changes=changes, actor=self.actor, reason=reason),
         )
         return self.shown(changed)
 
@@ -179,8 +178,6 @@ def needed(reason: str) -> str:
 
     :raises ValidationError: where there is none.
     """
-    from rest_framework.exceptions import ValidationError
-
     if not reason.strip():
         raise ValidationError({"reason": ["This field is required."]})
     return reason
@@ -203,9 +200,7 @@ class CatalogueDoor(WithHistory, Listing):
         """Change an entry; If-Match is required."""
         require_if_match(request)
         entry = self.get_object()
-        serializer = self.serializer_class(entry, data=request.data, partial=True)
-        serializer.is_valid(raise_exception=True)
-        values = dict(serializer.validated_data)
+        values = self.checked(self.serializer_class(entry, data=request.data, partial=True))
         reason = needed(values.pop("reason", ""))
 
         def work() -> Any:

@@ -62,7 +62,7 @@ class TokenViewSet(IdempotentPosts, GenericViewSet[Any]):
 
     def get_authenticators(self) -> list[Any]:
         """A token cannot make further tokens: one that leaks must end when it ends."""
-        by_password: list[Any] = [SessionAuthentication(), BasicAuthentication()]
+        by_password: list[Any] = [BasicAuthentication(), SessionAuthentication()]
         request: Request | None = getattr(self, "request", None)
         making = request is not None and request.method == "POST"
         return by_password if making else [TokenAuthentication(), *by_password]

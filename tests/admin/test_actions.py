@@ -1,0 +1,313 @@
+"""Actions of the console: they ask, say what will happen, do it once by POST, and name who did it and why."""
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from bfcerts.ocpp.models import OutboxCommand
+from inventory.admin.actions import ActionsMixin
+from inventory.audit import attributed
+from inventory.choices import JobAction, JobState, RecordState
+from inventory.models import CertificateJob, CertificateRecord, Cohort, DomainEvent, ManagedIdentity
+from inventory.services import lifecycle
+from migration.models import AuthorizationKey
+from tests.admin import given
+from tests.support import OPERATOR, charger, request_for
+
+pytestmark = pytest.mark.django_db
+REASON = "The cabinet was opened"
+
+
+def address(target: Model, verb: str) -> str:
+    return reverse(f"admin:{target._meta.app_label}_{target._meta.model_name}_do", args=[target.pk, verb])
+
+
+def hidden(page: Any) -> dict[str, str]:
+    """What the form carries unseen."""
+    text = page.content.decode()
+    found = dict(re.findall(r'<input type="hidden" name="([a-z_]+)" value="([^"]*)"', text))
+    return {name: found[name] for name in ("idempotency_key", "version")}
+
+
+def do(console: Client, target: Model, verb: str, **typed: Any) -> Any:
+    """Open the page of a verb, fill it in, send it."""
+    url = address(target, verb)
+    return console.post(url, {"reason": REASON, **hidden(console.get(url)), **typed})
+
+
+def told(console: Client, response: Any) -> str:
+    """The page that the operator sees after an action."""
+    assert response.status_code == 302, response.content.decode()
+    return unescape(console.get(response.headers["Location"]).content.decode())
+
+
+def test_the_page_of_an_action_says_what_will_happen_to_whom_and_does_nothing(console: Client) -> None:
+    record = given.active_record(charger("CS-1"))
+
+    page = unescape(console.get(address(record, "revoke")).content.decode())
+
+    assert "CS-1 is thrown off at once" in page
+    assert "This cannot be undone" in page
+    assert record.serial_number in page
+    assert "CS-1 (Charger)" in page
+    record.refresh_from_db()
+    assert record.state == RecordState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("model", "verb"),
+    [
+        (model, verb.name)
+        for model, page in admin.site._registry.items()
+        if isinstance(page, ActionsMixin)
+        for verb in page.verbs
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_no_action_is_done_by_a_get_or_without_a_reason(model: type[Model], verb: str, console: Client) -> None:
+    target = given.MAKERS[model]()
+    url = address(target, verb)
+    events, commands, jobs = DomainEvent.objects.count(), OutboxCommand.objects.count(), CertificateJob.objects.count()
+
+    opened = console.get(url, {"reason": REASON, "idempotency_key": "k"})
+    if opened.status_code == 404:
+        assert verb == "enable"
+        return
+    sent = console.post(url, {"reason": "  ", "idempotency_key": "k"})
+
+    assert sent.status_code == 400
+    page = sent.content.decode()
+    assert "This field is required." in page or 'data-testid="why-not"' in page
+    assert (events, commands, jobs) == (
+        DomainEvent.objects.count(),
+        OutboxCommand.objects.count(),
+        CertificateJob.objects.count(),
+    )
+
+
+def test_a_revocation_is_done_and_attributed_to_the_person_and_the_reason(console: Client) -> None:
+    record = given.active_record(charger("CS-1"))
+
+    response = do(console, record, "revoke", revocation_reason="keyCompromise")
+
+    assert "Revoked the Charger identity certificate of CS-1" in told(console, response)
+    record.refresh_from_db()
+    assert (record.state, record.revocation_reason) == (RecordState.REVOKED, "keyCompromise")
+    row = record.history.latest()
+    assert (row.actor, row.history_change_reason, row.history_user.username) == ("person:maria", REASON, "maria")
+    event = DomainEvent.objects.get(type="CertificateRevoked")
+    assert (event.actor, event.reason) == ("person:maria", REASON)
+
+
+def test_every_verb_of_a_certificate_moves_it(console: Client) -> None:
+    identity = charger()
+    record = given.active_record(identity)
+
+    assert "renews" in told(console, do(console, record, "renew"))
+    assert CertificateJob.objects.get(action=JobAction.RENEW).reason == REASON
+    told(console, do(console, record, "deactivate", force="on"))
+    record.refresh_from_db()
+    assert record.state == RecordState.INACTIVE
+    told(console, do(console, record, "reactivate"))
+    record.refresh_from_db()
+    assert record.state == RecordState.INSTALLED_PENDING_ACTIVATION
+    told(console, do(console, record, "install"))
+    assert CertificateJob.objects.filter(action=JobAction.INSTALL, record=record).exists()
+    told(console, do(console, record, "revoke", revocation_reason="superseded"))
+    told(console, do(console, record, "delete"))
+    record.refresh_from_db()
+    assert record.state == RecordState.DELETED
+
+
+def test_a_refusal_shows_the_services_sentence_and_keeps_what_was_typed(console: Client) -> None:
+    record = given.active_record(charger("CS-1"))
+
+    response = do(console, record, "deactivate")
+
+    page = unescape(response.content.decode())
+    assert response.status_code == 409
+    assert "would leave CS-1 without a working certificate" in page
+    assert REASON in page
+    record.refresh_from_db()
+    assert record.state == RecordState.ACTIVE
+
+
+def test_a_form_sent_twice_has_its_effect_once(console: Client) -> None:
+    identity = charger("CS-1")
+    url = address(identity, "reset")
+    form = {"reason": REASON, "kind": "OnIdle", **hidden(console.get(url))}
+
+    first, second = console.post(url, form), console.post(url, form)
+
+    assert first.status_code == 302
+    assert "This was already done: Command" in told(console, second)
+    assert OutboxCommand.objects.count() == 1
+
+
+def test_a_form_whose_object_changed_meanwhile_is_not_carried_out(console: Client) -> None:
+    record = given.active_record(charger("CS-1"))
+    url = address(record, "revoke")
+    form = {"reason": REASON, "revocation_reason": "unspecified", **hidden(console.get(url))}
+    lifecycle.deactivate(record=record, actor=OPERATOR, reason="Meanwhile", force=True)
+
+    stale = console.post(url, form)
+
+    page = unescape(stale.content.decode())
+    assert stale.status_code == 412
+    assert "changed by somebody else" in page
+    assert "Inactive" in page
+    record.refresh_from_db()
+    assert record.state == RecordState.INACTIVE
+    again = console.post(url, {**form, **hidden(stale)})
+    assert again.status_code == 302
+    record.refresh_from_db()
+    assert record.state == RecordState.REVOKED
+
+
+def test_an_action_that_is_not_possible_now_says_why_and_has_no_button(console: Client) -> None:
+    record = given.active_record(charger("CS-1"))
+    page = unescape(console.get(reverse("admin:inventory_certificaterecord_change", args=[record.pk])).content.decode())
+    assert "Not now: Only possible while it is inactive." in page
+    assert f'href="{address(record, "reactivate")}"' not in page
+    assert f'href="{address(record, "revoke")}"' in page
+
+    action = unescape(console.get(address(record, "reactivate")).content.decode())
+
+    assert "Not now: Only possible while it is inactive." in action
+    assert 'data-testid="confirm"' not in action
+
+
+def test_a_form_of_another_site_is_not_accepted(maria: Any) -> None:
+    record = given.active_record(charger())
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(maria)
+
+    response = client.post(address(record, "revoke"), {"reason": REASON, "idempotency_key": "k"})
+
+    assert response.status_code == 403
+    assert "The form could not be accepted" in response.content.decode()
+    record.refresh_from_db()
+    assert record.state == RecordState.ACTIVE
+
+
+def test_a_certificate_is_issued_from_a_request_that_the_operator_has(console: Client) -> None:
+    identity = charger("CS-1")
+
+    response = do(console, identity, "issue", purpose="charger_identity", csr_pem=request_for("CS-1"))
+
+    job = CertificateJob.objects.get()
+    assert f"Job {job.pk} works on the Charger identity certificate of CS-1." in told(console, response)
+    assert CertificateRecord.objects.get().state == RecordState.REQUESTED
+    assert (job.actor, job.reason) == ("person:maria", REASON)
+
+
+def test_a_request_for_somebody_else_is_refused_with_the_reason(console: Client) -> None:
+    response = do(console, charger("CS-1"), "issue", purpose="charger_identity", csr_pem=request_for("CS-2"))
+
+    page = unescape(response.content.decode() if response.status_code != 302 else told(console, response))
+    assert "“CS-2” does not name CS-1" in page
+
+
+def test_commands_to_a_station_are_put_into_its_outbox(console: Client) -> None:
+    identity = charger("CS-1")
+    given.authority(issues=True)
+
+    for verb, action in (
+        ("request_csr", "request_csr"),
+        ("list_certificates", "list_certificates"),
+        ("install_trust_anchors", "install_certificate"),
+    ):
+        assert "waits for CS-1" in told(console, do(console, identity, verb))
+        assert OutboxCommand.objects.latest("id").action == action
+    typed = {"remote_location": "https://logs.example.net/cs-1"}
+    told(console, do(console, identity, "fetch_security_log", **typed))
+    assert OutboxCommand.objects.latest("id").payload["remote_location"] == typed["remote_location"]
+
+
+def test_a_charger_is_cut_over_by_a_job(console: Client) -> None:
+    identity = charger("CS-1")
+    given.active_record(identity)
+    ManagedIdentity.objects.filter(pk=identity.pk).update(security_profile=2)
+
+    assert "cuts CS-1 over to Profile 3" in told(console, do(console, identity, "cut_over"))
+    assert CertificateJob.objects.get(action=JobAction.CUT_OVER).actor == "person:maria"
+
+
+def test_an_identity_is_disabled_and_enabled_again(console: Client) -> None:
+    identity = charger("CS-1")
+
+    told(console, do(console, identity, "disable"))
+    identity.refresh_from_db()
+    assert not identity.enabled
+    assert identity.history.latest().history_change_reason == REASON
+    told(console, do(console, identity, "enable"))
+    identity.refresh_from_db()
+    assert identity.enabled
+
+
+def test_an_authorization_key_is_set_and_revoked_and_never_shown(console: Client) -> None:
+    identity = charger("CS-1")
+    secret = "a-secret-of-cs-1-0123"
+
+    page = told(console, do(console, identity, "set_password", secret=secret, source="set"))
+    key = AuthorizationKey.objects.get(identity=identity)
+    assert "Key 1 of CS-1 is active." in page
+    assert secret not in page
+    refused = do(console, charger("CS-2"), "set_password", secret=secret, source="set")
+    assert refused.status_code == 422
+    assert secret not in refused.content.decode()
+
+    told(console, do(console, key, "revoke"))
+    key.refresh_from_db()
+    assert key.state == AuthorizationKey.State.REVOKED
+
+
+def test_a_job_is_hastened_and_cancelled(console: Client) -> None:
+    job = given.job(charger())
+
+    told(console, do(console, job, "run_now"))
+    told(console, do(console, job, "cancel"))
+
+    job.refresh_from_db()
+    assert (job.state, job.outcome) == (JobState.CANCELLED, f"Cancelled by person:maria: {REASON}")
+    assert "It has ended (cancelled)" in unescape(console.get(address(job, "cancel")).content.decode())
+
+
+def test_a_job_that_only_took_another_attempt_is_still_the_one_that_was_seen(console: Client) -> None:
+    job = given.job(charger())
+    url = address(job, "cancel")
+    form = {"reason": REASON, **hidden(console.get(url))}
+    with attributed(OPERATOR, "worker"):
+        CertificateJob.objects.filter(pk=job.pk).update(attempts=3)
+
+    assert console.post(url, form).status_code == 302
+
+
+def test_members_of_a_cohort_are_added_and_removed_by_identifier(console: Client) -> None:
+    first, second = charger("CS-1"), charger("CS-2")
+    cohort = given.cohort(name="Pilot")
+
+    page = told(console, do(console, cohort, "add_members", identifiers="CS-1\n CS-2 \n\n"))
+    assert "2 identities added to Pilot." in page
+    assert set(cohort.members.all()) == {first, second}
+    assert "added CS-1, CS-2" in cohort.history.latest().history_change_reason
+    told(console, do(console, cohort, "remove_members", identifiers="CS-1"))
+    assert set(cohort.members.all()) == {second}
+
+    unknown = do(console, cohort, "add_members", identifiers="CS-1\nCS-9")
+    assert "no identity with the identifier CS-9" in unknown.content.decode()
+    assert set(Cohort.objects.get(pk=cohort.pk).members.all()) == {second}
+
+
+def test_an_unknown_verb_and_an_unknown_object_are_not_found(console: Client) -> None:
+    record = given.active_record(charger())
+
+    assert console.get(address(record, "explode")).status_code == 404
+    for number in ("999999", "9" * 30, "x"):
+        assert console.get(f"/admin/inventory/certificaterecord/{number}/do/revoke/").status_code in (302, 404)

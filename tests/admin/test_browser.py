@@ -1,0 +1,119 @@
+"""What only a browser can show: live pages, copied fingerprints, buttons that are pressed once, no other host."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from bfcerts.ocpp.models import OutboxCommand
+from inventory.services import lifecycle
+from tests.admin import given
+from tests.admin.browser import Browser
+from tests.support import OPERATOR, charger, restore_default_policies
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATIENCE = 15_000
+"""Milliseconds until something that should appear counts as missing."""
+
+
+@pytest.fixture
+def browser(live_server: Any) -> Iterator[Browser]:
+    """An administrator's browser, signed in."""
+    restore_default_policies()
+    given.administrator("maria")
+    with Browser(live_server.url) as opened:
+        opened.sign_in("maria", given.PASSWORD)
+        yield opened
+        assert opened.complaints == []
+
+
+def page_of(identity: Any) -> str:
+    return reverse("admin:inventory_managedidentity_change", args=[identity.pk])
+
+
+def test_an_open_page_shows_a_revocation_without_being_reloaded(browser: Browser) -> None:
+    identity = charger("CS-1")
+    record = given.active_record(identity)
+    row = f"[data-testid=record-{record.pk}]"
+    browser.open(page_of(identity))
+    browser.do(lambda page: expect(page.locator(row)).to_contain_text("Active"))
+    browser.do(lambda page: page.evaluate("window.neverReloaded = true"))
+
+    lifecycle.revoke(record=record, actor=OPERATOR, reason="Broken into")
+
+    browser.do(lambda page: expect(page.locator(row)).to_contain_text("Revoked", timeout=PATIENCE))
+    browser.do(lambda page: expect(page.get_by_test_id("timeline")).to_contain_text("Certificate revoked"))
+    assert browser.do(lambda page: page.evaluate("window.neverReloaded")) is True
+
+
+def test_a_paused_page_stands_still_until_it_is_resumed(browser: Browser) -> None:
+    identity = charger("CS-1")
+    began = datetime.now(UTC)
+    browser.do(lambda page: page.clock.install(time=began))
+    browser.open(page_of(identity))
+    browser.do(lambda page: page.clock.pause_at(began + timedelta(hours=1)))
+    requests: list[str] = []
+    browser.do(lambda page: page.on("request", lambda request: requests.append(request.url)))
+
+    def a_minute_later(page: Page) -> None:
+        page.clock.run_for(60_000)
+        page.evaluate("null")
+
+    browser.do(lambda page: page.get_by_role("button", name="Pause").click())
+    requests.clear()
+    browser.do(a_minute_later)
+    assert requests == []
+
+    given.session(identity)
+    browser.do(lambda page: page.get_by_role("button", name="Resume").click())
+    connected = "Connected on Profile 3"
+    browser.do(lambda page: expect(page.get_by_test_id("session")).to_contain_text(connected, timeout=PATIENCE))
+
+    def goes_on(page: Page) -> None:
+        with page.expect_request("**/change/"):
+            page.clock.run_for(3000)
+
+    browser.do(goes_on)
+
+
+def test_a_fingerprint_is_copied_in_full(browser: Browser) -> None:
+    identity = charger("CS-1")
+    record = given.active_record(identity)
+    browser.open(reverse("admin:inventory_certificaterecord_change", args=[record.pk]))
+
+    def copied(page: Page) -> str:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.get_by_role("button", name="Copy fingerprint").click()
+        expect(page.get_by_text("Copied")).to_be_visible()
+        return str(page.evaluate("navigator.clipboard.readText()"))
+
+    assert browser.do(copied) == record.fingerprint
+
+
+def test_an_action_is_asked_confirmed_and_done_once_however_often_it_is_clicked(browser: Browser) -> None:
+    identity = charger("CS-1")
+    browser.open(page_of(identity))
+
+    def steps(page: Page) -> None:
+        page.get_by_test_id("action-list_certificates").click()
+        expect(page.get_by_test_id("explanation")).to_contain_text("CS-1 is asked what it has installed")
+        page.get_by_label("Reason").fill("A look")
+        page.get_by_test_id("confirm").dblclick(no_wait_after=True)
+        page.wait_for_url(f"**{page_of(identity)}")
+        expect(page.get_by_text("waits for CS-1")).to_be_visible()
+
+    browser.do(steps)
+
+    assert OutboxCommand.objects.count() == 1
+
+
+def test_a_page_whose_session_ended_says_so(browser: Browser) -> None:
+    browser.open(page_of(charger("CS-1")))
+
+    browser.do(lambda page: page.context.clear_cookies())
+
+    status = "[data-live-status]"
+    browser.do(lambda page: expect(page.locator(status)).to_contain_text("Signed out", timeout=PATIENCE))

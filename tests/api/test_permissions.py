@@ -1,0 +1,197 @@
+"""Who may do what over the API; every route inherits these tests."""
+
+from typing import Any
+
+import pytest
+from django.db.models import Model
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from inventory.models import DomainEvent
+from tests.admin import given
+from tests.api.routes import LISTS, ROUTES, VERBS, Route
+from tests.support import charger
+
+pytestmark = pytest.mark.django_db
+
+OPERATIONS = (
+    "GET authorization-keys-detail",
+    "GET authorization-keys-list",
+    "GET certificate-jobs-available-actions",
+    "GET certificate-jobs-detail",
+    "GET certificate-jobs-history",
+    "GET certificate-jobs-list",
+    "GET certificate-records-available-actions",
+    "GET certificate-records-detail",
+    "GET certificate-records-history",
+    "GET certificate-records-list",
+    "GET certificate-records-policy",
+    "GET charger-families-detail",
+    "GET charger-families-history",
+    "GET charger-families-list",
+    "GET cohorts-detail",
+    "GET cohorts-history",
+    "GET cohorts-list",
+    "GET domain-events-detail",
+    "GET domain-events-list",
+    "GET evidence-detail",
+    "GET evidence-list",
+    "GET identities-available-actions",
+    "GET identities-detail",
+    "GET identities-history",
+    "GET identities-list",
+    "GET identities-policy",
+    "GET issuing-authorities-detail",
+    "GET issuing-authorities-history",
+    "GET issuing-authorities-list",
+    "GET lifecycle-policies-detail",
+    "GET lifecycle-policies-history",
+    "GET lifecycle-policies-list",
+    "GET security-events-detail",
+    "GET security-events-list",
+    "GET station-commands-detail",
+    "GET station-commands-list",
+    "GET station-sessions-detail",
+    "GET station-sessions-list",
+    "PATCH charger-families-detail",
+    "PATCH cohorts-detail",
+    "PATCH identities-detail",
+    "PATCH lifecycle-policies-detail",
+    "POST authorization-keys-import",
+    "POST authorization-keys-list",
+    "POST authorization-keys-revoke",
+    "POST certificate-jobs-cancel",
+    "POST certificate-jobs-run-now",
+    "POST certificate-records-activate",
+    "POST certificate-records-deactivate",
+    "POST certificate-records-delete",
+    "POST certificate-records-install",
+    "POST certificate-records-list",
+    "POST certificate-records-reactivate",
+    "POST certificate-records-renew",
+    "POST certificate-records-revoke",
+    "POST charger-families-list",
+    "POST cohorts-add-members",
+    "POST cohorts-list",
+    "POST cohorts-remove-members",
+    "POST identities-cut-over",
+    "POST identities-disable",
+    "POST identities-enable",
+    "POST identities-fetch-security-log",
+    "POST identities-install-trust-anchors",
+    "POST identities-issue",
+    "POST identities-list",
+    "POST identities-list-certificates",
+    "POST identities-request-csr",
+    "POST identities-reset",
+    "POST lifecycle-policies-list",
+)
+
+
+def address(route: Route, instance: Model) -> str:
+    return reverse(f"api:{route.name}", args=[instance.pk] if route.detail else [])
+
+
+def body_for(route: Route) -> dict[str, Any]:
+    """A body that is complete, so that only the permission is missing."""
+    identity = charger()
+    member = {"identifiers": [identity.authoritative_identifier]}
+    key = {"identity": identity.pk, "secret": "0123456789abcdef"}
+    needed: dict[str, dict[str, Any]] = {
+        "POST identities-list": {"kind": "charger", "authoritative_identifier": "CS-NEW"},
+        "POST identities-issue": {"purpose": "charger_identity"},
+        "POST identities-fetch-security-log": {"remote_location": "https://logs.example.net/"},
+        "POST certificate-records-list": {
+            "identity": identity.pk,
+            "purpose": "charger_identity",
+            "certificate_pem": given.certificate_for(identity.authoritative_identifier),
+        },
+        "POST certificate-records-activate": {"evidence": given.active_record(charger()).evidence.get().pk},
+        "POST charger-families-list": {"name": "F", "vendor": "V", "model": "M"},
+        "POST cohorts-list": {"name": "C"},
+        "POST cohorts-add-members": member,
+        "POST cohorts-remove-members": member,
+        "POST lifecycle-policies-list": {"name": "P", "purpose": "charger_identity", "program": "P1"},
+        "POST authorization-keys-list": key,
+        "POST authorization-keys-import": key,
+    }
+    changed = {"name": "Another"} if route.method == "patch" else {}
+    return {"reason": "I want to", **changed, **needed.get(str(route), {})}
+
+
+def send(client: APIClient, route: Route, url: str, body: dict[str, Any]) -> Any:
+    headers = {"If-Match": "*"} if route.method == "patch" else {}
+    if route.method == "get":
+        return client.get(url)
+    return getattr(client, route.method)(url, body, format="json", headers=headers)
+
+
+def test_the_routes_are_these_and_no_others() -> None:
+    assert tuple(str(route) for route in ROUTES) == OPERATIONS
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_whoever_is_not_signed_in_is_asked_to(route: Route) -> None:
+    answer = send(APIClient(), route, address(route, given.MAKERS[route.model]()), {})
+
+    assert answer.status_code == 401
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["WWW-Authenticate"] == "Token"
+    assert answer.json()["detail"].startswith("Sign in first")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_whoever_may_not_view_is_refused(route: Route) -> None:
+    options = route.model._meta
+    own = f"{options.app_label}.view_{options.model_name}"
+    somebody = given.person("somebody", *(item for item in given.view_permissions() if item != own))
+    instance = given.MAKERS[route.model]()
+
+    answer = send(given.speaker(somebody), route, address(route, instance), body_for(route))
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.method == "get"], ids=str)
+def test_whoever_may_view_is_answered(route: Route) -> None:
+    viewer = given.speaker(given.person("viewer", *given.view_permissions()))
+    instance = given.MAKERS[route.model]()
+    question = "?purpose=charger_identity" if route.name.endswith("identities-policy") else ""
+
+    answer = viewer.get(address(route, instance) + question)
+
+    assert answer.status_code == 200, answer.content
+
+
+@pytest.mark.parametrize("route", VERBS, ids=str)
+def test_a_verb_is_refused_without_its_permission_and_changes_nothing(route: Route) -> None:
+    viewer = given.speaker(given.person("viewer", *given.view_permissions()))
+    instance = given.MAKERS[route.model]()
+    body = body_for(route)
+    before = (DomainEvent.objects.count(), route.model._default_manager.count())
+
+    answer = send(viewer, route, address(route, instance), body)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted"), answer.content
+    assert "permission" in answer.json()["detail"]
+    assert before == (DomainEvent.objects.count(), route.model._default_manager.count())
+
+
+@pytest.mark.parametrize("route", [route for route in VERBS if route.detail], ids=str)
+def test_a_verb_on_what_does_not_exist_is_not_found(route: Route, api: APIClient) -> None:
+    number = "00000000-0000-0000-0000-000000000000" if route.model.__name__ == "StationSession" else 987654321
+    answer = send(api, route, reverse(f"api:{route.name}", args=[number]), body_for(route))
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("route", LISTS, ids=str)
+def test_nothing_is_deleted_over_http(route: Route, api: APIClient) -> None:
+    instance = given.MAKERS[route.model]()
+    url = reverse(f"api:{route.name.replace('-list', '-detail')}", args=[instance.pk])
+
+    answer = api.delete(url)
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert route.model._default_manager.filter(pk=instance.pk).exists()

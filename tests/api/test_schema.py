@@ -1,0 +1,72 @@
+"""The API describes itself, completely and without a warning, and serves its description from our own host."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+
+from bfcerts.ocpp.models import StationSession
+from tests.api.routes import ROUTES, VERBS
+
+
+def described(folder: Path) -> dict[str, dict[str, dict[str, object]]]:
+    file = folder / "schema.yaml"
+    call_command(
+        "spectacular", "--fail-on-warn", "--validate", "--file", str(file), stdout=StringIO(), stderr=StringIO()
+    )
+    document: dict[str, dict[str, dict[str, object]]] = yaml.safe_load(file.read_text())
+    return document
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, object]]]:
+    return described(tmp_path_factory.mktemp("schema"))
+
+
+def test_every_route_is_described(schema: dict[str, dict[str, dict[str, object]]]) -> None:
+    operations = {(method, path) for path, methods in schema["paths"].items() for method in methods}
+
+    for route in ROUTES:
+        number = "00000000-0000-0000-0000-000000000000" if route.model is StationSession else "987654321"
+        url = reverse(f"api:{route.name}", args=[number] if route.detail else [])
+        assert (route.method, url.replace(number, "{id}")) in operations, route
+
+
+def test_every_operation_says_how_it_refuses_and_every_post_takes_an_idempotency_key(
+    schema: dict[str, dict[str, dict[str, object]]],
+) -> None:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            assert isinstance(operation, dict)
+            if path == "/api/v1/schema":
+                continue
+            assert "application/problem+json" in operation["responses"]["default"]["content"], (method, path)
+            headers = {item["name"] for item in operation.get("parameters", []) if item["in"] == "header"}
+            if method == "post":
+                assert "Idempotency-Key" in headers, path
+            if method == "patch":
+                assert "If-Match" in headers, path
+
+
+def test_every_verb_asks_for_a_reason(schema: dict[str, dict[str, dict[str, object]]]) -> None:
+    components = schema["components"]["schemas"]
+    posts = [
+        operation["post"] for path, operation in schema["paths"].items() if "post" in operation and "/auth/" not in path
+    ]
+    assert len(posts) == len([route for route in VERBS if route.method == "post"])
+    for operation in posts:
+        reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]  # type: ignore[index]
+        assert "reason" in components[reference.rsplit("/", 1)[1]]["required"]  # type: ignore[index]
+
+
+@pytest.mark.django_db
+def test_the_documentation_is_served_without_another_host() -> None:
+    page = Client().get("/api/v1/docs").content.decode()
+
+    assert "swagger-ui" in page
+    assert "https://" not in page
+    assert Client().get("/api/v1/schema").status_code == 200
