@@ -53,12 +53,10 @@ def _in_batches(records: QuerySet[CertificateRecord]) -> Iterator[CertificateRec
         last = batch[-1].pk
 
 
-def _horizon(purpose_key: str) -> timedelta | None:
-    """The longest time before expiry at which any policy of a purpose starts a renewal."""
-    longest = LifecyclePolicy.objects.filter(
-        purpose=purpose_key, enabled=True, renewal_threshold__isnull=False
-    ).aggregate(longest=Max(F("renewal_threshold") + F("renewal_lead")))["longest"]
-    return longest if isinstance(longest, timedelta) else None
+def _horizons() -> list[tuple[str, timedelta]]:
+    """For each purpose the longest time before expiry at which any of its policies starts a renewal."""
+    starting = LifecyclePolicy.objects.filter(enabled=True, renewal_threshold__isnull=False).order_by()
+    return list(starting.values_list("purpose").annotate(longest=Max(F("renewal_threshold") + F("renewal_lead"))))
 
 
 @duty("renewal", timedelta(minutes=1))
@@ -77,10 +75,7 @@ def start_due_renewals(now: datetime) -> int:
         Q(state__in=[JobState.QUEUED, JobState.RUNNING, JobState.WAITING])
         | Q(state=JobState.FAILED, finished_at__gt=now - RENEWAL_PAUSE)
     )
-    for purpose_key in LifecyclePolicy.objects.filter(enabled=True).values_list("purpose", flat=True).distinct():
-        horizon = _horizon(purpose_key)
-        if horizon is None:
-            continue
+    for purpose_key, horizon in _horizons():
         candidates = (
             CertificateRecord.objects.filter(
                 purpose=purpose_key, state=RecordState.ACTIVE, not_after__lte=now + horizon, not_after__gt=now
