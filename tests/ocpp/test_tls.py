@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from bfcerts.ocpp.gateway.tls import ListenerName
+from tests.ocpp.authority import Authority
 from tests.ocpp.node import Node, Site, eventually, stored
 
 
@@ -56,7 +57,9 @@ def test_tc_a_04_tls_1_3_is_spoken(site: Site, node: Node) -> None:
 
 def test_tc_a_06_tls_below_1_2_is_refused_and_1_2_then_accepted(site: Site, node: Node) -> None:
     for version in ("-tls1", "-tls1_1"):
-        assert "Cipher is (NONE)" in s_client(site, node, version, "-cipher", "ALL:@SECLEVEL=0")
+        said = s_client(site, node, version, "-cipher", "ALL:@SECLEVEL=0")
+        assert "Cipher is (NONE)" in said
+        assert "alert protocol version" in said
     assert "Verify return code: 0 (ok)" in s_client(site, node, "-tls1_2")
     rows = eventually(lambda: stored("connection_refused"))
     assert rows[0].payload["reason"] == "tls_handshake_failed"
@@ -101,3 +104,13 @@ def test_a_connection_that_says_nothing_is_no_news(site: Site, node: Node) -> No
     socket.create_connection(("127.0.0.1", node.port(ListenerName.PROFILE2)), timeout=20).close()
     assert "Verify return code: 0 (ok)" in s_client(site, node)
     assert stored("connection_refused") == []
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_tc_a_08_the_station_is_told_why_its_certificate_was_refused(site: Site, node: Node, version: str) -> None:
+    """By the alerts of TLS itself: unknown CA, and certificate required."""
+    foreign = Authority("Foreign CA").issue("CS-1").write(site.folder)
+    pair = ("-cert", str(foreign), "-key", str(foreign), "-ign_eof")
+    assert "unknown ca" in s_client(site, node, version, *pair, listener=ListenerName.PROFILE3)
+    without = s_client(site, node, version, "-ign_eof", listener=ListenerName.PROFILE3)
+    assert "certificate required" in without or "handshake failure" in without

@@ -12,7 +12,7 @@ from typing import Final
 from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.gateway.addresses import plain_address
 from bfcerts.ocpp.gateway.limits import address_group
-from bfcerts.ocpp.gateway.tls import ListenerName
+from bfcerts.ocpp.gateway.tls import UNDER_WAY, Handshake, ListenerName
 
 BACKLOG: Final = 2_048
 ACCEPTED_AT_ONCE: Final = 64
@@ -22,6 +22,8 @@ MOST_OF_ONE_ADDRESS: Final = 200
 MOST_QUEUED_OF_ONE_ADDRESS: Final = 2_000
 HANDSHAKE_TIMEOUT_SECONDS: Final = 10.0
 SHUTDOWN_TIMEOUT_SECONDS: Final = 3.0
+ALERT_SECONDS: Final = 0.5
+"""How long a peer is left to take the alert of a handshake that failed."""
 PAUSE_SECONDS: Final = 0.5
 
 _OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -71,7 +73,8 @@ class Listener:
         :raises OSError: when the port is taken or the address is not ours.
         """
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        self._socket = socket.create_server((bind, port), family=family, backlog=BACKLOG)
+        both = bind == "::" and socket.has_dualstack_ipv6()
+        self._socket = socket.create_server((bind, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
         self._socket.setblocking(False)
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
@@ -147,19 +150,25 @@ class Listener:
     async def _handshake(self, connection: socket.socket, address: str, context: ssl.SSLContext) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(None)
+        handshake = Handshake(lambda: limit.reschedule(loop.time() + ALERT_SECONDS))
+        UNDER_WAY.set(handshake)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make_protocol(self.name),
-                connection,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS,
-            )
-        except ssl.SSLError as error:
-            reason, detail = explain(error)
-            self._handshake_failed(self.name, address, reason, detail)
+            async with limit:
+                await loop.connect_accepted_socket(
+                    lambda: self._make_protocol(self.name),
+                    connection,
+                    ssl=context,
+                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT_SECONDS,
+                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS,
+                )
         except OSError as error:
-            logger.debug("handshake with %s broke off: %s", address, error)
+            if handshake.failure is None:
+                logger.debug("handshake with %s broke off: %s", address, error)
+                return
+            reason, detail = explain(handshake.failure)
+            self._handshake_failed(self.name, address, reason, detail)
 
 
 def explain(error: ssl.SSLError) -> tuple[RefusalReason, str]:

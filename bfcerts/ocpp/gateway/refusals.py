@@ -15,7 +15,7 @@ from bfcerts.ocpp.registry import ConnectionAttempt, PresentedCertificate, Refus
 WINDOW_SECONDS: Final = 60.0
 REPORTS_PER_SECOND: Final = 20.0
 
-# These name whatever station id a stranger made up, so that only the address can tell repetitions.
+# Here, as with any certificate, the station id may be made up: repetitions are told by address and certificate.
 _STATION_UNPROVEN: Final = {
     RefusalReason.UNKNOWN_STATION,
     RefusalReason.NO_CREDENTIALS,
@@ -33,10 +33,9 @@ class Refusals:
 
     def of_station(self, attempt: ConnectionAttempt, refusal: Refusal) -> None:
         """A handshake that reached the door."""
-        who = address_group(attempt.address)
-        if refusal.reason not in _STATION_UNPROVEN:
-            who = f"{attempt.station_id} {who}"
         fingerprint = attempt.certificate.fingerprint if attempt.certificate else ""
+        station_is_real = not fingerprint and refusal.reason not in _STATION_UNPROVEN
+        who = f"{address_group(attempt.address)} {attempt.station_id if station_is_real else fingerprint}"
         payload = {
             "reason": refusal.reason,
             "detail": refusal.detail,
@@ -46,7 +45,7 @@ class Refusals:
             "fingerprint": fingerprint,
             **_names(attempt.certificate),
         }
-        self._note(f"{refusal.reason} {who} {fingerprint}", attempt.station_id, payload, attempt.now)
+        self._note(f"{refusal.reason} {who}", attempt.station_id, payload, attempt.now)
 
     def of_handshake(self, listener: str, address: str, reason: RefusalReason, detail: str, now: datetime) -> None:
         """A TLS handshake that failed: of the station only its address is known."""

@@ -8,7 +8,8 @@ in Python, so the door refuses a handshake that reused one.
 import secrets
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -31,6 +32,39 @@ LEGACY_SUITES: Final = "AES128-GCM-SHA256:AES256-GCM-SHA384"
 # X509_V_FLAG_NO_CHECK_TIME, which Python does not name: a failed handshake would tell us nothing of the station whose
 # certificate has expired (A00.FR.430). The door checks the dates.
 NO_CHECK_TIME: Final = 0x200000
+
+
+@dataclass(slots=True)
+class Handshake:
+    """One handshake under way, and why it failed."""
+
+    when_failed: Callable[[], None]
+    failure: ssl.SSLError | None = None
+
+
+UNDER_WAY: Final[ContextVar[Handshake]] = ContextVar("handshake under way")
+
+
+class _PoliteSSLObject(ssl.SSLObject):
+    """Lets the alert of a failed handshake out (RFC 8446 §6.2).
+
+    The event loop drops the connection the moment a handshake raises, with the alert still unsent, and the station
+    would never learn why. So the failure is noted, and the handshake seems to want more: the alert goes out, and
+    whoever began the handshake ends it.
+    """
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            handshake = UNDER_WAY.get()
+            if handshake.failure is not None:
+                raise
+            handshake.failure = error
+            handshake.when_failed()
+            raise ssl.SSLWantReadError from error
 
 
 class ListenerName(StrEnum):
@@ -71,6 +105,7 @@ def make_context(
     :raises ssl.SSLError: when a chain does not belong to its key, or an anchor is no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _PoliteSSLObject
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(f"{SUITES}:{LEGACY_SUITES}" if legacy_rsa_suites else SUITES)
     context.options |= (
