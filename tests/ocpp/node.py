@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import socket
+import ssl
 import threading
 import time
 import uuid
@@ -197,6 +199,31 @@ class Site:
             close_timeout=2,
         )
         return Station(self.connections.enter_context(dialling))
+
+
+@contextmanager
+def frozen_station(site: Site, node: Node, station_id: str, password: bytes) -> Iterator[ssl.SSLSocket]:
+    """A station that connects and then does only what it is told: left alone, it answers no ping."""
+    token = base64.b64encode(station_id.encode() + b":" + password).decode()
+    request = (
+        f"GET /{station_id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: ocpp2.0.1\r\nAuthorization: Basic {token}\r\n\r\n"
+    )
+    address = ("127.0.0.1", node.port(ListenerName.PROFILE2))
+    with (
+        socket.create_connection(address, timeout=20) as plain,
+        site.context().wrap_socket(plain, server_hostname="localhost") as tls,
+    ):
+        tls.sendall(request.encode())
+        assert tls.recv(4096).startswith(b"HTTP/1.1 101 ")
+        yield tls
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """A whole WebSocket frame of a client, masked with zeros."""
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    return bytes([0x80 | opcode]) + length + bytes(4) + payload
 
 
 @contextmanager

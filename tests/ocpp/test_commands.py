@@ -1,5 +1,6 @@
 """Commands from the outbox: sent once, answered or not, and stored with evidence in every case."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -13,7 +14,7 @@ from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.gateway import commands, sessions
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
-from tests.ocpp.node import Node, Site, Station, eventually, stored
+from tests.ocpp.node import Node, Site, Station, client_frame, eventually, frozen_station, stored
 
 PASSWORD = b"0123456789abcdef"
 BOOT = {"reason": "RemoteReset", "chargingStation": {"vendorName": "Vendor", "model": "One"}}
@@ -239,6 +240,18 @@ def test_an_answer_lost_with_its_connection_is_asked_for_again_under_the_same_id
     assert len(stored("command_answered")) == 1
 
 
+def test_an_answer_right_before_the_goodbye_counts(site: Site, node: Node) -> None:
+    """A station that resets answers and closes in one breath: one packet holds both frames."""
+    site.passwords.passwords["CS-1"] = {PASSWORD}
+    row = command(Action.RESET, canonical.reset())
+    with frozen_station(site, node, "CS-1", PASSWORD) as station:
+        assert b'"Reset"' in station.recv(4096)
+        answer = json.dumps([3, str(row.message_id), {"status": "Accepted"}]).encode()
+        station.sendall(client_frame(0x1, answer) + client_frame(0x8, b"\x03\xe8"))
+        row, _ = ended(row)
+    assert (row.outcome, row.attempts) == ("accepted", 1)
+
+
 def test_a_replaced_connection_leaves_its_command_to_the_new_one(dial: Dial) -> None:
     row = command(Action.DELIVER_CERTIFICATE, canonical.deliver_certificate(CHAIN, None))
     dial().expect("CertificateSigned")
@@ -328,7 +341,8 @@ def test_a_station_that_has_not_booted_is_asked_again_when_it_has(station: Stati
     assert station.expect("GetVariables") == (message_id, sent)
     result = {"attributeStatus": "Accepted", "component": {"name": "c"}, "variable": {"name": "v"}}
     station.answer(message_id, {"getVariableResult": [result]})
-    assert ended(row)[0].outcome == "accepted"
+    row, _ = ended(row)
+    assert (row.outcome, row.attempts) == ("accepted", 1)
 
 
 def test_a_security_error_after_the_boot_is_an_error(station: Station) -> None:

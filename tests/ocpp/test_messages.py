@@ -1,11 +1,6 @@
 """What a station says: answered by the protocol, evidence stored before the answer, and bad input refused by name."""
 
-import base64
 import json
-import socket
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +8,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, StationSession
-from tests.ocpp.node import Node, Site, Station, eventually, stored
+from tests.ocpp.node import Node, Site, Station, client_frame, eventually, frozen_station, stored
 
 PASSWORD = b"0123456789abcdef"
 BOOT = {"reason": "PowerUp", "chargingStation": {"vendorName": "Vendor", "model": "One", "serialNumber": "S1"}}
@@ -219,31 +214,11 @@ def test_a_ping_is_answered(station: Station) -> None:
     assert station.connection.ping().wait(20)
 
 
-@contextmanager
-def frozen_station(site: Site, node: Node, station_id: str) -> Iterator[ssl.SSLSocket]:
-    """A station that connects and then does nothing more: it reads nothing, so it answers no ping."""
-    token = base64.b64encode(station_id.encode() + b":" + PASSWORD).decode()
-    request = (
-        f"GET /{station_id} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Protocol: ocpp2.0.1\r\nAuthorization: Basic {token}\r\n\r\n"
-    )
-    address = ("127.0.0.1", node.port(ListenerName.PROFILE2))
-    with (
-        socket.create_connection(address, timeout=20) as plain,
-        site.context().wrap_socket(plain, server_hostname="localhost") as tls,
-    ):
-        tls.sendall(request.encode())
-        assert tls.recv(4096).startswith(b"HTTP/1.1 101 ")
-        yield tls
-
-
 def test_a_station_that_takes_no_answers_is_not_read_any_further(site: Site, node: Node, station: Station) -> None:
     """What it costs is bounded: our unsent answers, and not all that it could ask for."""
     site.passwords.passwords["CS-2"] = {PASSWORD}
-    text = b'[2,"m","Heartbeat",{}]'
-    frame = bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
-    with frozen_station(site, node, "CS-2") as deaf:
+    frame = client_frame(0x1, b'[2,"m","Heartbeat",{}]')
+    with frozen_station(site, node, "CS-2", PASSWORD) as deaf:
         deaf.settimeout(1)
         with pytest.raises(TimeoutError):
             deaf.sendall(frame * 4_000_000)
@@ -259,7 +234,7 @@ def test_a_silent_station_is_pinged_and_a_dead_one_let_go(site: Site) -> None:
     try:
         alive = site.connect(running, ListenerName.PROFILE2, "CS-1", password=PASSWORD)
         site.passwords.passwords["CS-2"] = {PASSWORD}
-        with frozen_station(site, running, "CS-2"):
+        with frozen_station(site, running, "CS-2", PASSWORD):
             row = eventually(lambda: StationSession.objects.filter(closed_at__isnull=False).first())
             assert (row.station_id, row.close_reason) == ("CS-2", "no sign of life")
         assert alive.call("Heartbeat")[0] == 3

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import F
 
 from bfcerts.ocpp import outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Payload
@@ -100,7 +101,7 @@ def record(results: list[Result]) -> list[None]:
         if result.ending is None:
             OutboxCommand.objects.filter(
                 pk=result.command_id, session_id=result.session_id, state=OutboxCommand.State.SENT
-            ).update(state=OutboxCommand.State.QUEUED)
+            ).update(state=OutboxCommand.State.QUEUED, attempts=F("attempts") - 1)
     return [None] * len(results)
 
 

@@ -217,7 +217,8 @@ class WebSocket(asyncio.Protocol):
             self._fragments = None
         else:
             return
-        if self.on_message is not None and self._protocol.state is State.OPEN:
+        # Also when a close frame came right behind it: what was said before the end counts.
+        if self.on_message is not None:
             self.on_message(message)
 
     def _work_off(self) -> None:
