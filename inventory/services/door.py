@@ -19,12 +19,14 @@ from inventory.purposes import CHARGER_IDENTITY
 PROFILE_3 = 3
 
 # FOR SHARE orders this decision before or after a revocation's row lock: either the session is known to the node
-# that admits it when the revocation is announced, or the revocation is seen here.
+# that admits it when the revocation is announced, or the revocation is seen here. Newest first, as an activation locks
+# the new certificate before the one that it replaces.
 _RECORDS = """
 SELECT r.fingerprint, r.state, r.purpose, r.not_before, r.not_after, r.rollback_until, r.confirm_by, r.id,
-       i.kind, i.authoritative_identifier, i.enabled, i.security_profile
+       i.kind, i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until
 FROM inventory_certificaterecord r JOIN inventory_managedidentity i ON i.id = r.identity_id
 WHERE r.fingerprint = ANY(%s) AND r.fingerprint <> ''
+ORDER BY r.id DESC
 FOR SHARE OF r
 """
 _COLUMNS = (
@@ -40,6 +42,7 @@ _COLUMNS = (
     "identifier",
     "enabled",
     "security_profile",
+    "fallback_until",
 )
 
 
@@ -62,7 +65,8 @@ class CertificateDoor:
         refusal = _wrong_identity(attempt, row) or _not_valid_now(row, attempt.now) or _wrong_state(row, attempt.now)
         if refusal:
             return refusal
-        news = row["state"] != RecordState.ACTIVE or row["security_profile"] < PROFILE_3
+        arrived = row["security_profile"] >= PROFILE_3 and row["fallback_until"] is None
+        news = row["state"] != RecordState.ACTIVE or not arrived
         return Admission(PROFILE_3, evidence_wanted=news)
 
 

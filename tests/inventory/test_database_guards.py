@@ -1,96 +1,32 @@
 """What the database itself refuses, whatever code, shell or console asks for it: raw SQL against every invariant."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from inventory.audit import attributed
-from inventory.choices import RECORD_TRANSITIONS, EvidenceKind, RecordState
+from inventory.choices import RECORD_TRANSITIONS, RecordState
 from inventory.models import (
     CertificateJob,
     CertificateRecord,
-    Evidence,
     IssuingAuthority,
     LifecyclePolicy,
-    ManagedIdentity,
 )
-from inventory.services import transitions
 from migration.services import authorization_keys
+from tests.inventory.records import NOW, bring_to, evidence_for, move, record_of, sql
 from tests.support import OPERATOR, ControlPlane, charger, job_for
 
 pytestmark = pytest.mark.django_db
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-PATHS: dict[str, tuple[str, ...]] = {
-    "requested": (),
-    "issued": ("issued",),
-    "installed_pending_activation": ("issued", "installed_pending_activation"),
-    "active": ("issued", "installed_pending_activation", "active"),
-    "inactive": ("issued", "installed_pending_activation", "active", "inactive"),
-    "retired": ("issued", "installed_pending_activation", "active", "retired"),
-    "revoked": ("issued", "revoked"),
-    "deleted": ("deleted",),
-}
-
-
-def sql(statement: str, *values: Any) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return int(cursor.rowcount)
 
 
 @contextmanager
 def refused(because: str) -> Iterator[None]:
     with pytest.raises(IntegrityError, match=because), transaction.atomic():
         yield
-
-
-def record_of(identity: ManagedIdentity, **fields: Any) -> CertificateRecord:
-    """A requested record, as code makes it."""
-    with attributed(OPERATOR, "test"):
-        record = CertificateRecord(
-            **{
-                "identity": identity,
-                "purpose": "charger_identity",
-                "trust_domain": "charger_identity",
-                "mode": "managed",
-                "requested_at": NOW,
-                **fields,
-            }
-        )
-        record.save()
-    return record
-
-
-def evidence_for(record: CertificateRecord) -> Evidence:
-    return transitions.observe(
-        record, EvidenceKind.MTLS_CONNECTION, now=NOW, source="test", dedupe_key=uuid.uuid4().hex
-    )
-
-
-def bring_to(record: CertificateRecord, state: str) -> None:
-    for step in PATHS[state]:
-        move(record, step)
-
-
-def move(record: CertificateRecord, state: str) -> None:
-    """Change the state by SQL, with everything else that the state needs."""
-    sql(
-        "UPDATE inventory_certificaterecord SET state = %s, fingerprint = %s, serial_number = %s, issuer_sha256 = 'ca',"
-        " revoked_at = %s, activation_evidence_id = %s WHERE id = %s",
-        state,
-        f"fingerprint-{record.pk}",
-        f"{record.pk:x}",
-        NOW,
-        evidence_for(record).pk,
-        record.pk,
-    )
 
 
 # -- transitions -----------------------------------------------------------------------------------------------------
