@@ -21,11 +21,12 @@ from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import EventType, SubjectKind
+from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity, SubjectKind
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.models import ManagedIdentity
 from inventory.services.events import record_event
 from inventory.services.locking import lock_identity
+from inventory.services.security_events import record_security_event
 from migration.models import AuthorizationKey
 
 SHORTEST, LONGEST = 16, 40
@@ -96,7 +97,7 @@ def _store(
     if not SHORTEST <= len(secret) <= LONGEST or not secret.isascii() or not secret.isprintable():
         raise InvalidInputError(f"An AuthorizationKey has {SHORTEST} to {LONGEST} printable ASCII characters.")
     stored = digest(secret.encode())
-    with transaction.atomic(), attributed(actor, reason or "Set the AuthorizationKey"):
+    with transaction.atomic(), attributed(actor, _needed(reason)):
         locked = lock_identity(identity.pk)
         sharer = AuthorizationKey.objects.filter(digest=stored).exclude(identity=locked).first()
         if sharer and source == "set":
@@ -129,7 +130,33 @@ def _store(
             payload={"version": key.version, "source": source},
             resulting_state=key.state,
         )
+        if sharer:
+            _show_shared(locked, sharer.identity, now)
     return key
+
+
+def _needed(reason: str) -> str:
+    if not reason.strip():
+        raise InvalidInputError("A reason is needed: say why, for the audit trail.")
+    return reason.strip()
+
+
+def _show_shared(identity: ManagedIdentity, other: ManagedIdentity, now: datetime) -> None:
+    record_security_event(
+        "SharedAuthorizationKey",
+        category=SecurityCategory.AUTHENTICATION,
+        severity=Severity.CRITICAL,
+        source=SecuritySource.OPERATOR,
+        message=(
+            f"{identity.authoritative_identifier} and {other.authoritative_identifier} use the same AuthorizationKey. "
+            "Give each of them one of its own."
+        ),
+        now=now,
+        identity=identity,
+        station_id=identity.authoritative_identifier[:64],
+        payload={"sharedWith": other.authoritative_identifier},
+        dedupe_key=f"shared-key:{identity.pk}:{other.pk}",
+    )
 
 
 def _end(key: AuthorizationKey, state: str, now: datetime) -> None:
@@ -151,7 +178,7 @@ def revoke(*, key: AuthorizationKey, actor: Actor, reason: str, now: datetime | 
     """
     actor.require("migration.set_authorizationkey")
     now = now or timezone.now()
-    with transaction.atomic(), attributed(actor, reason):
+    with transaction.atomic(), attributed(actor, _needed(reason)):
         lock_identity(key.identity_id)
         locked = AuthorizationKey.objects.select_for_update(of=("self",)).select_related("identity").get(pk=key.pk)
         if locked.state not in AuthorizationKey.ACCEPTED_STATES:
