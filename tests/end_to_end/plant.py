@@ -18,7 +18,7 @@ from cryptography import x509
 from bfcerts.configuration import Configuration, stored_secret
 from bfcerts.processes import processes
 from inventory.actors import Actor
-from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from migration.services import authorization_keys
 from tests.simulator.quirks import Quirks
 from tests.simulator.station import SimulatedStation
@@ -108,8 +108,17 @@ class Plant:
         """Until the gateway presents a certificate of ours."""
         eventually(
             lambda: CertificateRecord.objects.filter(purpose="backend_server", state="active").exists(),
-            what="the gateway has an active certificate",
+            what=self.situation,
         )
+
+    def situation(self) -> str:
+        """What an operator would look at when it does not go on."""
+        jobs = [
+            f"{job} ({job.state}, {job.step}): {job.outcome or job.waiting_for}" for job in CertificateJob.objects.all()
+        ]
+        records = [str(record) for record in CertificateRecord.objects.all()]
+        logs = {name: self.log(name)[-1500:] for name in self.running}
+        return f"jobs {jobs}; certificates {records}; logs {logs}"
 
     def kill(self, name: str) -> None:
         """End a process and all its children at once, wherever they are."""
