@@ -117,6 +117,11 @@ class Configuration(BaseSettings):
     queue_broker: QueueBroker = Field(QueueBroker.ORM, description="What carries django-q2's pulse.")
     redis_url: str | None = Field(None, description="redis://… when queue_broker is redis.")
     sqs_region: str | None = Field(None, description="AWS region of the queues when queue_broker is sqs.")
+    queue_prefix: str = Field(
+        "bfcerts",
+        pattern=r"^[A-Za-z0-9_-]{1,60}$",
+        description="Begins the names of this installation's queues in Redis or SQS (…-worker and …-pki).",
+    )
     worker_processes: int = Field(1, ge=1, le=64, description="Worker processes of one cluster.")
     job_batch_size: int = Field(20, ge=1, le=500, description="Jobs or inbox rows claimed in one go.")
     job_lease_seconds: Seconds = Field(60.0, description="How long a claimed job is left to its worker.")
@@ -132,6 +137,12 @@ class Configuration(BaseSettings):
     aws_private_ca_arns: Annotated[dict[str, str], NoDecode] = Field(
         {},
         description="trust_domain=arn pairs, comma-separated: the issuing CA of each managed trust domain.",
+    )
+    aws_audit_report_bucket: str | None = Field(
+        None,
+        min_length=3,
+        max_length=63,
+        description="S3 bucket for the CAs' audit reports, where answers that were lost are found; else by hand.",
     )
     aws_issue_per_second: float = Field(20.0, gt=0, description="IssueCertificate calls a second; quota 25.")
     aws_get_per_second: float = Field(60.0, gt=0, description="GetCertificate calls a second; quota 75.")

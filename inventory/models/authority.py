@@ -1,5 +1,7 @@
 """What the inventory knows of certificate authorities, and the intents that make issuance happen once."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 
@@ -23,6 +25,10 @@ class IssuingAuthority(models.Model):
     trusted = models.BooleanField(default=True, help_text="Its certificates are accepted at our doors.")
     issues = models.BooleanField(default=True, help_text="New certificates are asked of it.")
     status = models.CharField(max_length=60, blank=True)
+    mode = models.CharField(max_length=40, blank=True, help_text="As its CA names it, such as GENERAL_PURPOSE.")
+    longest_validity = models.DurationField(
+        null=True, blank=True, help_text="How long its certificates may last; empty: until its own end."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     history = history()
@@ -41,6 +47,19 @@ class IssuingAuthority(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def refusal_of(self, validity: timedelta) -> str | None:
+        """Why it cannot issue for so long at all, as a sentence; None where it can."""
+        if self.longest_validity is None or validity <= self.longest_validity:
+            return None
+        return (
+            f"{self.name} issues for {_days(self.longest_validity)} at most ({self.mode}), and the policy asks for "
+            f"{_days(validity)}: shorten the policy, or let the PKI worker use another CA for this purpose."
+        )
+
+
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):g} days"
+
 
 class IssuanceIntent(models.Model):
     """What we are about to ask a CA, stored before the call so that a retry is the same request.
@@ -57,12 +76,25 @@ class IssuanceIntent(models.Model):
     not_before = models.DateTimeField()
     not_after = models.DateTimeField()
     created_at = models.DateTimeField()
-    submitted_at = models.DateTimeField(null=True, blank=True, help_text="Set before the call.")
+    submitted_at = models.DateTimeField(
+        null=True, blank=True, help_text="Set before the call; the first one whose answer is not known."
+    )
     reference = models.CharField(max_length=255, blank=True, help_text="What the CA answered, as an ARN.")
     collected_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"Intent {self.token}"
+
+
+class AuditReport(models.Model):
+    """The last report that a CA was asked for on what it issued: it makes few, and one answers many questions."""
+
+    authority = models.CharField(max_length=255, primary_key=True, help_text="Reference of the CA, as its ARN.")
+    requested_at = models.DateTimeField(help_text="Set before the call.")
+    report_id = models.CharField(max_length=80, blank=True, help_text="Empty while, or because, none was answered.")
+
+    def __str__(self) -> str:
+        return f"Audit report of {self.authority}"
 
 
 class PublicKeyOwner(models.Model):

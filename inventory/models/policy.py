@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 
 from inventory.audit import history
 from inventory.choices import OperatingMode
+from inventory.models.authority import IssuingAuthority
 from inventory.purposes import POLICY_SUBJECT_CHOICES
 
 
@@ -104,3 +106,13 @@ class LifecyclePolicy(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Refuse what the issuing CA cannot do when it is configured, not when it is used."""
+        super().clean()
+        if self.validity is None or not self.enabled:
+            return
+        issuing = IssuingAuthority.objects.filter(trust_domain=self.purpose, issues=True).first()
+        refusal = issuing.refusal_of(self.validity) if issuing else None
+        if refusal:
+            raise ValidationError({"validity": refusal})

@@ -7,11 +7,15 @@ from inventory.audit import save_without_history
 from inventory.choices import EventType, RecordState, SecurityCategory, SecuritySource, Severity
 from inventory.errors import InventoryError
 from inventory.jobs.engine import Fail, Proceed, Recorder, Result, Succeed, Wait, give_up_request
-from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent
-from inventory.services import policies, transitions
+from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent, IssuingAuthority, LifecyclePolicy
+from inventory.services import intents, policies, transitions
 from inventory.services.delivery import locked_record
 from inventory.services.events import record_event
 from inventory.services.security_events import record_security_event
+
+UNCONFIRMED_FOR = timedelta(hours=24)
+"""How long a job waits for a person to find out whether the CA issued, before it ends and makes place for another."""
+LOOK_AGAIN = timedelta(minutes=30)
 
 
 def issued(leaf: ParsedCertificate, chain_pem: str, intent: IssuanceIntent, refusal: InventoryError | None) -> Recorder:
@@ -55,12 +59,39 @@ def already_issued(job: CertificateJob, now: datetime) -> Result:
     return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it cannot be issued any more.")
 
 
-def waits(waiting_for: str, delay: timedelta) -> Recorder:
-    """Wait without counting: being throttled, or a slow CA, never fails a job."""
+def waits(waiting_for: str, delay: timedelta, *, counted: bool = False) -> Recorder:
+    """Wait for what the CA will do: being throttled, or a slow CA, never fails a job.
+
+    :param counted: whether it counts as a try, so that the next wait of this step may be longer.
+    """
 
     def record_it(job: CertificateJob, now: datetime) -> Result:
-        job.attempts = max(0, job.attempts - 1) if "quota" in waiting_for else job.attempts
-        return Wait(waiting_for, now + delay, job.step, job.queue)
+        if not counted:
+            job.attempts = max(0, job.attempts - 1)
+        return Wait(waiting_for[:200], now + delay, job.step, job.queue)
+
+    return record_it
+
+
+def left_to_a_person(intent: IssuanceIntent, asked_at: datetime, why: str) -> Recorder:
+    """Wait, and say so, for somebody who can find out whether the CA issued: not for ever, and asking nothing twice."""
+    ends = asked_at + UNCONFIRMED_FOR
+
+    def record_it(job: CertificateJob, now: datetime) -> Result:
+        if now >= ends:
+            return give_up(
+                f"The CA's answer was lost, and nobody could find out whether it issued: {why}. Ended so that a new "
+                "request can be made.",
+                "unconfirmed",
+            )(job, now)
+        intents.tell_that_a_person_must_look(intent, why, ends, now)
+        job.outcome = f"The CA's answer was lost, and {why}."
+        return Wait(
+            f"the CA's lost answer to be looked up by a person: {why}"[:200],
+            min(now + LOOK_AGAIN, ends),
+            job.step,
+            job.queue,
+        )
 
     return record_it
 
@@ -144,3 +175,19 @@ def revocation_propagated(job: CertificateJob, now: datetime) -> Result:
             dedupe_key=f"propagated:{record.pk}",
         )
     return Succeed("The CA has revoked the certificate.")
+
+
+def tell_of_an_end_too_near(authority: IssuingAuthority, policy: LifecyclePolicy, now: datetime) -> None:
+    """Once a day: new certificates of a policy would outlive their CA, which refuses them."""
+    record_security_event(
+        "AuthorityEndsTooSoon",
+        category=SecurityCategory.TLS_AND_CERTIFICATE,
+        severity=Severity.CRITICAL,
+        source=SecuritySource.CERTIFICATE_AUTHORITY,
+        message=(
+            f"{authority.name} ends on {authority.not_after:%Y-%m-%d}, before a certificate under “{policy.name}” "
+            "would; it will refuse to issue one. Renew that CA or shorten the policy."
+        ),
+        now=now,
+        dedupe_key=f"authority-ends:{authority.fingerprint}:{policy.pk}:{now:%Y%m%d}",
+    )

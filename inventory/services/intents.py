@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from inventory.choices import OperatingMode, SecurityCategory, SecuritySource, Severity
 from inventory.errors import CsrRejectedError, InventoryError
+from inventory.jobs.engine import LeaseLostError
 from inventory.models import (
     CertificateJob,
     CertificateRecord,
@@ -21,6 +22,8 @@ from inventory.purposes import purpose
 from inventory.services.csr_policy import BoundCsr, check_csr
 from inventory.services.security_events import record_security_event
 
+REPEATABLE_FOR = timedelta(minutes=4)
+"""How long the same request may be sent again: AWS Private CA knows its token for five minutes, and calls take time."""
 BACKDATING = timedelta(hours=1)
 """A certificate must be valid now for a station whose clock is slow (OCPP 2.0.1 A02.FR.06)."""
 OUTLIVE_MARGIN = timedelta(days=1)
@@ -94,19 +97,73 @@ def fix_intent(
     return intent
 
 
-def warn_of_a_second_certificate(intent: IssuanceIntent, now: datetime) -> None:
-    """The CA's answer was lost for longer than it remembers: asking again may make a second certificate."""
+def answer_is_lost(intent: IssuanceIntent, now: datetime) -> bool:
+    """Whether the CA was asked so long ago that it may take a repetition for a new request."""
+    return intent.submitted_at is not None and now - intent.submitted_at >= REPEATABLE_FOR
+
+
+def mark_submitted(intent: IssuanceIntent, now: datetime) -> None:
+    """Store that the CA is about to be asked, so that a crash from here on leaves an answer to look for.
+
+    :raises LeaseLostError: when another worker has asked it meanwhile.
+    """
+    unchanged = IssuanceIntent.objects.filter(pk=intent.pk, reference="", submitted_at=intent.submitted_at)
+    if not unchanged.update(submitted_at=now):
+        raise LeaseLostError
+    intent.submitted_at = now
+
+
+def forget_submission(intent: IssuanceIntent) -> None:
+    """The CA said no, or was never reached: there is no answer to look for."""
+    unanswered = IssuanceIntent.objects.filter(pk=intent.pk, reference="", submitted_at=intent.submitted_at)
+    unanswered.update(submitted_at=None)
+    intent.submitted_at = None
+
+
+def remember(intent: IssuanceIntent, reference: str) -> None:
+    """Store what the CA answered, right after it did."""
+    intent.reference = reference
+    IssuanceIntent.objects.filter(pk=intent.pk).update(reference=reference)
+
+
+def tell_of_a_lost_answer(intent: IssuanceIntent, now: datetime) -> None:
+    """Once for each answer: the CA may hold a certificate that no record knows of."""
+    asked_at = f"{intent.submitted_at:%Y-%m-%d %H:%M:%S} UTC"
     record_security_event(
         "IssuanceUnconfirmed",
         category=SecurityCategory.OTHER,
         severity=Severity.WARNING,
         source=SecuritySource.CERTIFICATE_AUTHORITY,
         message=(
-            f"The CA was asked at {intent.submitted_at:%Y-%m-%d %H:%M:%S} UTC for certificate {intent.record_id} and "
-            "its answer was lost. The request is repeated, but the CA may have forgotten it by now and issue a second "
-            f"certificate: look for the token {intent.token} in its audit report and revoke what no record holds."
+            f"The CA was asked at {asked_at} for certificate {intent.record_id} and its answer was lost: only its "
+            f"audit report says whether it issued. A certificate there that is valid from {_span(intent)} and in no "
+            "record has to be revoked; a job that is still open looks for it before it asks again."
         ),
         now=now,
         record=intent.record,
-        dedupe_key=f"issuance-unconfirmed:{intent.pk}",
+        job=intent.job,
+        dedupe_key=f"issuance-unconfirmed:{intent.pk}:{asked_at}",
     )
+
+
+def tell_that_a_person_must_look(intent: IssuanceIntent, why: str, ends: datetime, now: datetime) -> None:
+    """Once for each answer: nothing here can find out by itself whether the CA issued."""
+    record_security_event(
+        "IssuanceNeedsReconciliation",
+        category=SecurityCategory.OTHER,
+        severity=Severity.CRITICAL,
+        source=SecuritySource.CERTIFICATE_AUTHORITY,
+        message=(
+            f"Whether the CA issued certificate {intent.record_id} is not known: {why}. Until then look into the CA's "
+            f"audit report for a certificate valid from {_span(intent)}, and revoke it there. Job {intent.job_id} ends "
+            f"at {ends:%Y-%m-%d %H:%M} UTC without a certificate if nothing is done."
+        ),
+        now=now,
+        record=intent.record,
+        job=intent.job,
+        dedupe_key=f"issuance-by-hand:{intent.pk}:{ends:%Y%m%d%H%M%S}",
+    )
+
+
+def _span(intent: IssuanceIntent) -> str:
+    return f"{intent.not_before:%Y-%m-%d %H:%M:%S} to {intent.not_after:%Y-%m-%d %H:%M:%S} UTC"

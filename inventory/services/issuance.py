@@ -14,15 +14,19 @@ from django.db import connection, transaction
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.pki.authorities import (
     AuthorityError,
+    AuthorityUnavailable,
+    Candidates,
+    CannotLook,
     CertificateAuthority,
     RequestRefused,
     RevocationReason,
     SignedCertificate,
     SignRequest,
+    StillLooking,
     Throttled,
     build_authorities,
 )
-from bfcerts.pki.certificates import ParsedCertificate, parse_certificate, split_chain
+from bfcerts.pki.certificates import CertificateError, ParsedCertificate, parse_certificate, split_chain
 from bfcerts.pki.chains import ChainError, verify_issued
 from bfcerts.pki.profiles import profile
 from inventory.actors import Actor
@@ -38,14 +42,13 @@ from inventory.models import (
     CertificateRecord,
     IssuanceIntent,
     IssuingAuthority,
+    LifecyclePolicy,
 )
 from inventory.purposes import BACKEND_SERVER, purpose, purposes
 from inventory.services import ca_answers, intents, policies, rate_limits
+from inventory.services.audit_reports import StoredReportBook
 from inventory.services.csr_policy import BoundCsr
 from inventory.services.delivery import record_id
-
-TOKEN_MEMORY = timedelta(minutes=5)
-"""How long AWS Private CA knows a repeated request by its idempotency token."""
 
 
 class AuthorityNotUsableError(InventoryError):
@@ -78,6 +81,8 @@ def authorities() -> Mapping[str, CertificateAuthority]:
             aws_region=configuration.aws_region,
             aws_endpoint_url=configuration.aws_endpoint_url,
             arns=configuration.aws_private_ca_arns,
+            audit_report_bucket=configuration.aws_audit_report_bucket,
+            report_book=StoredReportBook(),
             trust_domains=[item.trust_domain for item in purposes() if item.issued_by_our_authorities],
         )
     except AuthorityError as error:
@@ -94,7 +99,10 @@ def authority_for(trust_domain: str) -> CertificateAuthority:
 
 
 def publish_authorities(now: datetime) -> None:
-    """Write the public side of every CA into the inventory, where the gateway reads what it trusts."""
+    """Write the public side of every CA into the inventory, where the gateway reads what it trusts.
+
+    :raises AuthorityNotUsableError: when a CA cannot be used, or can never do what a policy asks of it.
+    """
     with attributed(Actor.system("pki-worker"), "Published by the PKI worker"):
         for trust_domain, authority in authorities().items():
             try:
@@ -111,7 +119,10 @@ def publish_authorities(now: datetime) -> None:
                 "fingerprint": issuing.fingerprint_sha256,
                 "not_after": issuing.not_after,
                 "status": description.status,
+                "mode": description.mode,
+                "longest_validity": description.longest_validity,
             }
+            _check_policies(IssuingAuthority(**values), now)
             with transaction.atomic():
                 _one_at_a_time()
                 known = IssuingAuthority.objects.select_for_update().filter(reference=description.reference).first()
@@ -128,6 +139,18 @@ def publish_authorities(now: datetime) -> None:
                 row.issues = True
                 row.save()
                 notify(Channel.LISTENERS)
+
+
+def _check_policies(authority: IssuingAuthority, now: datetime) -> None:
+    """Refuse a CA that can never issue for as long as a policy says; warn where it only ends too soon for that."""
+    for policy in LifecyclePolicy.objects.filter(purpose=authority.trust_domain, enabled=True).order_by("pk"):
+        if policy.validity is None:
+            continue
+        refusal = authority.refusal_of(policy.validity)
+        if refusal:
+            raise AuthorityNotUsableError(f"The policy “{policy.name}” cannot be kept: {refusal}")
+        if now + policy.validity > authority.not_after:
+            ca_answers.tell_of_an_end_too_near(authority, policy, now)
 
 
 def _one_at_a_time() -> None:
@@ -153,6 +176,8 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
             intents.check_intent(intent, record, policy, now)
     except InventoryError as error:
         if intent is None or not intent.reference:
+            if intent is not None and intent.submitted_at is not None:
+                intents.tell_of_a_lost_answer(intent, now)
             return ca_answers.give_up(f"Refused by the PKI worker: {error}", _rule(error))
         refusal = error
     try:
@@ -160,7 +185,9 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
         if intent is None:
             intent = intents.fix_intent(job, record, _published(record.trust_domain, now), policy, now)
         if not intent.reference:
-            _submit(intent, bound, authority, now)
+            waiting = _ask(intent, bound, authority, now)
+            if waiting is not None:
+                return waiting
         _take_quota("get", settings.CONFIGURATION.aws_get_per_second, now)
         signed = authority.collect(intent.reference)
     except Throttled as error:
@@ -172,10 +199,11 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     except InventoryError as error:
         return ca_answers.give_up(str(error), _rule(error))
     if signed is None:
-        return ca_answers.waits("the CA to sign", timedelta(seconds=min(2 ** min(job.attempts, 6), 60)))
+        longer = timedelta(seconds=min(2 ** min(job.attempts, 6), 60))
+        return ca_answers.waits("the CA to sign", longer, counted=True)
     try:
         leaf = _verify(signed, intent, record, now)
-    except ChainError as error:
+    except (CertificateError, ChainError) as error:
         return ca_answers.untrustworthy(str(error), error.code)
     return ca_answers.issued(leaf, signed.chain_pem, intent, refusal)
 
@@ -192,32 +220,88 @@ def _published(trust_domain: str, now: datetime) -> IssuingAuthority:
     return row
 
 
-def _submit(intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthority, now: datetime) -> None:
+def _ask(intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthority, now: datetime) -> Recorder | None:
+    """Have the CA's reference in the intent: by asking, or by finding what became of an answer that was lost.
+
+    :returns: what to wait for, where there is no reference yet.
+    """
+    request = _request(intent, bound)
+    asked_at, repeated = intent.submitted_at, intent.submitted_at is not None
+    if asked_at is not None and intents.answer_is_lost(intent, now):
+        waiting = _look_for_answer(intent, request, asked_at, authority, now)
+        if waiting is not None or intent.reference:
+            return waiting
+        repeated = False
     _take_quota("issue", settings.CONFIGURATION.aws_issue_per_second, now)
-    if intent.submitted_at is None:
-        IssuanceIntent.objects.filter(pk=intent.pk).update(submitted_at=now)
-    elif _remembers_tokens() and now - intent.submitted_at >= TOKEN_MEMORY:
-        intents.warn_of_a_second_certificate(intent, now)
+    if not repeated:
+        intents.mark_submitted(intent, now)
+    try:
+        reference = authority.submit(request)
+    except AuthorityError as error:
+        if not repeated and not (isinstance(error, AuthorityUnavailable) and error.sent):
+            intents.forget_submission(intent)
+        raise
+    intents.remember(intent, reference)
+    return None
+
+
+def _request(intent: IssuanceIntent, bound: BoundCsr) -> SignRequest:
     dns_names: tuple[str, ...] = ()
     if intent.profile == BACKEND_SERVER.certificate_profile:
         dns_names = (intent.record.identity.authoritative_identifier,)
-    intent.reference = authority.submit(
-        SignRequest(
-            token=intent.token,
-            csr=bound.csr,
-            profile=profile(intent.profile),
-            subject=None,
-            dns_names=dns_names,
-            not_before=intent.not_before,
-            not_after=intent.not_after,
-        )
+    return SignRequest(
+        token=intent.token,
+        csr=bound.csr,
+        profile=profile(intent.profile),
+        subject=None,
+        dns_names=dns_names,
+        not_before=intent.not_before,
+        not_after=intent.not_after,
     )
-    IssuanceIntent.objects.filter(pk=intent.pk).update(reference=intent.reference)
 
 
-def _remembers_tokens() -> bool:
-    """Whether the CA tells a repeated request by its token, and for a while only; the local CA is deterministic."""
-    return bool(settings.CONFIGURATION.authority != "local")
+def _look_for_answer(
+    intent: IssuanceIntent, request: SignRequest, asked_at: datetime, authority: CertificateAuthority, now: datetime
+) -> Recorder | None:
+    """Reconcile before issuing again: take up the certificate that the CA made of the request, if it did.
+
+    :returns: what to wait for while that is not known; None when it is, and the intent then says what was found.
+    """
+    match authority.recover(request, since=intent.created_at, asked_at=asked_at, now=now):
+        case CannotLook(why):
+            return ca_answers.left_to_a_person(intent, asked_at, why)
+        case StillLooking(waiting_for, until):
+            intents.tell_of_a_lost_answer(intent, now)
+            return ca_answers.waits(waiting_for, until - now)
+        case Candidates(references):
+            return _take_up(intent, references, authority, now)
+
+
+def _take_up(
+    intent: IssuanceIntent, references: tuple[str, ...], authority: CertificateAuthority, now: datetime
+) -> Recorder | None:
+    taken = set(IssuanceIntent.objects.filter(reference__in=references).values_list("reference", flat=True))
+    for reference in references:
+        if reference in taken:
+            continue
+        _take_quota("get", settings.CONFIGURATION.aws_get_per_second, now)
+        try:
+            signed = authority.collect(reference)
+        except RequestRefused:
+            continue
+        if signed is None:
+            return ca_answers.waits("the CA to sign what it was asked for before", timedelta(seconds=30))
+        if _carries_key(signed, intent.record.public_key_sha256):
+            intents.remember(intent, reference)
+            return None
+    return None
+
+
+def _carries_key(signed: SignedCertificate, public_key_sha256: str) -> bool:
+    try:
+        return parse_certificate(signed.certificate_pem).public_key_sha256 == public_key_sha256
+    except CertificateError:
+        return False
 
 
 def _take_quota(call: str, per_second: float, now: datetime) -> None:

@@ -5,7 +5,8 @@ import socket
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ import botocore.session
 from botocore.model import ServiceModel
 
 from tests.acm_pca.errors import ServiceError
+from tests.acm_pca.reports import Bucket
 from tests.acm_pca.service import IssuedCertificate, PrivateCaService
 from tests.acm_pca.validation import parse_members
 
@@ -51,23 +53,44 @@ class AcmPcaServer:
 
     :param directory: where the stand-in's own CAs live.
     :param clock: the service's time; idempotency tokens are remembered for five minutes of it.
+    :param store: the S3 that audit reports are written to; without it none can be made.
     """
 
     def __init__(
-        self, directory: Path, trust_domains: Collection[str], *, clock: Callable[[], datetime] = _utc_now
+        self,
+        directory: Path,
+        trust_domains: Collection[str],
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        store: Bucket | None = None,
     ) -> None:
-        self.service = PrivateCaService(directory, trust_domains, clock)
+        self.service = PrivateCaService(directory, trust_domains, clock, store)
         self._script = _Script()
-        self._http = _HttpServer(self.service, self._script)
+        self._listen(0)
+
+    def _listen(self, port: int) -> None:
+        self._http = _HttpServer(self.service, self._script, port)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Nobody listens at its address for a while."""
+        port = self._http.server_address[1]
+        self._stop()
+        yield
+        self._listen(port)
+        self._thread.start()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         self._http.shutdown()
         self._http.close_connections()
         self._http.server_close()
@@ -95,6 +118,23 @@ class AcmPcaServer:
         """How long issuing stays in progress: so many polls, and so long by the server's clock."""
         self.service.polls_until_ready = polls
         self.service.signing_takes = signing_takes
+
+    def report_after(self, *, polls: int = 0, takes: timedelta = timedelta(0)) -> None:
+        """How long an audit report is being created: so many polls, and so long by the server's clock."""
+        self.service.reports.polls_until_done = polls
+        self.service.reports.creation_takes = takes
+
+    def fail_reports(self, times: int = 1) -> None:
+        """Let the next audit reports end as FAILED."""
+        self.service.reports.failing = times
+
+    def spoil_reports(self, spoil: Callable[[bytes], bytes]) -> None:
+        """Write something else than the audit report."""
+        self.service.reports.spoil = spoil
+
+    def answer_instead(self, **members: str) -> None:
+        """Answer GetCertificate with another Certificate or CertificateChain than the right one."""
+        self.service.substitute = members
 
     def set_status(self, trust_domain: str, status: str) -> None:
         """Put a CA into another state, such as DISABLED."""
@@ -128,13 +168,13 @@ class AcmPcaServer:
 class _HttpServer(ThreadingHTTPServer):
     daemon_threads = False
 
-    def __init__(self, service: PrivateCaService, script: _Script) -> None:
+    def __init__(self, service: PrivateCaService, script: _Script, port: int) -> None:
         self.service = service
         self.script = script
         self.model: ServiceModel = botocore.session.get_session().get_service_model("acm-pca")
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def opened(self, connection: socket.socket) -> None:
         with self._connections_lock:

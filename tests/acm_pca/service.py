@@ -19,6 +19,7 @@ from bfcerts.pki.certificates import normalise_serial, parse_certificate, split_
 from bfcerts.pki.csr import CsrError, ParsedCsr, parse_csr
 from bfcerts.pki.profiles import PROFILES, AlternativeNames, EndEntityProfile
 from tests.acm_pca.errors import ServiceError
+from tests.acm_pca.reports import AuditReports, Bucket
 
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
@@ -50,8 +51,10 @@ class IssuedCertificate:
     serial_hex: str
     certificate_pem: str
     chain_pem: str
+    template_arn: str = ""
     polls: int = 0
     revoked_for: str | None = None
+    revoked_at: datetime | None = None
 
 
 @dataclass
@@ -77,15 +80,25 @@ class PrivateCaService:
     :ivar polls_until_ready: how many GetCertificate calls answer "in progress" before one answers.
     :ivar signing_takes: how long signing takes by `clock`.
     :ivar issued: every certificate made, in order.
+    :ivar substitute: members of every answer to GetCertificate that are given instead of the right ones.
+    :ivar reports: the audit reports.
     """
 
-    def __init__(self, directory: Path, trust_domains: Collection[str], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        trust_domains: Collection[str],
+        clock: Callable[[], datetime],
+        store: Bucket | None = None,
+    ) -> None:
         self._clock = clock
+        self.reports = AuditReports(clock, store)
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, str], _RememberedToken] = {}
         self.polls_until_ready = 1
         self.signing_takes = timedelta(0)
         self.issued: list[IssuedCertificate] = []
+        self.substitute: dict[str, str] = {}
         self.authorities = {
             domain: PrivateCa(
                 arn=f"arn:aws:acm-pca:{REGION}:{ACCOUNT}:certificate-authority/{uuid.uuid4()}",
@@ -113,6 +126,10 @@ class PrivateCaService:
                     return _describe(authority)
                 case "GetCertificateAuthorityCertificate":
                     return _own_certificate(authority)
+                case "CreateCertificateAuthorityAuditReport":
+                    return self._create_report(authority, parameters)
+                case "DescribeCertificateAuthorityAuditReport":
+                    return self.reports.describe(authority.arn, parameters["AuditReportId"])
         raise ServiceError("UnknownOperationException", f"{operation} is not played by the stand-in.")
 
     def _find(self, arn: str) -> PrivateCa:
@@ -146,6 +163,7 @@ class PrivateCaService:
             serial_hex=serial,
             certificate_pem=signed.certificate_pem,
             chain_pem=signed.chain_pem,
+            template_arn=parameters.get("TemplateArn", ""),
         )
         self.issued.append(certificate)
         if token:
@@ -160,7 +178,19 @@ class PrivateCaService:
         ready_at = certificate.issued_at + self.signing_takes
         if certificate.polls <= self.polls_until_ready or self._clock() < ready_at:
             raise ServiceError("RequestInProgressException", "The request to issue a certificate is in progress.")
-        return {"Certificate": certificate.certificate_pem, "CertificateChain": certificate.chain_pem}
+        answer = {"Certificate": certificate.certificate_pem, "CertificateChain": certificate.chain_pem}
+        return answer | self.substitute
+
+    def _create_report(self, authority: PrivateCa, parameters: dict[str, Any]) -> dict[str, Any]:
+        if authority.status in ("CREATING", "PENDING_CERTIFICATE", "DELETED"):
+            raise ServiceError("InvalidStateException", f"The certificate authority is {authority.status}.")
+        if parameters["AuditReportResponseFormat"] != "JSON":
+            raise ServiceError("InvalidArgsException", "The stand-in writes reports in JSON only.")
+        signed_by_now = self._clock() - self.signing_takes
+        issued = [
+            one for one in self.issued if one.trust_domain == authority.trust_domain and one.issued_at <= signed_by_now
+        ]
+        return self.reports.create(authority.arn, parameters["S3BucketName"], issued)
 
     def _revoke(self, authority: PrivateCa, parameters: dict[str, Any]) -> dict[str, Any]:
         serial = normalise_serial(parameters["CertificateSerial"])
@@ -172,6 +202,7 @@ class PrivateCaService:
         if certificate.revoked_for is not None:
             raise ServiceError("RequestAlreadyProcessedException", "The certificate is already revoked.")
         certificate.revoked_for = parameters["RevocationReason"]
+        certificate.revoked_at = self._clock()
         authority.authority.revoke(serial, _REASONS[certificate.revoked_for])
         return {}
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bfcerts.pki.authorities.aws_audit_report import AuditReports
 from bfcerts.pki.authorities.aws_private_ca import AwsPrivateAuthority
 from bfcerts.pki.authorities.base import (
     AuthorityError,
@@ -20,12 +21,18 @@ from bfcerts.pki.authorities.base import (
 from bfcerts.pki.certificates import parse_certificate
 from bfcerts.pki.profiles import profile
 from tests.acm_pca import AcmPcaServer
+from tests.acm_pca.service import REGION
+from tests.aws import services
+from tests.aws.services import moto_server
 from tests.pki.authority_contract import TRUST_DOMAIN, AuthorityContract, collected, dns, leaf_of, now, request
 from tests.pki.aws import client
 from tests.pki.material import parsed_csr
+from tests.pki.report_book import MemoryReportBook
 
 if TYPE_CHECKING:
     from mypy_boto3_acm_pca import ACMPCAClient
+
+BUCKET = "audit-reports"
 
 
 class Clock:
@@ -43,9 +50,18 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="module")
+def store() -> Iterator[Any]:
+    """S3 as moto's server plays it, with a bucket for audit reports."""
+    with moto_server() as url, services.client("s3", url) as s3:
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        yield s3
+
+
 @pytest.fixture
-def server(tmp_path: Path, clock: Clock) -> Iterator[AcmPcaServer]:
-    with AcmPcaServer(tmp_path / "acm-pca", [TRUST_DOMAIN, "vehicle_vas_identity"], clock=clock) as running:
+def server(tmp_path: Path, clock: Clock, store: Any) -> Iterator[AcmPcaServer]:
+    domains = [TRUST_DOMAIN, "vehicle_vas_identity"]
+    with AcmPcaServer(tmp_path / "acm-pca", domains, clock=clock, store=store) as running:
         yield running
 
 
@@ -56,8 +72,10 @@ def boto(server: AcmPcaServer) -> Iterator["ACMPCAClient"]:
 
 
 @pytest.fixture
-def authority(server: AcmPcaServer, boto: "ACMPCAClient", clock: Clock) -> CertificateAuthority:
-    return AwsPrivateAuthority(boto, server.arns[TRUST_DOMAIN], TRUST_DOMAIN, clock=clock)
+def authority(server: AcmPcaServer, boto: "ACMPCAClient", store: Any) -> CertificateAuthority:
+    arn = server.arns[TRUST_DOMAIN]
+    reports = AuditReports(boto, store, BUCKET, arn, MemoryReportBook())
+    return AwsPrivateAuthority(boto, arn, TRUST_DOMAIN, reports=reports)
 
 
 class TestAwsPrivateAuthority(AuthorityContract):
@@ -278,14 +296,10 @@ def test_a_ca_without_a_certificate_says_so(authority: CertificateAuthority, ser
         authority.describe()
 
 
-def test_a_short_lived_ca_is_refused_when_the_policy_is_set_up(
-    authority: CertificateAuthority, server: AcmPcaServer
-) -> None:
+def test_a_short_lived_ca_says_for_how_long_it_issues(authority: CertificateAuthority, server: AcmPcaServer) -> None:
     server.set_usage_mode(TRUST_DOMAIN, "SHORT_LIVED_CERTIFICATE")
     assert authority.describe().mode == "SHORT_LIVED_CERTIFICATE"
-    with pytest.raises(AuthorityMisconfigured, match="7 days at most, and the policy asks for 180"):
-        authority.check_validity(180)
-    authority.check_validity(7)
+    assert authority.describe().longest_validity == timedelta(days=7)
     with pytest.raises(RequestRefused):
         authority.submit(request())
     assert leaf_of(authority, request(not_after=now() + timedelta(days=6))).serial_hex
@@ -294,13 +308,13 @@ def test_a_short_lived_ca_is_refused_when_the_policy_is_set_up(
 def test_a_ca_that_is_not_there(server: AcmPcaServer, boto: "ACMPCAClient", clock: Clock) -> None:
     arn = server.arns[TRUST_DOMAIN][:-1] + "x"
     with pytest.raises(AuthorityMisconfigured, match="ResourceNotFoundException"):
-        AwsPrivateAuthority(boto, arn, TRUST_DOMAIN, clock=clock).describe()
+        AwsPrivateAuthority(boto, arn, TRUST_DOMAIN).describe()
 
 
 def test_each_trust_domain_has_a_ca_of_its_own(
     authority: CertificateAuthority, server: AcmPcaServer, boto: "ACMPCAClient", clock: Clock
 ) -> None:
-    vehicle = AwsPrivateAuthority(boto, server.arns["vehicle_vas_identity"], "vehicle_vas_identity", clock=clock)
+    vehicle = AwsPrivateAuthority(boto, server.arns["vehicle_vas_identity"], "vehicle_vas_identity")
     reference = authority.submit(request())
     with pytest.raises(RequestRefused):
         vehicle.collect(reference)
@@ -313,7 +327,7 @@ def test_a_server_that_is_gone_is_no_answer(tmp_path: Path, clock: Clock) -> Non
     with AcmPcaServer(tmp_path, [TRUST_DOMAIN], clock=clock) as server:
         url, arn = server.url, server.arns[TRUST_DOMAIN]
     with client(url) as boto, pytest.raises(AuthorityUnavailable, match="no answer"):
-        AwsPrivateAuthority(boto, arn, TRUST_DOMAIN, clock=clock).describe()
+        AwsPrivateAuthority(boto, arn, TRUST_DOMAIN).describe()
 
 
 def _call(authority: CertificateAuthority, operation: str, serial: str, reference: str) -> None:

@@ -13,11 +13,15 @@ from bfcerts.pki.authorities.base import (
     AuthorityError,
     AuthorityMisconfigured,
     AuthorityUnavailable,
+    Candidates,
+    CannotLook,
     CertificateAuthority,
+    ReportBook,
     RequestRefused,
     RevocationReason,
     SignedCertificate,
     SignRequest,
+    StillLooking,
     Throttled,
 )
 from bfcerts.pki.authorities.local import LocalAuthority, ensure_local_allowed
@@ -27,12 +31,16 @@ __all__ = [
     "AuthorityError",
     "AuthorityMisconfigured",
     "AuthorityUnavailable",
+    "Candidates",
+    "CannotLook",
     "CertificateAuthority",
     "LocalAuthority",
+    "ReportBook",
     "RequestRefused",
     "RevocationReason",
     "SignRequest",
     "SignedCertificate",
+    "StillLooking",
     "Throttled",
     "build_authorities",
     "ensure_local_allowed",
@@ -54,17 +62,22 @@ def build_authorities(
     aws_region: str | None = None,
     aws_endpoint_url: str | None = None,
     arns: Mapping[str, str] | None = None,
+    audit_report_bucket: str | None = None,
+    report_book: ReportBook | None = None,
     clock: Callable[[], datetime] = _utc_now,
 ) -> Mapping[str, CertificateAuthority]:
     """One authority for each trust domain, as the installation is configured; no CA is asked or made yet.
 
     :param trust_domains: the managed ones; each needs a CA of its own.
     :param arns: the issuing CA of each trust domain, for AWS Private CA.
+    :param audit_report_bucket: the S3 bucket where AWS Private CA writes its audit reports, from which lost answers
+        are recovered; without it they need a person.
+    :param report_book: remembers the last audit report of each CA; needed with the bucket.
     :raises AuthorityMisconfigured: with one sentence.
     """
     if kind == "local":
         return _local(trust_domains, directory, local_ca_key, debug, local_ca_allowed, clock)
-    return _aws(trust_domains, dict(arns or {}), aws_region, aws_endpoint_url, clock)
+    return _aws(trust_domains, dict(arns or {}), aws_region, aws_endpoint_url, audit_report_bucket, report_book)
 
 
 def _local(
@@ -91,10 +104,12 @@ def _aws(
     arns: Mapping[str, str],
     region: str | None,
     endpoint_url: str | None,
-    clock: Callable[[], datetime],
+    bucket: str | None,
+    book: ReportBook | None,
 ) -> Mapping[str, CertificateAuthority]:
     # Every process that knows the lifecycle imports this package; only this one pays for boto3.
-    from bfcerts.pki.authorities.aws_private_ca import AwsPrivateAuthority, build_client
+    from bfcerts.pki.authorities.aws_audit_report import AuditReports
+    from bfcerts.pki.authorities.aws_private_ca import AwsPrivateAuthority, build_client, build_store
 
     missing = sorted(set(trust_domains) - set(arns))
     if missing:
@@ -117,4 +132,12 @@ def _aws(
             )
         used[arn] = domain
     client = build_client(region, endpoint_url)
-    return {domain: AwsPrivateAuthority(client, arns[domain], domain, clock=clock) for domain in trust_domains}
+    if bucket is None or book is None:
+        return {domain: AwsPrivateAuthority(client, arns[domain], domain) for domain in trust_domains}
+    store = build_store(region)
+    return {
+        domain: AwsPrivateAuthority(
+            client, arns[domain], domain, reports=AuditReports(client, store, bucket, arns[domain], book)
+        )
+        for domain in trust_domains
+    }

@@ -2,11 +2,11 @@
 
 The base templates copy subject and alternative names from the CSR, so both are policed here before the call;
 the passthrough templates, with which a CSR chooses its own extensions, are never used. AWS remembers an
-idempotency token for five minutes: what has to hold longer is held by the caller's intent row.
+idempotency token for five minutes: what has to hold longer is held by the caller's intent row, and looked up in the
+CA's audit report.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
@@ -14,25 +14,20 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import ClientError, NoRegionError
 
+from bfcerts.pki.authorities.aws_audit_report import AuditReports, ObjectStore
+from bfcerts.pki.authorities.aws_errors import code_of, translated, unavailable
 from bfcerts.pki.authorities.base import (
     AuthorityDescription,
-    AuthorityError,
     AuthorityMisconfigured,
     AuthorityUnavailable,
+    CannotLook,
+    Recovery,
     RequestRefused,
     RevocationReason,
     SignedCertificate,
     SignRequest,
-    Throttled,
 )
 from bfcerts.pki.certificates import CertificateError, normalise_serial, parse_certificate, split_chain
 from bfcerts.pki.chains import order_chain, stack
@@ -44,7 +39,7 @@ if TYPE_CHECKING:
     from mypy_boto3_acm_pca.type_defs import CertificateAuthorityTypeDef
 
 SHORT_LIVED = "SHORT_LIVED_CERTIFICATE"
-SHORT_LIVED_DAYS = 7
+SHORT_LIVED_VALIDITY = timedelta(days=7)
 
 # One try each: a repetition is a re-queued step under our own rate and back-off, never a held worker.
 CLIENT_CONFIGURATION = Config(
@@ -54,35 +49,6 @@ CLIENT_CONFIGURATION = Config(
     tcp_keepalive=True,
 )
 
-_THROTTLING = frozenset(
-    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
-)
-_THROTTLED_FOR = timedelta(seconds=2)
-# A quota that is used up, as of certificates per CA, is not free again after two seconds.
-_QUOTA_FOR = timedelta(minutes=5)
-_MISCONFIGURED = frozenset(
-    {
-        "AccessDeniedException",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidArnException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "InvalidStateException",
-        "MissingAuthenticationTokenException",
-        "ResourceNotFoundException",
-        "UnrecognizedClientException",
-    }
-)
-_REFUSED: Mapping[str, str] = MappingProxyType(
-    {
-        "MalformedCSRException": "malformed_csr",
-        "InvalidArgsException": "invalid_arguments",
-        "InvalidRequestException": "invalid_arguments",
-        "ValidationException": "invalid_arguments",
-        "RequestFailedException": "failed",
-    }
-)
 # The CA's key decides: AWS signs with the family of algorithms that its key belongs to.
 _SIGNING_ALGORITHMS: Mapping[str, "SigningAlgorithmType"] = MappingProxyType(
     {
@@ -127,18 +93,32 @@ def build_client(region: str | None, endpoint_url: str | None, session: boto3.Se
         raise AuthorityMisconfigured(f"AWS Private CA: {error} Set BFCERTS_AWS_REGION.") from None
 
 
+def build_store(region: str | None, session: boto3.Session | None = None) -> ObjectStore:
+    """A client for S3; AWS_ENDPOINT_URL_S3 in the environment names another endpoint than AWS's own.
+
+    :raises AuthorityMisconfigured: when no region is set, or the endpoint is no URL.
+    """
+    try:
+        client: ObjectStore = (session or boto3.Session()).client("s3", region_name=region, config=CLIENT_CONFIGURATION)
+    except (NoRegionError, ValueError) as error:
+        raise AuthorityMisconfigured(f"S3: {error} Set BFCERTS_AWS_REGION.") from None
+    return client
+
+
 class AwsPrivateAuthority:
     """A `CertificateAuthority` that is one CA of AWS Private CA.
 
     :param arn: the issuing CA.
-    :param clock: the time now, aware.
+    :param reports: its audit reports, where lost answers are found; None where no bucket is set up for them.
     """
 
-    def __init__(self, client: "ACMPCAClient", arn: str, trust_domain: str, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, client: "ACMPCAClient", arn: str, trust_domain: str, *, reports: AuditReports | None = None
+    ) -> None:
         self._client = client
         self._arn = arn
         self._trust_domain = trust_domain
-        self._clock = clock
+        self._reports = reports
 
     @property
     def name(self) -> str:
@@ -153,49 +133,35 @@ class AwsPrivateAuthority:
     def describe(self) -> AuthorityDescription:
         """See `CertificateAuthority.describe`."""
         authority = self._authority()
-        with _translated(self._arn):
+        with translated(self._arn):
             answer = self._client.get_certificate_authority_certificate(CertificateAuthorityArn=self._arn)
             issuing = parse_certificate(answer["Certificate"])
             above = answer.get("CertificateChain")
             candidates = [parse_certificate(one) for one in split_chain(above)] if above else []
         path = order_chain(issuing, candidates)
         status = authority["Status"]
+        mode = authority.get("UsageMode", "GENERAL_PURPOSE")
         return AuthorityDescription(
             reference=self._arn,
             certificate_pem=issuing.pem,
             chain_pem=stack(path, include_root=True),
             root_pem=path[-1].pem,
-            mode=authority.get("UsageMode", "GENERAL_PURPOSE"),
+            mode=mode,
+            longest_validity=SHORT_LIVED_VALIDITY if mode == SHORT_LIVED else None,
             usable=status == "ACTIVE",
             status=status,
         )
-
-    def check_validity(self, days: float) -> None:
-        """Refuse what a short-lived CA cannot issue when a policy is set up, not when it is used.
-
-        See `CertificateAuthority.check_validity`.
-        """
-        authority = self._authority()
-        if authority.get("UsageMode") == SHORT_LIVED and days > SHORT_LIVED_DAYS:
-            raise AuthorityMisconfigured(
-                f"{self._arn} is a short-lived CA, which issues for {SHORT_LIVED_DAYS} days at most, and the "
-                f"policy asks for {days:g}: shorten the policy, or name a general-purpose CA for "
-                f"{self._trust_domain} in BFCERTS_AWS_PRIVATE_CA_ARNS."
-            )
-        end = authority.get("NotAfter")
-        if end is not None and self._clock() + timedelta(days=days) > end:
-            raise AuthorityMisconfigured(
-                f"Certificates of {days:g} days would outlive {self._arn}, which ends {end:%Y-%m-%d}: renew "
-                "that CA or shorten the policy."
-            )
 
     def submit(self, request: SignRequest) -> str:
         """IssueCertificate: returns the ARN; see `CertificateAuthority.submit`."""
         template = _template(request)
         _check_subject(request)
         _check_alternative_names(request)
-        signing_algorithm = self._signing_algorithm
-        with _translated(self._arn):
+        try:
+            signing_algorithm = self._signing_algorithm
+        except AuthorityUnavailable as error:
+            raise AuthorityUnavailable(error.message, sent=False) from error
+        with translated(self._arn):
             answer = self._client.issue_certificate(
                 CertificateAuthorityArn=self._arn,
                 Csr=request.csr.pem.encode("ascii"),
@@ -207,6 +173,15 @@ class AwsPrivateAuthority:
             )
         return answer["CertificateArn"]
 
+    def recover(self, request: SignRequest, *, since: datetime, asked_at: datetime, now: datetime) -> Recovery:
+        """Look into the CA's audit report; see `CertificateAuthority.recover`."""
+        if self._reports is None:
+            return CannotLook(
+                "no bucket is set up for the CA's audit reports; set BFCERTS_AWS_AUDIT_REPORT_BUCKET for the PKI "
+                "process and start it again"
+            )
+        return self._reports.candidates(request, since=since, asked_at=asked_at, now=now)
+
     def collect(self, reference: str) -> SignedCertificate | None:
         """GetCertificate; see `CertificateAuthority.collect`."""
         unknown = RequestRefused(
@@ -214,11 +189,11 @@ class AwsPrivateAuthority:
         )
         if not reference.startswith(f"{self._arn}/certificate/"):
             raise unknown
-        with _translated(self._arn):
+        with translated(self._arn):
             try:
                 answer = self._client.get_certificate(CertificateAuthorityArn=self._arn, CertificateArn=reference)
             except ClientError as error:
-                match _code(error):
+                match code_of(error):
                     case "RequestInProgressException":
                         return None
                     case "ResourceNotFoundException":
@@ -232,7 +207,7 @@ class AwsPrivateAuthority:
             "unknown_serial",
             f"{self._arn} never issued serial number {serial_hex[:80]!r}; nothing is revoked.",
         )
-        with _translated(self._arn):
+        with translated(self._arn):
             try:
                 self._client.revoke_certificate(
                     CertificateAuthorityArn=self._arn,
@@ -242,13 +217,13 @@ class AwsPrivateAuthority:
             except CertificateError:
                 raise unknown from None
             except ClientError as error:
-                match _code(error):
+                match code_of(error):
                     case "RequestAlreadyProcessedException":
                         return
                     case "ResourceNotFoundException":
                         raise unknown from error
                     case "RequestInProgressException" | "RequestFailedException":
-                        raise _unavailable(self._arn, error) from error
+                        raise unavailable(self._arn, error) from error
                 raise
 
     @cached_property
@@ -264,7 +239,7 @@ class AwsPrivateAuthority:
             ) from None
 
     def _authority(self) -> "CertificateAuthorityTypeDef":
-        with _translated(self._arn):
+        with translated(self._arn):
             return self._client.describe_certificate_authority(CertificateAuthorityArn=self._arn)[
                 "CertificateAuthority"
             ]
@@ -309,46 +284,3 @@ def _octets(serial_hex: str) -> str:
     digits = normalise_serial(serial_hex)
     padded = digits.zfill(len(digits) + len(digits) % 2)
     return ":".join(padded[start : start + 2] for start in range(0, len(padded), 2))
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-@contextmanager
-def _translated(arn: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        raise _of_answer(arn, error) from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise AuthorityMisconfigured(
-            f"There are no credentials for {arn}: {error}. Give the PKI process an IAM role or keys."
-        ) from error
-    except ParamValidationError as error:
-        raise RequestRefused("invalid_arguments", f"{arn} cannot be asked for that: {error}") from error
-    except BotoCoreError as error:
-        raise AuthorityUnavailable(f"{arn} gave no answer ({error}); the request is repeated.") from error
-    except CertificateError as error:
-        raise AuthorityUnavailable(f"{arn} answered with something else than a certificate.") from error
-
-
-def _of_answer(arn: str, error: ClientError) -> AuthorityError:
-    code = _code(error)
-    text = str(error.response.get("Error", {}).get("Message", "")) or "no reason given"
-    if code in _THROTTLING:
-        return Throttled(f"{arn} is asked too often; the request is repeated.", _THROTTLED_FOR)
-    if code == "LimitExceededException":
-        return Throttled(f"A quota of {arn} is used up: {text} The request is repeated.", _QUOTA_FOR)
-    if code in _MISCONFIGURED:
-        return AuthorityMisconfigured(
-            f"{arn} cannot be used ({code}: {text}): check its state, the ARN in "
-            "BFCERTS_AWS_PRIVATE_CA_ARNS and the IAM rights of the PKI process."
-        )
-    if code in _REFUSED:
-        return RequestRefused(_REFUSED[code], f"{arn} refused the request ({code}: {text}).")
-    return _unavailable(arn, error)
-
-
-def _unavailable(arn: str, error: ClientError) -> AuthorityUnavailable:
-    return AuthorityUnavailable(f"{arn} cannot answer now ({_code(error)}); the request is repeated.")

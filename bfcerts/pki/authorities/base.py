@@ -46,7 +46,14 @@ class Throttled(AuthorityError):  # noqa: N818  # what happened, not who erred
 
 
 class AuthorityUnavailable(AuthorityError):  # noqa: N818
-    """No answer, or one that says "not now": the outcome is unknown; the same request may be sent again."""
+    """No answer, or one that says "not now"; the same request may be sent again.
+
+    :ivar sent: whether the request may have arrived, so that its outcome is unknown.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class RequestRefused(AuthorityError):  # noqa: N818
@@ -112,6 +119,7 @@ class AuthorityDescription:
     :ivar certificate_pem: the issuing CA.
     :ivar chain_pem: the issuing CA and what stands above it, up to and including the root.
     :ivar mode: GENERAL_PURPOSE, SHORT_LIVED_CERTIFICATE or DEVELOPMENT.
+    :ivar longest_validity: how long its certificates may last at most; None where only its own end limits them.
     :ivar usable: whether it issues now.
     :ivar status: the authority's own word for its state.
     """
@@ -121,8 +129,63 @@ class AuthorityDescription:
     chain_pem: str
     root_pem: str
     mode: str
+    longest_validity: timedelta | None
     usable: bool
     status: str
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Everything that the authority made which may be the certificate of a request; the caller looks at each.
+
+    :ivar references: as `CertificateAuthority.collect` takes them; empty when the request was never fulfilled.
+    """
+
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StillLooking:
+    """The authority's own records are not at hand yet.
+
+    :ivar waiting_for: what is waited for, in words that begin with "the CA".
+    :ivar until: when to ask again.
+    """
+
+    waiting_for: str
+    until: datetime
+
+
+@dataclass(frozen=True)
+class CannotLook:
+    """The authority's own records cannot be read as it is set up.
+
+    :ivar why: what an operator has to set.
+    """
+
+    why: str
+
+
+Recovery = Candidates | StillLooking | CannotLook
+
+
+class ReportBook(Protocol):
+    """Remembers the last report that was asked of each authority, across processes and restarts.
+
+    An authority that makes one report in half an hour is asked by one worker, and its answer serves all.
+    """
+
+    def last(self, authority: str) -> tuple[datetime, str] | None:
+        """When the last report was asked for, and its id; the id is empty while, or because, none was answered."""
+
+    def claim(self, authority: str, *, now: datetime, free_since: datetime) -> bool:
+        """Note, before the call, that a report is asked for now; False when another was after `free_since`."""
+
+    def note(self, authority: str, *, claimed_at: datetime, report_id: str) -> None:
+        """Store the id that the claim was answered with."""
+
+    def withdraw(self, authority: str, *, claimed_at: datetime) -> None:
+        """Forget the claim: no report was made."""
 
 
 class CertificateAuthority(Protocol):
@@ -142,16 +205,20 @@ class CertificateAuthority(Protocol):
         :raises AuthorityError: any but RequestRefused.
         """
 
-    def check_validity(self, days: float) -> None:
-        """Check, when a policy is set up, that certificates of so many days can be issued at all.
-
-        :raises AuthorityMisconfigured: when they cannot, with what to change.
-        """
-
     def submit(self, request: SignRequest) -> str:
         """Ask for a certificate and return the reference to collect it by, of at most 255 characters.
 
         :raises AuthorityError: RequestRefused when this request can never be fulfilled.
+        """
+
+    def recover(self, request: SignRequest, *, since: datetime, asked_at: datetime, now: datetime) -> Recovery:
+        """Find out what became of a request whose answer was lost for longer than the authority remembers its token.
+
+        Asking again then could make a second certificate. Safe to repeat; it never waits itself.
+
+        :param since: when the request was made up: nothing older is its certificate.
+        :param asked_at: when it was sent for the first time without an answer.
+        :raises AuthorityError: any but RequestRefused.
         """
 
     def collect(self, reference: str) -> SignedCertificate | None:

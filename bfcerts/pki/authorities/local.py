@@ -9,7 +9,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from bfcerts.pki.authorities.base import (
     AuthorityDescription,
     AuthorityMisconfigured,
     AuthorityUnavailable,
+    Candidates,
+    Recovery,
     RequestRefused,
     RevocationReason,
     SignedCertificate,
@@ -81,18 +83,10 @@ class LocalAuthority:
             chain_pem=self._chain_pem,
             root_pem=root_pem,
             mode="DEVELOPMENT",
+            longest_validity=None,
             usable=not expired,
             status="EXPIRED" if expired else "ACTIVE",
         )
-
-    def check_validity(self, days: float) -> None:
-        """See `CertificateAuthority.check_validity`."""
-        end = self._keys.issuing.certificate.not_valid_after_utc
-        if self._clock() + timedelta(days=days) > end:
-            raise AuthorityMisconfigured(
-                f"Certificates of {days:g} days would outlive the local issuing CA of {self._trust_domain}, "
-                f"which ends {end:%Y-%m-%d}: shorten the policy, or begin a new CA in another folder."
-            )
 
     def submit(self, request: SignRequest) -> str:
         """Sign at once; see `CertificateAuthority.submit`."""
@@ -104,7 +98,12 @@ class LocalAuthority:
                 publish_durably(self._keys.folder / "partial", path, certificate.public_bytes(Encoding.PEM))
             except OSError as error:
                 raise _disk_unavailable(path, error) from error
-        return f"local:{self._trust_domain}:{serial:x}"
+        return self._reference(serial)
+
+    def recover(self, request: SignRequest, *, since: datetime, asked_at: datetime, now: datetime) -> Recovery:
+        """Look on the disk; see `CertificateAuthority.recover`."""
+        serial = self._serial(request)
+        return Candidates((self._reference(serial),) if self._issued(serial).exists() else ())
 
     def collect(self, reference: str) -> SignedCertificate | None:
         """The certificate that `submit` made; see `CertificateAuthority.collect`."""
@@ -152,6 +151,9 @@ class LocalAuthority:
     @cached_property
     def _authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._keys.issuing.key.public_key())
+
+    def _reference(self, serial: int) -> str:
+        return f"local:{self._trust_domain}:{serial:x}"
 
     def _issued(self, serial: int) -> Path:
         name = f"{serial:x}"
