@@ -76,6 +76,11 @@ TEMPLATES = [
 ]
 
 
+# Most of our statements cost PostgreSQL more to plan than to run, so they are prepared; that needs parameters which the
+# server binds. A pooler in between must know prepared statements, as PgBouncer does from 1.21 on.
+DATABASE_OPTIONS: dict[str, object] = {"server_side_binding": True, "prepare_threshold": 5}
+
+
 def _database(configuration: Configuration) -> dict[str, object]:
     url = configuration.database_url
     if url is None:
@@ -94,13 +99,7 @@ def _database(configuration: Configuration) -> dict[str, object]:
         "PORT": str(parts.port or query.pop("port", "") or ""),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        # Most of our statements cost PostgreSQL more to plan than to run, so they are prepared; that needs parameters
-        # which the server binds. A pooler in between must know prepared statements (PgBouncer does from 1.21 on).
-        "OPTIONS": {
-            "server_side_binding": True,
-            "prepare_threshold": 5,
-            **{name: unquote(value) for name, value in query.items()},
-        },
+        "OPTIONS": {**DATABASE_OPTIONS, **{name: unquote(value) for name, value in query.items()}},
     }
 
 

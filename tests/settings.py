@@ -23,9 +23,9 @@ os.environ.setdefault("BFCERTS_GATEWAY_KEY", "test-gateway-key-0123456789abcdef0
 os.environ.setdefault("BFCERTS_CREDENTIAL_KEY", "test-credential-key-0123456789abcdef0123456")
 
 from bfcerts.settings import *  # noqa: E402, F403
-from bfcerts.settings import DATABASES, VAR_DIRECTORY  # noqa: E402
+from bfcerts.settings import DATABASE_OPTIONS, DATABASES, VAR_DIRECTORY  # noqa: E402
 
 STATIC_ROOT = VAR_DIRECTORY / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DATABASES["default"]["OPTIONS"] = {"options": "-c synchronous_commit=off"}
+DATABASES["default"]["OPTIONS"] = {**DATABASE_OPTIONS, "options": "-c synchronous_commit=off"}
