@@ -211,13 +211,15 @@ def frozen_station(site: Site, node: Node, station_id: str, password: bytes) -> 
         f"Sec-WebSocket-Protocol: ocpp2.0.1\r\nAuthorization: Basic {token}\r\n\r\n"
     )
     address = ("127.0.0.1", node.port(ListenerName.PROFILE2))
-    with (
-        socket.create_connection(address, timeout=20) as plain,
-        site.context().wrap_socket(plain, server_hostname="localhost") as tls,
-    ):
+    with socket.socket() as plain:
+        plain.settimeout(DEADLINE_SECONDS)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect(address)
+        tls = site.context().wrap_socket(plain, server_hostname="localhost")
         tls.sendall(request.encode())
         assert tls.recv(4096).startswith(b"HTTP/1.1 101 ")
-        yield tls
+        with tls:
+            yield tls
 
 
 def client_frame(opcode: int, payload: bytes) -> bytes:

@@ -1,18 +1,22 @@
 """The gateway's own certificates: asked for, presented, renewed and replaced without a restart."""
 
+import asyncio
 import ssl
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from websockets.exceptions import WebSocketException
 
-from bfcerts.ocpp.gateway.keys import public_key_sha256
+from bfcerts.ocpp.gateway.keys import make_key, make_request, public_key_sha256
+from bfcerts.ocpp.gateway.listener import Listener
 from bfcerts.ocpp.gateway.listeners import ListenerError
-from bfcerts.ocpp.gateway.tls import ListenerName
+from bfcerts.ocpp.gateway.probe import presented_key
+from bfcerts.ocpp.gateway.tls import ListenerName, ServerCredential, make_context
 from bfcerts.ocpp.models import ListenerKey
 from bfcerts.ocpp.notify import Channel, notify
-from tests.ocpp.authority import Authority
+from tests.ocpp.authority import Authority, pem
 from tests.ocpp.node import Node, Site, eventually, stored
 
 HOST = "localhost"
@@ -81,6 +85,25 @@ def test_a_revoked_certificate_gives_way_to_the_one_before(site: Site, node: Nod
     del site.desk.issued[after]
     notify(Channel.LISTENERS)
     eventually(lambda: presented(site, node) == before, "the certificate before")
+
+
+@pytest.mark.parametrize("broken", ["no certificate", ""])
+def test_a_chain_or_anchor_that_cannot_be_used_holds_up_nothing_else(site: Site, node: Node, broken: str) -> None:
+    before, rsa_before = presented(site, node), key_of("rsa")
+    site.desk.issuing = False
+    references = [site.desk.ask(HOST, "ecdsa"), site.desk.ask(HOST, "rsa")]
+    site.desk.anchors = [broken, *site.desk.anchors]
+    notify(Channel.LISTENERS)
+    eventually(lambda: all(one in site.desk.handed_in for one in references), "both requests")
+    chain_of_another_key = site.desk.issued[before]
+    site.desk.issued[key_of("ecdsa").public_key_sha256] = broken or chain_of_another_key
+    site.desk.issue(references[1])
+    notify(Channel.LISTENERS)
+    renewed = key_of("rsa").public_key_sha256
+    assert renewed != rsa_before.public_key_sha256
+    eventually(lambda: renewed in site.desk.presented_keys, "the other certificate")
+    assert presented(site, node) == before
+    assert site.connect(node, ListenerName.PROFILE3, "CS-1", leaf=site.issue("CS-1")).call("Heartbeat")[0] == 3
 
 
 def test_trust_in_stations_changes_without_a_restart(site: Site, node: Node) -> None:
@@ -158,3 +181,22 @@ def test_only_the_listeners_that_have_a_port_are_opened(site: Site) -> None:
         assert stored("connection_refused") == []
     finally:
         running.stop()
+
+
+def test_the_probe_tells_what_a_listener_presents_and_not_what_it_should(site: Site) -> None:
+    key = make_key("rsa")
+    chain = pem(site.servers.sign_server_request(make_request(key, HOST))) + pem(site.servers.certificate)
+    context = make_context(ssl.CERT_REQUIRED, [ServerCredential("rsa", "expected", chain, key)], site.stations.anchors)
+
+    async def probe() -> list[str | None]:
+        listener = Listener(ListenerName.PROFILE3, lambda name: asyncio.Protocol(), lambda *failure: None)
+        listener.context = listener.probe_context = context
+        listener.open("127.0.0.1", 0)
+        try:
+            refused = await presented_key(listener, "rsa", HOST)
+            listener.probe_context = make_context(ssl.CERT_NONE, [ServerCredential("rsa", "expected", chain, key)], ())
+            return [refused, *[await presented_key(listener, key_type, HOST) for key_type in ("rsa", "ecdsa")]]
+        finally:
+            listener.close()
+
+    assert uvloop.run(probe()) == [None, public_key_sha256(key), None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from cryptography import x509
 from django.db import IntegrityError, transaction
 
 from bfcerts.ocpp.gateway import keys
@@ -55,7 +56,7 @@ class ServerCertificates:
         credentials = [self._usable(key_type) for key_type in KEY_TYPES]
         return Material(
             tuple(credential for credential in credentials if credential is not None),
-            tuple(source.client_trust_anchors()),
+            tuple(anchor for anchor in source.client_trust_anchors() if _is_certificate(anchor)),
         )
 
     def presented(self, public_key_sha256: str, now: datetime) -> None:
@@ -96,13 +97,24 @@ class ServerCertificates:
         """The newest key whose chain the lifecycle calls usable: a revoked one falls back to the one before."""
         for row in ListenerKey.objects.filter(host=self._host, key_type=key_type).order_by("-created_at")[:5]:
             chain = listeners().chain_for(row.public_key_sha256)
-            if chain is None:
+            if chain is None or not self._belongs(chain, row):
                 continue
             if chain != row.chain_pem:
                 row.chain_pem = chain
                 row.save(update_fields=["chain_pem"])
             return ServerCredential(key_type, row.public_key_sha256, chain, self._private_key(row))
         return None
+
+    def _belongs(self, chain: str, row: ListenerKey) -> bool:
+        """One chain that cannot be loaded must not keep the other certificate, or the trust, from being loaded."""
+        try:
+            leaf = x509.load_pem_x509_certificates(chain.encode())[0]
+        except ValueError:
+            leaf = None
+        if leaf is not None and keys.public_key_sha256(leaf) == row.public_key_sha256:
+            return True
+        logger.error("the chain for the %s key of %s is not for this key; it is not used", row.key_type, row.host)
+        return False
 
     def _private_key(self, row: ListenerKey) -> ServerKey:
         key = self._private_keys.get(row.public_key_sha256)
@@ -116,3 +128,12 @@ class ServerCertificates:
             )
             self._private_keys[row.public_key_sha256] = key
         return key
+
+
+def _is_certificate(anchor: str) -> bool:
+    try:
+        x509.load_pem_x509_certificate(anchor.encode())
+    except ValueError:
+        logger.error("a trust anchor for stations is no certificate; it is not used")
+        return False
+    return True

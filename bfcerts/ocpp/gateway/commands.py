@@ -12,7 +12,6 @@ from django.db.models import F
 from bfcerts.ocpp import outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Payload
 from bfcerts.ocpp.models import OutboxCommand
-from bfcerts.ocpp.notify import Channel, notify
 
 MOST_DELIVERIES: Final = 10
 MOST_RESETS: Final = 2
@@ -117,8 +116,6 @@ def release(session_ids: Sequence[UUID], now: datetime) -> None:
         most = MOST_RESETS if row.action == Action.RESET else MOST_DELIVERIES
         (spent if row.attempts >= most else again).append(row)
     OutboxCommand.objects.filter(pk__in=[row.pk for row in again]).update(state=OutboxCommand.State.QUEUED)
-    for station_id in {row.station_id for row in again}:
-        notify(Channel.OUTBOX, station_id)
     outbox.finish(
         [
             outbox.Ending(

@@ -2,27 +2,23 @@
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Final
 
-from cryptography import x509
-
 from bfcerts.configuration import Configuration
 from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.gateway.certificates import Material, ServerCertificates
 from bfcerts.ocpp.gateway.database import DatabaseThread
-from bfcerts.ocpp.gateway.keys import public_key_sha256
 from bfcerts.ocpp.gateway.listener import Listener
-from bfcerts.ocpp.gateway.tls import SUITES_OF, VERIFY_MODES, ListenerName, make_context
+from bfcerts.ocpp.gateway.probe import presented_key
+from bfcerts.ocpp.gateway.tls import VERIFY_MODES, ListenerName, make_context
 
 # OpenSSL keeps a TLS 1.2 session, with the peer's chain, for every handshake, and Python cannot switch that off: a
 # fresh context forgets them all.
 FRESH_CONTEXT_SECONDS: Final = 300.0
-PROBE_TIMEOUT_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -130,36 +126,8 @@ class Listeners:
         for credential in material.credentials:
             if credential.public_key_sha256 not in unpresented:
                 continue
-            seen = [await self._probe(one, credential.key_type) for one in self._listeners.values()]
+            host = self._configuration.gateway_host
+            seen = [await presented_key(one, credential.key_type, host) for one in self._listeners.values()]
             if seen and all(key == credential.public_key_sha256 for key in seen):
                 key = credential.public_key_sha256
                 await self._thread.call(partial(self._certificates.presented, key, now))
-
-    async def _probe(self, listener: Listener, key_type: str) -> str | None:
-        """The public key of the certificate that a listener presents to a client of that kind of suites."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(SUITES_OF[key_type])
-        address = listener.own_address
-        connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-        connection.setblocking(False)
-        connection.bind((address, 0))
-        own = (str(connection.getsockname()[0]), int(connection.getsockname()[1]))
-        listener.probes.add(own)
-        try:
-            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-                await asyncio.get_running_loop().sock_connect(connection, (address, listener.port))
-                _, writer = await asyncio.open_connection(
-                    sock=connection, ssl=context, server_hostname=self._configuration.gateway_host
-                )
-            der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            writer.transport.abort()
-            return public_key_sha256(x509.load_der_x509_certificate(der))
-        except (OSError, TimeoutError, ValueError) as error:
-            logger.warning("listener %s does not present its %s certificate yet: %s", listener.name, key_type, error)
-            return None
-        finally:
-            listener.probes.discard(own)
-            connection.close()
