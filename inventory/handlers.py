@@ -50,6 +50,15 @@ def connected(entry: InboxEntry) -> None:
         )
 
 
+def booted(entry: InboxEntry) -> None:
+    """BootNotification: what the station says of itself, and where a cut-over left it."""
+    identity = _station(entry)
+    if identity is None:
+        return
+    observations.booted(identity, entry)
+    station_commands.booted(identity, entry.session_id, entry.received_at)
+
+
 def command_answered(entry: InboxEntry) -> None:
     """A station answered a command, or never did."""
     station_commands.answered(
@@ -66,7 +75,7 @@ def connect() -> None:
     registry.register_handler(Evidence.CSR_RECEIVED, csr_received)
     registry.register_handler(Evidence.CONNECTED, connected)
     registry.register_handler(Evidence.COMMAND_ANSWERED, command_answered)
-    registry.register_handler(Evidence.BOOTED, lambda entry: observations.booted(_station(entry), entry))
+    registry.register_handler(Evidence.BOOTED, booted)
     registry.register_handler(
         Evidence.SECURITY_EVENT, lambda entry: observations.station_security_event(_station(entry), entry)
     )

@@ -101,10 +101,8 @@ def answer_detail(payload: Mapping[str, Any]) -> str:
     return ": ".join(str(part) for part in parts if part)[:1000]
 
 
-def booted(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
+def booted(identity: ManagedIdentity, entry: InboxEntry) -> None:
     """A BootNotification: keep the firmware version, which families and readiness depend on."""
-    if identity is None:
-        return
     firmware = str(entry.payload.get("firmware_version") or "")[:50]
     if not firmware or firmware == identity.firmware_version:
         return
@@ -137,11 +135,12 @@ def station_security_event(identity: ManagedIdentity | None, entry: InboxEntry) 
 
 
 def _time(text: object) -> datetime | None:
+    """A station's own time; None for what is no time, or one at the ends of the calendar that no UTC has."""
     try:
         parsed = datetime.fromisoformat(str(text))
-    except ValueError:
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def connection_refused(identity: ManagedIdentity | None, entry: InboxEntry) -> None:

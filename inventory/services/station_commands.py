@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome
-from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import JobAction, RecordState, SubjectKind
@@ -26,6 +26,7 @@ from inventory.services.locking import lock_identity
 COMMAND_LIFETIME = timedelta(hours=1)
 RESET_LIFETIME = timedelta(minutes=2)
 """A Reset that was not taken at once is not sent to a station that has come back by itself."""
+PROFILE_3 = 3
 PROFILE_3_SLOT = 2
 
 
@@ -159,7 +160,7 @@ def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datet
     now = now or timezone.now()
     with transaction.atomic(), attributed(actor, reason):
         locked = lock_identity(identity.pk)
-        if locked.security_profile >= 3:
+        if locked.security_profile >= PROFILE_3:
             raise TransitionRefusedError(f"{locked.authoritative_identifier} is on Profile 3 already.")
         usable = CertificateRecord.objects.of(locked.pk, CHARGER_IDENTITY.key).usable_at(now)
         if not usable.filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION]).exists():
@@ -186,7 +187,7 @@ def _enqueue_for(
     lifetime: timedelta,
 ) -> None:
     tries = int(job.parameters.get(f"{step}_tries", 0)) + 1
-    job.parameters = {**job.parameters, f"{step}_tries": tries}
+    job.parameters = {**job.parameters, f"{step}_tries": tries, "stage": step, "asked_at": now.isoformat()}
     outbox.enqueue(
         station_id=job.identity.authoritative_identifier,
         action=action,
@@ -203,7 +204,7 @@ def _enqueue_for(
 def send_network_profile(job: CertificateJob, now: datetime) -> Result:
     """SetNetworkProfile with the next security profile (A05.FR.04)."""
     policy = policies.resolve(job.identity, job.purpose).policy
-    payload = canonical.set_network_profile(PROFILE_3_SLOT, 3, settings.CONFIGURATION.profile3_url)
+    payload = canonical.set_network_profile(PROFILE_3_SLOT, PROFILE_3, settings.CONFIGURATION.profile3_url)
     _enqueue_for(job, "send_network_profile", Action.SET_NETWORK_PROFILE, payload, now, policy.delivery_deadline)
     return Wait("the station to take the network profile", now + policy.delivery_deadline, "cut_over_unanswered")
 
@@ -244,12 +245,40 @@ def _cut_over_answered(job: CertificateJob, step: str, outcome: str, detail: str
         if step in _CUT_OVER_NEXT:
             engine.advance(job, Proceed(_CUT_OVER_NEXT[step]), now)
         return
-    if step == "send_reset" and outcome in (CommandOutcome.TIMED_OUT, CommandOutcome.EXPIRED):
-        return
-    job.step, job.attempts = step, int(job.parameters.get(f"{step}_tries", 1))
-    engine.advance(
-        job, Retry(f"The station did not take {step.removeprefix('send_').replace('_', ' ')}: {detail}"), now
+    _again(
+        job, step, f"The station did not take {step.removeprefix('send_').replace('_', ' ')}: {detail or outcome}", now
     )
+
+
+def _again(job: CertificateJob, step: str, why: str, now: datetime) -> None:
+    job.step, job.attempts = step, int(job.parameters.get(f"{step}_tries", 1))
+    engine.advance(job, Retry(why), now)
+
+
+def booted(identity: ManagedIdentity, session_id: str, now: datetime) -> None:
+    """A station that was told to restart for Profile 3 is back below it: it could not get in there, and tries again.
+
+    Stations fall back by themselves after a few attempts (conformance 15), as when the gateway was away just then.
+    """
+    session = StationSession.objects.filter(pk=session_id).first() if session_id else None
+    if session is None or session.security_profile >= PROFILE_3:
+        return
+    waiting = CertificateJob.objects.open().filter(
+        identity=identity, action=JobAction.CUT_OVER, step="cut_over_unanswered", parameters__stage="send_reset"
+    )
+    job_id = waiting.values_list("pk", flat=True).first()
+    if job_id is None:
+        return
+    with transaction.atomic(), attributed(Actor.station(session.station_id), "Restarted below Profile 3"):
+        lock_identity(identity.pk)
+        job = jobs.lock(job_id)
+        asked_at = job.parameters.get("asked_at")
+        if not job.is_open or job.step != "cut_over_unanswered" or job.parameters.get("stage") != "send_reset":
+            return
+        if asked_at and session.connected_at <= datetime.fromisoformat(asked_at):
+            return
+        why = f"The station restarted but came back on Profile {session.security_profile}."
+        _again(job, "send_reset", why, now)
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
@@ -264,9 +293,7 @@ def answered(*, command_id: str, outcome: CommandOutcome, detail: str, session: 
     job_id, _, step = rest.partition(":")
     if kind != "job" or not job_id.isdigit():
         return
-    with transaction.atomic():
-        identity_id = CertificateJob.objects.values_list("identity_id", flat=True).get(pk=job_id)
-        lock_identity(identity_id)
+    with transaction.atomic(savepoint=False):
         job = jobs.lock(int(job_id))
         with attributed(
             Actor.station(command.station_id),
