@@ -49,7 +49,7 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
     """The verbs of a certificate record."""
     who = record.identity.authoritative_identifier
     expired = record.not_after is not None and record.not_after <= now
-    tracked = record.mode == OperatingMode.TRACKED_ONLY
+    ours = record.mode == OperatingMode.MANAGED
     offer: Callable[..., AvailableAction] = lambda *args, **options: _action(*args, actor=actor, **options)  # noqa: E731
     return [
         offer(
@@ -57,8 +57,7 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
             "Renew",
             f"{who} makes a new key and gets a new certificate. The present one works until the new one is in use.",
             permission="renew_certificaterecord",
-            obstacle=_needs_state(record, RecordState.ACTIVE)
-            or ("Its external authority renews it." if tracked else ""),
+            obstacle=_needs_state(record, RecordState.ACTIVE) or ("" if ours else "Its external authority renews it."),
         ),
         offer(
             "install",

@@ -42,7 +42,12 @@ def connected_with_certificate(fingerprint: str, *, session: str, address: str, 
 def _take_evidence(
     record: CertificateRecord, job: CertificateJob | None, session: str, address: str, now: datetime
 ) -> None:
+    if not transitions.is_fresh(record, now):
+        return
     if record.state == RecordState.RETIRED:
+        # Evidence may be handled after a sweep has retired what was in use when it was seen: that is no fallback.
+        if record.retired_at is None or now < record.retired_at or record.rollback_until is None:
+            return
         _fallback(record, session, address, now)
         return
     if record.state == RecordState.ACTIVE:

@@ -56,12 +56,12 @@ def request_csr(job: CertificateJob, now: datetime) -> Result:
     """Ask the endpoint for a certificate signing request."""
     policy = _policy(job)
     entry = job_purpose(job)
+    number = _try_number(job, "csr_tries")
     if entry.key == BACKEND_SERVER.key:
         notify(Channel.LISTENERS)
         return Wait("a request from our listener", now + policy.csr_deadline, "await_csr")
     if not entry.delivered_over_ocpp:
         return Wait("a request from the endpoint", now + policy.delivery_deadline, "await_csr")
-    number = _try_number(job, "csr_tries")
     outbox.enqueue(
         station_id=job.identity.authoritative_identifier,
         action=Action.REQUEST_CSR,
@@ -89,7 +89,7 @@ def csr_missing(job: CertificateJob, now: datetime) -> Result:
     """The request never came: “trigger accepted” does not mean that a CSR follows (conformance 6)."""
     policy = _policy(job)
     tries = int(job.parameters.get("csr_tries", 0))
-    message = "The endpoint accepted to send a certificate signing request but sent none in time."
+    message = "The endpoint was asked for a certificate signing request and sent none in time."
     if tries >= policy.retry_attempts:
         return Fail(f"{message} Asked {tries} times; look at its log for the cause.")
     job.outcome = message
@@ -261,13 +261,17 @@ def delivery_answered(
     if outcome == CommandOutcome.ACCEPTED:
         _accepted(job, record, session, command, now)
         return
-    if record.state != RecordState.ISSUED:
-        return
+    waits_for_it = job.is_open and job.record_id == record.pk and job.step == "await_install"
     if outcome in (CommandOutcome.TIMED_OUT, CommandOutcome.EXPIRED):
-        if job.record_id == record.pk:
+        if waits_for_it:
             _no_answer(job, outcome, now)
-        return
-    _refused(job, record, detail, command, now)
+    elif record.state == RecordState.ISSUED:
+        _refused(job, record, detail, command, now)
+    elif waits_for_it:
+        station = job.identity.authoritative_identifier
+        engine.advance(
+            job, Fail(f"{station} refused certificate {record.pk}, which it had installed before: {detail}"), now
+        )
 
 
 def _accepted(job: CertificateJob, record: CertificateRecord, session: str, command: str, now: datetime) -> None:
@@ -290,7 +294,7 @@ def _accepted(job: CertificateJob, record: CertificateRecord, session: str, comm
 
 
 def _no_answer(job: CertificateJob, outcome: str, now: datetime) -> None:
-    if job.step == "await_install" and outcome == CommandOutcome.TIMED_OUT:
+    if outcome == CommandOutcome.TIMED_OUT:
         job.step, job.attempts = "deliver", int(job.parameters.get("deliveries", 1))
         engine.advance(job, Retry("The station took the certificate but gave no answer."), now)
 

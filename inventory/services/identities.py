@@ -34,7 +34,13 @@ EDITABLE_FIELDS = frozenset(
 )
 
 
+LONGEST_STATION_ID = 64
+"""What the wire's tables hold of a charge point id; OCPP 2.0.1 allows 48 characters."""
+
+
 def _validated(identity: ManagedIdentity) -> None:
+    if identity.kind == SubjectKind.CHARGER and len(identity.authoritative_identifier) > LONGEST_STATION_ID:
+        raise InvalidInputError(f"A charge point id has at most {LONGEST_STATION_ID} characters.")
     try:
         identity.full_clean()
     except ValidationError as error:

@@ -21,6 +21,7 @@ from inventory.audit import attributed
 from inventory.choices import (
     REVOCABLE_STATES,
     EventType,
+    EvidenceKind,
     JobAction,
     JobQueue,
     JobState,
@@ -58,10 +59,13 @@ def _callers_key(key: str | None) -> str | None:
     return f"caller:{hashlib.sha256(key.encode()).hexdigest()}" if key else None
 
 
-def _responsible(mode: str, purpose: Purpose, verb: str) -> TransitionRefusedError:
+def _responsible(
+    identity: ManagedIdentity, entry: Purpose, mode: str, verb: str, authority: str
+) -> TransitionRefusedError:
     return TransitionRefusedError(
-        f"{purpose.label} certificates of this identity are {OperatingMode(mode).label.lower()}: we do not {verb} "
-        "them. The external authority is responsible; what it reports is registered here."
+        f"{entry.label} certificates of {identity.authoritative_identifier} are {OperatingMode(mode).label.lower()}: "
+        f"we do not {verb} them. {authority or 'Their external authority'} is responsible; what it reports is "
+        "registered here."
     )
 
 
@@ -78,8 +82,9 @@ def issue(
 ) -> CertificateJob:
     """Start the issuance of a certificate; with a CSR given, from that, otherwise the endpoint is asked for one.
 
-    :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins.
-    :raises InventoryError: when the purpose, the slot, the mode or the CSR does not allow it.
+    :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins. A CSR that
+        policy refuses ends it: its outcome says why.
+    :raises InventoryError: when the purpose, the slot or the mode does not allow it.
     """
     from inventory.services.enrolment import accept_csr
 
@@ -101,6 +106,7 @@ def issue(
             _requested(job, now)
         if csr_pem is not None and job.is_open:
             accept_csr(job, csr_pem, certificate_type=None, now=now)
+            job.refresh_from_db()
     return job
 
 
@@ -120,8 +126,10 @@ def renew(
     with _command(actor, "renew_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "renewed", RecordState.ACTIVE)
-        if locked.mode == OperatingMode.TRACKED_ONLY:
-            raise _responsible(locked.mode, locked.purpose_entry, "renew")
+        if locked.mode != OperatingMode.MANAGED:
+            raise _responsible(
+                locked.identity, locked.purpose_entry, locked.mode, "renew", locked.responsible_authority
+            )
         _check_may_hold(locked.identity, locked.purpose_entry, locked.slot)
         job, created = jobs.open_job(
             action=JobAction.RENEW,
@@ -157,8 +165,8 @@ def _check_may_hold(identity: ManagedIdentity, entry: Purpose, slot: str) -> Non
     identity.check_purpose(entry)
     entry.check_slot(slot)
     mode = identity.mode_for(entry)
-    if mode == OperatingMode.TRACKED_ONLY:
-        raise _responsible(mode, entry, "issue")
+    if mode != OperatingMode.MANAGED:
+        raise _responsible(identity, entry, mode, "issue", "")
 
 
 def _requested(job: CertificateJob, now: datetime) -> None:
@@ -288,10 +296,14 @@ def revoke(
     actor: Actor,
     reason: str,
     revocation_reason: str = RevocationReason.UNSPECIFIED,
+    evidence_kind: str = EvidenceKind.OPERATOR_STATEMENT,
     now: datetime | None = None,
 ) -> CertificateRecord:
     """Revoke a certificate: our doors refuse it from this commit on, then the CA is told by a job at its own rate.
 
+    Where another authority is responsible, its revocation is recorded: the evidence for it is stored, nobody is told.
+
+    :param evidence_kind: how we know of another authority's revocation; the reason says it in words.
     :raises TransitionRefusedError: when its state does not allow it.
     """
     now = now or timezone.now()
@@ -302,6 +314,15 @@ def revoke(
     with _command(actor, "revoke_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "revoked", *REVOCABLE_STATES)
+        if locked.mode != OperatingMode.MANAGED:
+            transitions.observe(
+                locked,
+                evidence_kind,
+                now=now,
+                source=actor.name,
+                dedupe_key=f"revoked:{locked.pk}",
+                detail={"statement": reason, "responsibleAuthority": locked.responsible_authority},
+            )
         revoke_locked(locked, revocation_reason, detail=reason, now=now)
     return locked
 
@@ -407,9 +428,21 @@ def register_external(
             chain = "".join(parse_certificate(part).pem for part in split_chain(chain_pem)) if chain_pem else ""
         except CertificateError as error:
             raise InvalidInputError(f"The certificate cannot be registered: {error}") from None
+        if leaf.is_ca:
+            raise InvalidInputError(
+                "This is the certificate of a CA, not of an endpoint; CAs are kept as trust anchors."
+            )
         known = CertificateRecord.objects.filter(fingerprint=leaf.fingerprint_sha256).first()
         if known:
             return _known_record(known, locked, entry, slot)
+        namesake = CertificateRecord.objects.filter(
+            issuer_sha256=leaf.issuer_sha256, serial_number=leaf.serial_hex
+        ).first()
+        if namesake:
+            raise InvalidInputError(
+                f"Record {namesake.pk} has another certificate of “{leaf.issuer_text}” with the serial number "
+                f"{leaf.serial_hex}: one of the two is not genuine. Ask the issuer."
+            )
         claim_public_key(leaf.public_key_sha256, locked)
         if state not in (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.ACTIVE):
             raise InvalidInputError(
@@ -423,7 +456,7 @@ def register_external(
             mode=locked.mode_for(entry),
             state=RecordState.ISSUED,
             registered_externally=True,
-            responsible_authority=responsible_authority or leaf.issuer_text,
+            responsible_authority=(responsible_authority or leaf.issuer_text)[:200],
             native_status=native_status,
             requested_at=now,
             issued_at=now,

@@ -9,7 +9,7 @@ from bfcerts.ocpp.registry import ListenerRequest
 from bfcerts.pki.certificates import split_chain
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import EvidenceKind, JobAction, JobState, RecordState, SubjectKind
+from inventory.choices import ISSUING_ACTIONS, EvidenceKind, JobState, RecordState, SubjectKind
 from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
 from inventory.services import lifecycle, transitions
@@ -32,18 +32,16 @@ class ListenerCertificates:
                 authoritative_identifier=host,
                 defaults={"name": f"OCPP gateway {host}"},
             )
+        if not identity.enabled:
+            return
         for key_type in key_types:
             records = CertificateRecord.objects.of(identity.pk, BACKEND_SERVER.key, key_type)
             if records.filter(state__in=_USABLE, not_after__gt=now).exists():
                 continue
-            failed_lately = CertificateJob.objects.filter(
-                identity=identity,
-                purpose=BACKEND_SERVER.key,
-                slot=key_type,
-                state=JobState.FAILED,
-                finished_at__gt=now - AFTER_FAILURE,
-            )
-            if not failed_lately.exists():
+            jobs = CertificateJob.objects.filter(identity=identity, purpose=BACKEND_SERVER.key, slot=key_type)
+            failed_lately = jobs.filter(state=JobState.FAILED, finished_at__gt=now - AFTER_FAILURE)
+            at_work = jobs.open().filter(action__in=ISSUING_ACTIONS)
+            if not at_work.exists() and not failed_lately.exists():
                 lifecycle.issue(
                     identity=identity,
                     purpose=BACKEND_SERVER.key,
@@ -59,7 +57,7 @@ class ListenerCertificates:
             identity__kind=SubjectKind.SERVICE_ENDPOINT,
             identity__authoritative_identifier=host,
             purpose=BACKEND_SERVER.key,
-            action__in=[JobAction.ISSUE, JobAction.RENEW],
+            action__in=ISSUING_ACTIONS,
             step="await_csr",
         )
         return [
@@ -116,7 +114,7 @@ class ListenerCertificates:
                 EvidenceKind.LISTENER_PRESENTS,
                 now=now,
                 source=f"listener of {record.identity.authoritative_identifier}",
-                dedupe_key=f"presented:{record.pk}:{record.installed_at or ''}",
+                dedupe_key=f"presented:{record.pk}:{record.deactivated_at or ''}",
             )
             if record.state == RecordState.ISSUED:
                 transitions.installation_recorded(record, evidence, now=now, job=None)

@@ -146,6 +146,11 @@ def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, j
             f"{evidence.get_kind_display()} does not prove that this {record.purpose_entry.label} certificate is in "
             "use; wait for the evidence that its purpose asks for."
         )
+    if not is_fresh(record, evidence.observed_at):
+        raise TransitionRefusedError(
+            f"{evidence.get_kind_display()} was observed before certificate {record.pk} was deactivated; wait until "
+            "it is seen in use again."
+        )
     if record.not_after is None or record.not_after <= now:
         raise TransitionRefusedError(f"Certificate {record.pk} has expired; renew it instead.")
     previous = (
@@ -180,6 +185,11 @@ def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, j
     )
     if record.purpose == CHARGER_IDENTITY.key:
         reach_profile_3(record.identity, now=now)
+
+
+def is_fresh(record: CertificateRecord, observed_at: datetime) -> bool:
+    """Whether what was observed then says something about the record now: a reactivated one starts anew."""
+    return record.deactivated_at is None or observed_at > record.deactivated_at
 
 
 def reach_profile_3(identity: ManagedIdentity, *, now: datetime) -> None:
@@ -221,7 +231,12 @@ def revoked(record: CertificateRecord, reason_code: str, *, now: datetime, detai
         EventType.CERTIFICATE_REVOKED,
         now=now,
         record=record,
-        payload={"reason": reason_code, "detail": detail, "revokedAt": now.isoformat()},
+        payload={
+            "reason": reason_code,
+            "detail": detail,
+            "revokedAt": now.isoformat(),
+            "responsibleAuthority": record.responsible_authority,
+        },
         dedupe_key=f"revoked:{record.pk}",
     )
     block_at_gateways(record)
