@@ -1,5 +1,6 @@
 """The AWS services that moto's server plays for us on loopback: S3 and SQS."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="test
 @contextmanager
 def moto_server() -> Iterator[str]:
     """moto's server on a free port; its URL."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:

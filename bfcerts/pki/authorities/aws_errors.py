@@ -32,6 +32,7 @@ _THROTTLED_FOR = timedelta(seconds=2)
 _QUOTA_FOR = timedelta(minutes=5)
 _MISCONFIGURED = frozenset(
     {
+        "403",
         "AccessDenied",
         "AccessDeniedException",
         "ExpiredToken",
