@@ -1,6 +1,7 @@
 """Commands from the outbox: sent once, answered or not, and stored with evidence in every case."""
 
 import json
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -250,6 +251,20 @@ def test_an_answer_right_before_the_goodbye_counts(site: Site, node: Node) -> No
         station.sendall(client_frame(0x1, answer) + client_frame(0x8, b"\x03\xe8"))
         row, _ = ended(row)
     assert (row.outcome, row.attempts) == ("accepted", 1)
+
+
+def test_a_long_answer_right_before_the_end_counts(site: Site, node: Node) -> None:
+    site.passwords.passwords["CS-1"] = {PASSWORD}
+    row = command(Action.LIST_CERTIFICATES, canonical.list_certificates())
+    entry = {"certificateType": "CSMSRootCertificate", "certificateHashData": HASH_DATA}
+    with frozen_station(site, node, "CS-1", PASSWORD) as station:
+        assert b'"GetInstalledCertificateIds"' in station.recv(4096)
+        payload = {"status": "Accepted", "certificateHashDataChain": [entry] * 300}
+        station.sendall(client_frame(0x1, json.dumps([3, str(row.message_id), payload]).encode()))
+        station.shutdown(socket.SHUT_WR)
+        row, _ = ended(row)
+    assert row.answer is not None
+    assert len(row.answer["certificateHashDataChain"]) == 300
 
 
 def test_a_replaced_connection_leaves_its_command_to_the_new_one(dial: Dial) -> None:

@@ -62,9 +62,8 @@ class Listener:
 
     @property
     def own_address(self) -> str:
-        """An address under which this machine reaches the port."""
-        assert self._socket is not None  # noqa: S101  # only a listener that is open is asked
-        host = str(self._socket.getsockname()[0])
+        """An address under which this machine reaches the port; empty while it is not listened on."""
+        host = str(self._socket.getsockname()[0]) if self._socket else ""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
     def open(self, bind: str, port: int) -> None:
@@ -134,10 +133,12 @@ class Listener:
         self._by_address[group] += 1
         task = asyncio.get_running_loop().create_task(self._handshake(connection, address, context))
         self._handshakes.add(task)
-        task.add_done_callback(lambda done: self._ended(done, group))
+        task.add_done_callback(lambda done: self._ended(done, connection, group))
 
-    def _ended(self, task: asyncio.Task[None], group: str) -> None:
+    def _ended(self, task: asyncio.Task[None], connection: socket.socket, group: str) -> None:
         self._handshakes.discard(task)
+        if task.cancelled():
+            connection.close()
         self._by_address[group] -= 1
         queue = self._queues.get(group)
         if queue:

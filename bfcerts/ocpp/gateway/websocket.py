@@ -54,7 +54,6 @@ class WebSocket(asyncio.Protocol):
         self.pinged_at: float | None = None
         self.on_message: Callable[[bytes], None] | None = None
         self.on_end: Callable[[str, int], None] | None = None
-        self.lost = False
         self._on_request = on_request
         self._protocol = ServerProtocol(
             subprotocols=[Subprotocol(name) for name in subprotocols],
@@ -93,11 +92,12 @@ class WebSocket(asyncio.Protocol):
             self._feed(data)
 
     def eof_received(self) -> None:
+        self._read_the_rest()
         self._protocol.receive_eof()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
+        self._read_the_rest()
         self._protocol.receive_eof()
         self._stop_timer()
         self._end(*self._how_it_ended())
@@ -161,13 +161,17 @@ class WebSocket(asyncio.Protocol):
             self._timer = self.loop.call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
     def fail(self, code: CloseCode, reason: str) -> None:
-        """End the connection now: nothing that the station sent after this moment is heard."""
+        """End the connection now: nothing that the station sent after this moment is heard. Not before the upgrade."""
+        if self._protocol.state is State.CONNECTING:
+            return
         if self._protocol.state is State.OPEN:
             self._protocol.fail(code, reason)
-            self._unparsed = b""
             self._flush()
             self._timer = self.loop.call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
-            self._end(reason, code)
+        else:
+            self.transport.abort()
+        self._unparsed = b""
+        self._end(reason, code)
 
     def abort(self, reason: str) -> None:
         """Drop the connection without a word, for a peer that does not listen."""
@@ -235,6 +239,12 @@ class WebSocket(asyncio.Protocol):
             self.loop.call_soon(self._work_off)
         else:
             self.release(Hold.UNPARSED)
+
+    def _read_the_rest(self) -> None:
+        """What came before the end counts, also where its turn had not come yet."""
+        rest, self._unparsed = self._unparsed, b""
+        if rest:
+            self._feed(rest)
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
