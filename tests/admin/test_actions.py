@@ -50,8 +50,11 @@ def told(console: Client, response: Any) -> str:
 def test_the_page_of_an_action_says_what_will_happen_to_whom_and_does_nothing(console: Client) -> None:
     record = given.active_record(charger("CS-1"))
 
-    page = unescape(console.get(address(record, "revoke")).content.decode())
+    response = console.get(address(record, "revoke"))
 
+    page = unescape(response.content.decode())
+    assert response.status_code == 200
+    assert "This field is required." not in page
     assert "CS-1 is thrown off at once" in page
     assert "This cannot be undone" in page
     assert record.serial_number in page

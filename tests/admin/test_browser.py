@@ -93,20 +93,27 @@ def test_a_fingerprint_is_copied_in_full(browser: Browser) -> None:
     assert browser.do(copied) == record.fingerprint
 
 
-def test_an_action_is_asked_confirmed_and_done_once_however_often_it_is_clicked(browser: Browser) -> None:
+NOTE_THE_BUTTON = """
+document.addEventListener("submit", (event) => sessionStorage.setItem(
+  "button", event.target.querySelector("[data-testid=confirm]").disabled ? "off" : "on"))
+"""
+
+
+def test_an_action_is_asked_confirmed_and_its_button_is_off_once_it_is_sent(browser: Browser) -> None:
     identity = charger("CS-1")
     browser.open(page_of(identity))
 
-    def steps(page: Page) -> None:
+    def steps(page: Page) -> str:
         page.get_by_test_id("action-list_certificates").click()
         expect(page.get_by_test_id("explanation")).to_contain_text("CS-1 is asked what it has installed")
+        page.evaluate(NOTE_THE_BUTTON)
         page.get_by_label("Reason").fill("A look")
         page.get_by_test_id("confirm").dblclick(no_wait_after=True)
         page.wait_for_url(f"**{page_of(identity)}")
         expect(page.get_by_text("waits for CS-1")).to_be_visible()
+        return str(page.evaluate("sessionStorage.getItem('button')"))
 
-    browser.do(steps)
-
+    assert browser.do(steps) == "off"
     assert OutboxCommand.objects.count() == 1
 
 

@@ -273,13 +273,20 @@ def test_the_overview_of_an_empty_inventory_says_how_to_begin(console: Client) -
 
 def test_text_from_the_wire_is_shown_and_never_obeyed(console: Client) -> None:
     evil = "<script>alert(1)</script>"
-    identity = given.identity(name=evil, site=evil)
+    identity = given.identity(authoritative_identifier=evil, name=evil, site=evil)
+    given.job(identity)
     given.security_event(identity, message=evil, type=evil, technical_detail=evil)
     given.domain_event(identity, reason=evil, payload={"x": evil})
     given.session(identity, close_reason=evil, closed_at=datetime.now(UTC), node=evil)
     given.command(identity, error_description=evil, state="failed", answer={"x": evil})
 
-    for url in (page_of(identity), "/admin/", "/admin/inventory/securityevent/", "/admin/inventory/managedidentity/"):
+    for url in (
+        page_of(identity),
+        "/admin/",
+        "/admin/inventory/securityevent/",
+        "/admin/inventory/managedidentity/",
+        "/admin/inventory/certificatejob/",
+    ):
         assert evil not in console.get(url).content.decode()
     for model in ("securityevent", "domainevent"):
         latest = console.get(f"/admin/inventory/{model}/").context["cl"].result_list[0]

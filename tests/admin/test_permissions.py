@@ -181,7 +181,13 @@ def test_the_page_of_an_identity_shows_only_what_may_be_seen() -> None:
     page = unescape(somebody.get(address(ManagedIdentity, "change", identity.pk)).content.decode())
 
     assert "CS-1" in page
-    for hidden in (record.fingerprint, "Because of the summer", "Session now", "AuthorizationKey (Profile 2)"):
+    for hidden in (
+        record.fingerprint,
+        "Because of the summer",
+        "Session now",
+        "10.1.2.3",
+        "AuthorizationKey (Profile 2)",
+    ):
         assert hidden not in page
 
 

@@ -34,8 +34,6 @@
   // A second click must not send a form twice; the server would also see that it is the same request.
   document.addEventListener("submit", (event) => {
     if (!event.target.matches("[data-once]")) return;
-    if (event.target.dataset.sent) { event.preventDefault(); return; }
-    event.target.dataset.sent = "yes";
     event.target.querySelectorAll("button[type=submit]").forEach((button) => { button.disabled = true; });
   });
   window.addEventListener("pageshow", (event) => { if (event.persisted) window.location.reload(); });
