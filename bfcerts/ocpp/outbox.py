@@ -55,23 +55,23 @@ def enqueue(
     :param secret_payload: what `secret_payload.seal` returned for values that must not be readable here.
     :returns: the command; the earlier one where the key is known already.
     """
-    command, created = OutboxCommand.objects.get_or_create(
+    new = OutboxCommand(
         dedupe_key=dedupe_key,
-        defaults={
-            "station_id": station_id,
-            "action": action,
-            "payload": payload,
-            "secret_payload": secret_payload,
-            "reference": reference,
-            "correlation_id": correlation_id,
-            "created_at": now,
-            "not_before": not_before or now,
-            "deadline": now + expires_after,
-        },
+        station_id=station_id,
+        action=action,
+        payload=payload,
+        secret_payload=secret_payload,
+        reference=reference,
+        correlation_id=correlation_id,
+        created_at=now,
+        not_before=not_before or now,
+        deadline=now + expires_after,
     )
-    if created:
+    OutboxCommand.objects.bulk_create([new], ignore_conflicts=True)
+    stored = OutboxCommand.objects.get(dedupe_key=dedupe_key)
+    if stored.message_id == new.message_id:
         notify(Channel.OUTBOX, station_id)
-    return command
+    return stored
 
 
 def cancel(references: Iterable[str], *, now: datetime) -> int:

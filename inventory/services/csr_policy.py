@@ -7,8 +7,6 @@ may not have is refused all the same, because it says something about its sender
 
 from dataclasses import dataclass
 
-from django.db import IntegrityError, transaction
-
 from bfcerts.pki.csr import CsrError, ParsedCsr, parse_csr
 from inventory.choices import SubjectKind, SubjectRule
 from inventory.errors import CsrRejectedError
@@ -116,13 +114,9 @@ def claim_public_key(public_key_sha256: str, identity: ManagedIdentity) -> None:
 
     :raises CsrRejectedError: when another identity has used the key.
     """
-    try:
-        with transaction.atomic():
-            owner, _ = PublicKeyOwner.objects.get_or_create(
-                public_key_sha256=public_key_sha256, defaults={"identity": identity}
-            )
-    except IntegrityError:
-        owner = PublicKeyOwner.objects.get(public_key_sha256=public_key_sha256)
+    claim = PublicKeyOwner(public_key_sha256=public_key_sha256, identity=identity)
+    PublicKeyOwner.objects.bulk_create([claim], ignore_conflicts=True)
+    owner = PublicKeyOwner.objects.get(public_key_sha256=public_key_sha256)
     if owner.identity_id != identity.pk:
         raise CsrRejectedError(
             "key_of_another_identity",

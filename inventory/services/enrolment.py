@@ -30,7 +30,7 @@ from inventory.purposes import Purpose, purpose
 from inventory.services import jobs, policies, rate_limits, transitions
 from inventory.services.csr_policy import BoundCsr, check_csr, claim_public_key
 from inventory.services.events import record_event
-from inventory.services.locking import lock_identity
+from inventory.services.locking import lock_identity, lock_job_of
 from inventory.services.security_events import record_security_event
 
 UNSOLICITED_BURST = 6.0
@@ -44,9 +44,9 @@ def accept_csr(job: CertificateJob, csr_pem: str, *, certificate_type: str | Non
     """Give a request to an open issuing job: check it, and send the job to the CA.
 
     A request that fails policy ends the job, with an event that says why. Everything happens in the caller's
-    transaction, with the identity locked.
+    transaction, with the job's identity locked.
     """
-    job = jobs.lock(job.pk)
+    job = lock_job_of(job.identity, job.pk)
     entry = purpose(job.purpose)
     policy = policies.resolve(job.identity, job.purpose).policy
     try:
@@ -182,7 +182,7 @@ def device_request(
     """
     entry = purpose(purpose_key)
     station = identity.authoritative_identifier
-    with attributed(Actor.station(station), "The station asked for a certificate"), transaction.atomic():
+    with attributed(Actor.station(station), "The station asked for a certificate"), transaction.atomic(savepoint=False):
         locked = lock_identity(identity.pk)
         job = (
             CertificateJob.objects.open()
@@ -191,6 +191,8 @@ def device_request(
         )
         if job is None:
             job = _open_for_device(locked, entry, key, now)
+        else:
+            job.identity = locked
         if job is not None and job.is_open:
             with attributed(Actor.station(station), job.reason, job.correlation_id):
                 accept_csr(job, csr_pem, certificate_type=certificate_type, now=now)

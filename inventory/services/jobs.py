@@ -13,7 +13,7 @@ from inventory.choices import ISSUING_ACTIONS, JobAction, JobQueue, JobState
 from inventory.errors import ConflictingJobError, InvalidInputError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
-from inventory.services.locking import lock_identity, lock_record
+from inventory.services.locking import lock_identity, lock_job_of, lock_record
 
 
 def open_job(
@@ -53,13 +53,11 @@ def open_job(
                     f"This idempotency key was used for another request (job {known.pk}); use a new key."
                 )
             return known, False
-    open_jobs = CertificateJob.objects.open().filter(identity=identity, purpose=purpose, slot=slot)
-    same = open_jobs.filter(action=action, target=target).first()
-    if same:
-        return same, False
-    if action in ISSUING_ACTIONS:
-        other = open_jobs.filter(action__in=ISSUING_ACTIONS).first()
-        if other:
+    for other in CertificateJob.objects.open().filter(identity=identity, purpose=purpose, slot=slot).order_by("pk"):
+        other.identity = identity
+        if (other.action, other.target) == (action, target):
+            return other, False
+        if action in ISSUING_ACTIONS and other.action in ISSUING_ACTIONS:
             raise ConflictingJobError(f"{other} (job {other.pk}) is already open; wait for it or cancel it first.")
     job = CertificateJob(
         action=action,
@@ -88,9 +86,7 @@ def open_job(
 def lock(job_id: int) -> CertificateJob:
     """The job, locked until the end of the transaction, after its identity."""
     identity = lock_identity(CertificateJob.objects.values_list("identity_id", flat=True).get(pk=job_id))
-    job = CertificateJob.objects.select_for_update().get(pk=job_id)
-    job.identity = identity
-    return job
+    return lock_job_of(identity, job_id)
 
 
 def _needed(reason: str) -> str:

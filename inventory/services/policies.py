@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db.models import prefetch_related_objects
+
 from inventory.errors import InventoryError
 from inventory.models import CertificateRecord, LifecyclePolicy, ManagedIdentity
 from inventory.purposes import purpose
@@ -65,7 +67,10 @@ def resolve(identity: ManagedIdentity, purpose_key: str) -> ResolvedPolicy:
     :raises NoPolicyError: when none is enabled that applies.
     """
     mode = identity.mode if purpose_key == "authorization_key" else identity.mode_for(purpose(purpose_key))
-    policies = LifecyclePolicy.objects.filter(purpose=purpose_key, enabled=True).select_related("family", "cohort")
+    policies = list(LifecyclePolicy.objects.filter(purpose=purpose_key, enabled=True))
+    # A join for every decision would cost more than these queries for the few policies that are narrowed.
+    prefetch_related_objects([policy for policy in policies if policy.family_id is not None], "family")
+    prefetch_related_objects([policy for policy in policies if policy.cohort_id is not None], "cohort")
     candidates = sorted(
         (_judge(policy, identity, mode) for policy in policies),
         key=lambda candidate: (not candidate.matches, -candidate.specificity, candidate.policy.pk),
