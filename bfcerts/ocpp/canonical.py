@@ -33,7 +33,8 @@ class Evidence(StrEnum):
     CONNECTED = "connected"
     """fingerprint ('' below Profile 3), profile, address, protocol, listener, evidence_wanted."""
     CONNECTION_REFUSED = "connection_refused"
-    """reason (a `RefusalReason`), detail, address, listener, profile, fingerprint, serial, subject, issuer."""
+    """reason (a `RefusalReason`), detail, address, listener, profile, fingerprint, serial, subject, issuer, repeated
+    (how many equal refusals were only counted; 0 for the first). A failed TLS handshake has no station id."""
     DISCONNECTED = "disconnected"
     """reason, code."""
     BOOTED = "booted"
@@ -45,7 +46,8 @@ class Evidence(StrEnum):
     LOG_STATUS = "log_status"
     """status, request_id."""
     COMMAND_ANSWERED = "command_answered"
-    """command_id, action, outcome (a `CommandOutcome`), status, status_info, answer, error_code, error_description."""
+    """command_id, action, outcome (a `CommandOutcome`), status, status_info, answer, error_code, error_description,
+    reference, correlation_id."""
     PROTOCOL_VIOLATION = "protocol_violation"
     """kind, detail: a frame that broke the protocol in a way that matters for security."""
 
