@@ -110,7 +110,7 @@ class LifecyclePolicy(models.Model):
     def clean(self) -> None:
         """Refuse what the issuing CA cannot do when it is configured, not when it is used."""
         super().clean()
-        if self.validity is None or not self.enabled:
+        if self.validity is None or not self.enabled or self.mode not in ("", OperatingMode.MANAGED):
             return
         issuing = IssuingAuthority.objects.filter(trust_domain=self.purpose, issues=True).first()
         refusal = issuing.refusal_of(self.validity) if issuing else None

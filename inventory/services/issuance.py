@@ -26,14 +26,18 @@ from bfcerts.pki.authorities import (
     Throttled,
     build_authorities,
 )
-from bfcerts.pki.certificates import CertificateError, ParsedCertificate, parse_certificate, split_chain
+from bfcerts.pki.certificates import (
+    CertificateError,
+    ParsedCertificate,
+    parse_ca_certificate,
+    parse_certificate,
+    split_chain,
+)
 from bfcerts.pki.chains import ChainError, verify_issued
 from bfcerts.pki.profiles import profile
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import (
-    RecordState,
-)
+from inventory.choices import OperatingMode, RecordState
 from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Recorder, Retry
@@ -143,7 +147,8 @@ def publish_authorities(now: datetime) -> None:
 
 def _check_policies(authority: IssuingAuthority, now: datetime) -> None:
     """Refuse a CA that can never issue for as long as a policy says; warn where it only ends too soon for that."""
-    for policy in LifecyclePolicy.objects.filter(purpose=authority.trust_domain, enabled=True).order_by("pk"):
+    ours = LifecyclePolicy.objects.filter(mode__in=["", OperatingMode.MANAGED], enabled=True)
+    for policy in ours.filter(purpose=authority.trust_domain).order_by("pk"):
         if policy.validity is None:
             continue
         refusal = authority.refusal_of(policy.validity)
@@ -319,8 +324,8 @@ def _verify(
     leaf = parse_certificate(signed.certificate_pem)
     verify_issued(
         leaf=leaf,
-        chain=[parse_certificate(part) for part in split_chain(signed.chain_pem)],
-        anchors=[parse_certificate(intent.authority.root_pem)],
+        chain=[parse_ca_certificate(part) for part in split_chain(signed.chain_pem)],
+        anchors=[parse_ca_certificate(intent.authority.root_pem)],
         now=now,
         public_key_sha256=record.public_key_sha256,
         extended_key_usages=profile(intent.profile).extended_key_usages,
