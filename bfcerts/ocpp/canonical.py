@@ -33,8 +33,8 @@ class Evidence(StrEnum):
     CONNECTED = "connected"
     """fingerprint ('' below Profile 3), profile, address, protocol, listener, evidence_wanted."""
     CONNECTION_REFUSED = "connection_refused"
-    """reason (a `RefusalReason`), detail, address, listener, profile, fingerprint, serial, subject, issuer, repeated
-    (how many equal refusals were only counted; 0 for the first). A failed TLS handshake has no station id."""
+    """reason (a `RefusalReason`), detail, address, listener, profile, fingerprint, serial, subject, issuer, count (1,
+    or how many further equal refusals this row stands for). A failed TLS handshake has no station id."""
     DISCONNECTED = "disconnected"
     """reason, code."""
     BOOTED = "booted"

@@ -1,6 +1,7 @@
 """What the operator learns of connections that were refused: the first of equal ones at once, the rest as a count."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -27,9 +28,10 @@ _STATION_UNPROVEN: Final = {
 class Refusals:
     """Turns refusals into CONNECTION_REFUSED evidence at a bounded rate."""
 
-    def __init__(self, evidence: EvidenceWriter) -> None:
+    def __init__(self, evidence: EvidenceWriter, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._evidence = evidence
-        self._repetitions: Repetitions[Observation] = Repetitions(WINDOW_SECONDS, REPORTS_PER_SECOND, time.monotonic())
+        self._monotonic = monotonic
+        self._repetitions: Repetitions[Observation] = Repetitions(WINDOW_SECONDS, REPORTS_PER_SECOND, monotonic())
 
     def of_station(self, attempt: ConnectionAttempt, refusal: Refusal) -> None:
         """A handshake that reached the door."""
@@ -62,14 +64,14 @@ class Refusals:
 
     def sweep(self, now: datetime) -> None:
         """Report what was only counted and whose window has ended."""
-        for observation, repeated in self._repetitions.ended(time.monotonic()):
-            payload = {**observation.payload, "repeated": repeated}
+        for observation, repeated in self._repetitions.ended(self._monotonic()):
+            payload = {**observation.payload, "count": repeated}
             self._evidence.report(Observation(observation.station_id, None, Evidence.CONNECTION_REFUSED, payload, now))
 
     def _note(self, key: str, station_id: str, payload: Payload, now: datetime) -> None:
         stored = {name: storable(value) for name, value in payload.items()}
-        observation = Observation(station_id, None, Evidence.CONNECTION_REFUSED, {**stored, "repeated": 0}, now)
-        if self._repetitions.note(key, observation, time.monotonic()):
+        observation = Observation(station_id, None, Evidence.CONNECTION_REFUSED, {**stored, "count": 1}, now)
+        if self._repetitions.note(key, observation, self._monotonic()):
             self._evidence.report(observation)
 
 
