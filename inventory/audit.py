@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from django.db import models
+from django.db.models.signals import pre_delete, pre_save
 from django.http import HttpRequest, HttpResponse
 from simple_history.models import HistoricalRecords
 from simple_history.signals import pre_create_historical_record
@@ -90,8 +91,17 @@ def _attribute(sender: type, **context: Any) -> None:
     row.history_user = attribution.actor.user
 
 
+def _refuse_unattributed(sender: type[models.Model], instance: models.Model, **context: Any) -> None:
+    """Before the row is written, not after: simple-history looks only once the change is made."""
+    tracked = hasattr(sender._meta, "simple_history_manager_attribute")
+    if tracked and not hasattr(instance, "skip_history_when_saving"):
+        current_attribution()
+
+
 def connect() -> None:
     """Called once, when the app is ready."""
+    pre_save.connect(_refuse_unattributed, dispatch_uid="inventory.audit.save")
+    pre_delete.connect(_refuse_unattributed, dispatch_uid="inventory.audit.delete")
     pre_create_historical_record.connect(_attribute, dispatch_uid="inventory.audit")
 
 
