@@ -153,9 +153,11 @@ match CONFIGURATION.queue_broker:
     case QueueBroker.ORM:
         Q_CLUSTER["orm"] = "default"
     case QueueBroker.REDIS:
+        Q_CLUSTER["name"] = f"{CONFIGURATION.queue_prefix}-{_CLUSTER}"
         Q_CLUSTER["redis"] = CONFIGURATION.redis_url
     case QueueBroker.SQS:
-        Q_CLUSTER["sqs"] = {"aws_region": CONFIGURATION.sqs_region}
+        Q_CLUSTER["name"] = f"{CONFIGURATION.queue_prefix}-{_CLUSTER}"
+        Q_CLUSTER["broker_class"] = "inventory.jobs.sqs.SqsBroker"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

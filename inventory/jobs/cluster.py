@@ -5,6 +5,7 @@ process can store makes it run anything: queue payloads are pickles, and a sched
 """
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -15,12 +16,14 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import close_old_connections, connections
 from django.utils import timezone
-from django_q.brokers import get_broker
+from django_q.brokers import Broker, get_broker
 from django_q.cluster import Cluster
 from django_q.tasks import async_task
 
+from bfcerts.configuration import QueueBroker
 from inventory.choices import JobQueue
 from inventory.jobs import periodic
+from inventory.jobs.pulse import PULSE_SECONDS
 from inventory.models import QueueBeat
 
 logger = logging.getLogger(__name__)
@@ -31,25 +34,85 @@ SILENCE = timedelta(seconds=45)
 """A cluster whose workers have not beaten for this long is hung, and ends itself to be started again."""
 STOP_SECONDS = 10.0
 OLD_BEATS = timedelta(days=1)
+UNCOUNTED_SECONDS = PULSE_SECONDS * 0.8
+"""Where the queue cannot be counted, each worker is sent a pulse in this time: a little before its last one ends."""
+UNCOUNTED_LIMIT = 4
+"""Pulses for each worker that may wait then; SQS miscounts, but not for long."""
 
 
 class ClusterHungError(Exception):
     """The cluster's workers stopped running pulses."""
 
 
+class QueueUnavailableError(Exception):
+    """The broker that carries the pulse cannot be used; the message says what to check."""
+
+
+class Pulses:
+    """Keeps one pulse waiting behind the ones that run."""
+
+    def __init__(self, queue: str, broker: Broker) -> None:
+        self._queue = queue
+        self._broker = broker
+        self._sent_at = -math.inf
+
+    def keep(self) -> None:
+        if self._one_is_missing():
+            async_task(PULSE, self._queue, broker=self._broker, timeout=60)
+            self._sent_at = time.monotonic()
+
+    def _one_is_missing(self) -> bool:
+        if settings.CONFIGURATION.queue_broker != QueueBroker.SQS:
+            return bool(self._broker.queue_size() == 0)
+        workers = settings.CONFIGURATION.worker_processes
+        if time.monotonic() - self._sent_at < UNCOUNTED_SECONDS / workers:
+            return False
+        return bool(self._broker.queue_size() < UNCOUNTED_LIMIT * workers)
+
+
+def open_broker() -> Broker:
+    """The broker of this process's cluster, after seeing that it answers.
+
+    :raises QueueUnavailableError: when it does not.
+    """
+    kind = settings.CONFIGURATION.queue_broker
+    failures: tuple[type[Exception], ...] = ()
+    check = ""
+    if kind == QueueBroker.REDIS:
+        from redis.exceptions import RedisError
+
+        failures, check = (RedisError, ValueError), "BFCERTS_REDIS_URL, and that Redis runs there"
+    elif kind == QueueBroker.SQS:
+        from inventory.jobs.sqs import FAILURES
+
+        failures = FAILURES
+        check = "BFCERTS_SQS_REGION, the credentials of this process and its rights on the queue"
+    try:
+        broker = get_broker()
+        broker.ping()
+    except failures as error:
+        raise QueueUnavailableError(f"The queue of this process cannot be used: {error}. Check {check}.") from None
+    return broker
+
+
 def run(queue: str) -> None:
     """Run the cluster until SIGTERM or SIGINT.
 
     :raises ClusterHungError: when its workers no longer run pulses; the supervisor starts the process again.
+    :raises QueueUnavailableError: when there is no queue to begin with.
     """
     os.environ["BFCERTS_CLUSTER"] = f"{queue}:{socket.gethostname()}:{os.getpid()}"
     started = timezone.now()
     if queue == JobQueue.GENERAL:
         periodic.ensure_rows(started)
     QueueBeat.objects.filter(beat_at__lt=started - OLD_BEATS).delete()
+    pulses = Pulses(queue, open_broker())
     connections.close_all()  # the cluster forks: no connection may be shared with its children
     cluster = Cluster()
-    cluster.start()
+    try:
+        cluster.start()
+    except RuntimeError as error:
+        raise ClusterHungError(f"its processes did not start ({error})") from None
     stop = threading.Event()
 
     def on_signal(signum: int, frame: object) -> None:
@@ -60,7 +123,7 @@ def run(queue: str) -> None:
     parent = os.getppid()
     while not stop.wait(KEEP_SECONDS):
         try:
-            _keep(queue, cluster, started)
+            _keep(pulses, cluster, started)
         except ClusterHungError:
             _kill_group()
             raise
@@ -86,12 +149,10 @@ def _stop(cluster: Cluster) -> None:
     timer.cancel()
 
 
-def _keep(queue: str, cluster: Cluster, started: datetime) -> None:
-    """Keep one pulse waiting behind the ones that run, and see that they run."""
+def _keep(pulses: Pulses, cluster: Cluster, started: datetime) -> None:
+    """Keep pulses coming, and see that they run."""
     close_old_connections()
-    broker = get_broker()
-    if broker.queue_size() == 0:
-        async_task(PULSE, queue, broker=broker, timeout=60)
+    pulses.keep()
     if not cluster.sentinel.is_alive():
         raise ClusterHungError("the django-q2 sentinel has died")
     beat = QueueBeat.objects.filter(cluster=os.environ["BFCERTS_CLUSTER"]).values_list("beat_at", flat=True).first()

@@ -26,5 +26,7 @@ class Command(BaseCommand):
             cluster.run(JobQueue.PKI)
         except issuance.AuthorityNotUsableError as error:
             raise CommandError(str(error)) from None
+        except cluster.QueueUnavailableError as error:
+            raise CommandError(str(error)) from None
         except cluster.ClusterHungError as error:
             raise CommandError(f"The PKI worker stopped itself: {error}. Start it again.") from None

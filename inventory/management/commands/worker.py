@@ -21,5 +21,7 @@ class Command(BaseCommand):
             os.setpgrp()
         try:
             cluster.run(JobQueue.GENERAL)
+        except cluster.QueueUnavailableError as error:
+            raise CommandError(str(error)) from None
         except cluster.ClusterHungError as error:
             raise CommandError(f"The worker stopped itself: {error}. Start it again.") from None
