@@ -128,6 +128,15 @@ def document(value: Any) -> SafeString | str:
     return format_html('<pre class="c-document">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
 
 
+_ABBREVIATIONS = frozenset({"csr", "ca", "tls", "id"})
+
+
+def spoken(name: str) -> str:
+    """A machine's name in words: csr_received becomes “CSR received”."""
+    words = [word.upper() if word in _ABBREVIATIONS else word for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+
+
 def text(value: str) -> SafeString | str:
     """A text whose lines matter, such as PEM."""
     return format_html('<pre class="c-document">{}</pre>', value.strip()) if value else NOTHING

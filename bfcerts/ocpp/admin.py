@@ -9,7 +9,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from bfcerts.console.filters import QuestionFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.presentation import NOTHING, Badge, copyable, document, moment, short
+from bfcerts.console.presentation import NOTHING, Badge, copyable, document, moment, short, spoken
 from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
 
@@ -65,14 +65,14 @@ class ListenerFilter(QuestionFilter):
 class StationSessionAdmin(ReadOnlyAdmin):
     """Connections of stations, open and past."""
 
-    list_display = ("station_id", "badge", "profile", "since", "until", "address", "listener", "certificate")
+    list_display = ("station", "badge", "profile", "since", "until", "address", "listener", "certificate")
     list_filter = (OpenSessionFilter, ProfileFilter, ListenerFilter)
     search_fields = ("station_id",)
     search_help_text = "Charge point id, or the fingerprint of a certificate"
     ordering = ("-connected_at",)
     keyset_field = "connected_at"
     fields = (
-        "station_id",
+        "station",
         "badge",
         "profile",
         "since",
@@ -85,7 +85,7 @@ class StationSessionAdmin(ReadOnlyAdmin):
         "full_fingerprint",
         "id",
     )
-    readonly_fields = ("badge", "profile", "since", "until", "full_fingerprint")
+    readonly_fields = ("station", "badge", "profile", "since", "until", "full_fingerprint")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StationSession], search_term: str
@@ -94,6 +94,10 @@ class StationSessionAdmin(ReadOnlyAdmin):
             fingerprint = term.replace(" ", "").replace(":", "").lower()
             queryset = queryset.filter(Q(station_id=term) | Q(certificate_fingerprint=fingerprint))
         return queryset, False
+
+    @admin.display(description="Charge point id")
+    def station(self, session: StationSession) -> str:
+        return session.station_id or NOTHING
 
     @admin.display(description="State")
     def badge(self, session: StationSession) -> Badge:
@@ -125,7 +129,7 @@ class StationSessionAdmin(ReadOnlyAdmin):
 class OutboxCommandAdmin(ReadOnlyAdmin):
     """What stations were asked, and what they answered. Secret values are never shown."""
 
-    list_display = ("number", "station_id", "action", "badge", "outcome_badge", "created", "answered", "attempts")
+    list_display = ("number", "station", "asked", "badge", "outcome_badge", "created", "answered", "attempts")
     list_filter = (
         ("state", ChoicesDropdownFilter),
         ("action", ChoicesDropdownFilter),
@@ -135,8 +139,8 @@ class OutboxCommandAdmin(ReadOnlyAdmin):
     search_help_text = "Charge point id or correlation id"
     unread_fields = ("payload", "answer", "secret_payload")
     fields = (
-        "station_id",
-        "action",
+        "station",
+        "asked",
         "badge",
         "outcome_badge",
         "created",
@@ -153,6 +157,8 @@ class OutboxCommandAdmin(ReadOnlyAdmin):
         "message_id",
     )
     readonly_fields = (
+        "station",
+        "asked",
         "badge",
         "outcome_badge",
         "created",
@@ -173,6 +179,14 @@ class OutboxCommandAdmin(ReadOnlyAdmin):
     @admin.display(description="No.")
     def number(self, command: OutboxCommand) -> int:
         return command.pk
+
+    @admin.display(description="Charge point id")
+    def station(self, command: OutboxCommand) -> str:
+        return command.station_id or NOTHING
+
+    @admin.display(description="Command")
+    def asked(self, command: OutboxCommand) -> str:
+        return spoken(command.action)
 
     @admin.display(description="State")
     def badge(self, command: OutboxCommand) -> Badge:
@@ -215,14 +229,14 @@ class OutboxCommandAdmin(ReadOnlyAdmin):
 class InboxMessageAdmin(ReadOnlyAdmin):
     """What the wire learned, and whether a worker has taken it in."""
 
-    list_display = ("received", "station_id", "kind", "badge", "attempts", "error")
+    list_display = ("received", "station", "observed", "badge", "attempts", "error")
     list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
     search_fields = ("station_id",)
     search_help_text = "Charge point id"
     unread_fields = ("payload",)
     fields = (
-        "station_id",
-        "kind",
+        "station",
+        "observed",
         "badge",
         "received",
         "finished",
@@ -232,7 +246,7 @@ class InboxMessageAdmin(ReadOnlyAdmin):
         "session_id",
         "readable_payload",
     )
-    readonly_fields = ("badge", "received", "finished", "readable_payload")
+    readonly_fields = ("station", "observed", "badge", "received", "finished", "readable_payload")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[InboxMessage], search_term: str
@@ -247,6 +261,14 @@ class InboxMessageAdmin(ReadOnlyAdmin):
     @admin.display(description="Taken in")
     def finished(self, message: InboxMessage) -> SafeString | str:
         return moment(message.finished_at)
+
+    @admin.display(description="Charge point id")
+    def station(self, message: InboxMessage) -> str:
+        return message.station_id or NOTHING
+
+    @admin.display(description="What")
+    def observed(self, message: InboxMessage) -> str:
+        return spoken(message.kind)
 
     @admin.display(description="State")
     def badge(self, message: InboxMessage) -> Badge:

@@ -28,6 +28,7 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
     reason = forms.CharField(
         max_length=1000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        error_messages={"required": "Say why this is changed."},
         help_text="Why this is changed. It stays in the audit history, with your name.",
     )
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from bfcerts.console.presentation import NOTHING, Badge, distance, short
+from bfcerts.console.presentation import NOTHING, Badge, short, span
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.admin import states, timeline
 from inventory.admin.panels import identity_panels
@@ -60,7 +60,7 @@ def described(identity: ManagedIdentity, now: datetime) -> list[tuple[str, str]]
             station_id=identity.authoritative_identifier, closed_at__isnull=True
         ).first()
         words = (
-            f"connected on Profile {session.security_profile} since {distance(session.connected_at, now)}"
+            f"connected on Profile {session.security_profile} for {span(now - session.connected_at)}"
             if session
             else "not connected"
         )

@@ -35,6 +35,7 @@ class ActionForm(forms.Form):
         label="Reason",
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 2, "required": True}),
+        error_messages={"required": "Say why you do this."},
         help_text="Why you do this. It stays in the audit history, with your name.",
     )
 

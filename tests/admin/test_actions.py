@@ -54,7 +54,7 @@ def test_the_page_of_an_action_says_what_will_happen_to_whom_and_does_nothing(co
 
     page = unescape(response.content.decode())
     assert response.status_code == 200
-    assert "This field is required." not in page
+    assert "Say why you do this." not in page
     assert "CS-1 is thrown off at once" in page
     assert "This cannot be undone" in page
     assert record.serial_number in page
@@ -86,7 +86,7 @@ def test_no_action_is_done_by_a_get_or_without_a_reason(model: type[Model], verb
 
     assert sent.status_code == 400
     page = sent.content.decode()
-    assert "This field is required." in page or 'data-testid="why-not"' in page
+    assert "Say why you do this." in page or 'data-testid="why-not"' in page
     assert (events, commands, jobs) == (
         DomainEvent.objects.count(),
         OutboxCommand.objects.count(),

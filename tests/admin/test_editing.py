@@ -70,7 +70,7 @@ def test_an_identity_is_added_with_a_reason(console: Client) -> None:
     typed = {"kind": "charger", "authoritative_identifier": "CS-1", "site": "Depot North", "tags": "pilot, north"}
 
     unreasoned = console.post(url, typed)
-    assert "This field is required." in text_of(unreasoned)
+    assert "Say why this is changed." in text_of(unreasoned)
     response = console.post(url, {**typed, "reason": REASON})
 
     assert response.status_code == 302, text_of(response)
