@@ -122,6 +122,14 @@ def charger(name: str = "", **fields: Any) -> ManagedIdentity:
     )
 
 
+def undeliverable_charger(serial_number: str) -> ManagedIdentity:
+    """A charger whose certificate is issued, for its serial number, but not delivered: the outbox takes no such id."""
+    identity = charger("CS-1", serial_number=serial_number)
+    ManagedIdentity.objects.filter(pk=identity.pk).update(authoritative_identifier="C" * 65)
+    identity.refresh_from_db()
+    return identity
+
+
 def job_for(
     identity: ManagedIdentity, step: str, *, now: datetime, queue: str = JobQueue.GENERAL, **fields: Any
 ) -> CertificateJob:

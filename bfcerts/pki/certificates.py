@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -125,6 +126,12 @@ def parse_certificate(text: str | bytes) -> ParsedCertificate:
         if isinstance(error, CertificateError):
             raise
         raise CertificateError("malformed", "This is not an X.509 certificate that can be read.") from None
+
+
+@lru_cache(maxsize=64)
+def parse_ca_certificate(text: str) -> ParsedCertificate:
+    """As `parse_certificate`, and remembered: the same few CAs stand above every certificate."""
+    return parse_certificate(text)
 
 
 def split_chain(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome
 from bfcerts.ocpp.notify import Channel, notify
-from bfcerts.pki.certificates import parse_certificate, split_chain
+from bfcerts.pki.certificates import parse_ca_certificate, parse_certificate, split_chain
 from bfcerts.pki.chains import stack
 from inventory.audit import save_without_history
 from inventory.choices import (
@@ -144,7 +144,8 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
 def chain_for_station(record: CertificateRecord) -> str:
     """The chain as the station's family wants it: some want the root in it, others refuse it (conformance 4)."""
     family = record.identity.family
-    path = [parse_certificate(part) for part in split_chain(record.certificate_pem + record.chain_pem)]
+    leaf, *above = split_chain(record.certificate_pem + record.chain_pem)
+    path = [parse_certificate(leaf), *(parse_ca_certificate(part) for part in above)]
     return stack(path, include_root=family is not None and family.chain_content == ChainContent.LEAF_TO_ROOT)
 
 

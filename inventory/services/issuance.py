@@ -172,7 +172,9 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     record = CertificateRecord.objects.select_related("identity__family", "replaces").get(pk=record_id(job))
     if record.state != RecordState.REQUESTED:
         return ca_answers.already_issued
-    intent = IssuanceIntent.objects.filter(record=record).select_related("authority", "record__identity").first()
+    intent = IssuanceIntent.objects.filter(record=record).select_related("authority").first()
+    if intent is not None:
+        intent.record = record
     refusal: InventoryError | None = None
     try:
         policy = policies.resolve(record.identity, record.purpose).policy

@@ -96,18 +96,16 @@ def observe(
     correlation_id: str = "",
 ) -> Evidence:
     """Store a fact about a certificate; the same fact again is the row that exists."""
-    evidence, _ = Evidence.objects.get_or_create(
+    known = Evidence.objects.filter(dedupe_key=dedupe_key).first()
+    return known or Evidence.objects.create(
         dedupe_key=dedupe_key,
-        defaults={
-            "record": record,
-            "kind": kind,
-            "observed_at": now,
-            "source": source,
-            "detail": detail or {},
-            "correlation_id": correlation_id,
-        },
+        record=record,
+        kind=kind,
+        observed_at=now,
+        source=source,
+        detail=detail or {},
+        correlation_id=correlation_id,
     )
-    return evidence
 
 
 def installation_recorded(
@@ -122,7 +120,7 @@ def installation_recorded(
         )
     record.installed_at = now
     record.record_installation()
-    record.save()
+    record.save(update_fields=["state", "installed_at", "updated_at"])
     record_event(
         EventType.CERTIFICATE_INSTALLED,
         now=now,

@@ -12,7 +12,7 @@ from inventory.errors import ConflictingJobError, InvalidInputError, TransitionR
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent, ManagedIdentity
 from inventory.services import jobs, lifecycle, sweeps
-from tests.support import OPERATOR, ControlPlane, charger, job_for, request_for
+from tests.support import OPERATOR, ControlPlane, charger, job_for, request_for, undeliverable_charger
 
 pytestmark = pytest.mark.django_db
 
@@ -164,8 +164,10 @@ def test_cancelling_is_refused_after_the_ca_was_asked(plane: ControlPlane) -> No
 
 
 def test_cancelling_between_issuance_and_delivery_revokes_what_nobody_will_get(plane: ControlPlane) -> None:
-    job = issue(plane, charger("CS-1"), csr=request_for("CS-1"))
+    job = issue(plane, undeliverable_charger("SN-1"), csr=request_for("SN-1"))
     engine.run_due(queue=JobQueue.PKI, clock=plane.clock, limit=1, lease=timedelta(seconds=60))
+    job.refresh_from_db()
+    assert job.step == "deliver"
 
     jobs.cancel(job=job, actor=OPERATOR, reason="wrong charger", now=plane.clock())
     plane.work()

@@ -69,6 +69,17 @@ def polls(job: CertificateJob, now: datetime) -> Result:
     return noted(job, Wait("the other side", now + timedelta(seconds=1), "test_polls"))
 
 
+@engine.external_step("test_asks_and_goes_on")
+def asks_and_goes_on(job: CertificateJob, now: datetime) -> Recorder:
+    ran.append((job.step, job.pk))
+
+    def record_it(locked: CertificateJob, now: datetime) -> Result:
+        locked.outcome = "Answered."
+        return Proceed(str(locked.parameter("next")))
+
+    return record_it
+
+
 @engine.external_step("test_asks")
 def asks(job: CertificateJob, now: datetime) -> Recorder:
     ran.append((job.step, job.pk))
@@ -104,6 +115,50 @@ def is_overtaken_and_breaks(job: CertificateJob, now: datetime) -> Recorder:
 def sends_the_next_job_to_the_ca(job: CertificateJob, now: datetime) -> Result:
     move_on(job.pk + 1, Proceed("test_asks", JobQueue.PKI), now)
     return noted(job, Succeed("Done."))
+
+
+# -- one step after the other ----------------------------------------------------------------------------------------
+
+
+def test_a_local_step_that_follows_runs_at_once(db: None, clock: Clock) -> None:
+    next_step = {"next": "test_waits"}
+    job = job_for(charger(), "test_asks_and_goes_on", queue=JobQueue.PKI, parameters=next_step, now=clock())
+
+    assert run(clock, JobQueue.PKI) == 1
+
+    job.refresh_from_db()
+    assert ran == [("test_asks_and_goes_on", job.pk), ("test_waits", job.pk)]
+    assert (job.state, job.step, job.outcome) == (JobState.WAITING, "test_succeeds", "Answered.")
+
+
+def test_a_following_step_that_breaks_takes_nothing_along_and_runs_again_on_its_own(db: None, clock: Clock) -> None:
+    next_step = {"next": "test_breaks"}
+    job = job_for(charger(), "test_asks_and_goes_on", queue=JobQueue.PKI, parameters=next_step, now=clock())
+
+    run(clock, JobQueue.PKI)
+
+    job.refresh_from_db()
+    assert (job.state, job.step, job.queue, job.outcome) == (
+        JobState.QUEUED,
+        "test_breaks",
+        JobQueue.GENERAL,
+        "Answered.",
+    )
+    assert job.unexpected_ends == 0
+    run(clock)
+    job.refresh_from_db()
+    assert (job.state, job.unexpected_ends) == (JobState.WAITING, 1)
+
+
+def test_a_following_step_that_retries_waits_its_own_back_off(db: None, clock: Clock) -> None:
+    next_step = {"next": "test_retries"}
+    job = job_for(charger(), "test_asks_and_goes_on", queue=JobQueue.PKI, parameters=next_step, now=clock())
+
+    run(clock, JobQueue.PKI)
+
+    job.refresh_from_db()
+    assert (job.state, job.step, job.queue, job.attempts) == (JobState.WAITING, "test_retries", JobQueue.GENERAL, 1)
+    assert job.next_run_at == clock() + timedelta(seconds=30)
 
 
 # -- claims and leases -----------------------------------------------------------------------------------------------

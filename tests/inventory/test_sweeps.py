@@ -20,7 +20,7 @@ from inventory.models import (
 )
 from inventory.services import identities, jobs, lifecycle, policies, sweeps
 from tests.inventory.material import external_certificate
-from tests.support import OPERATOR, Clock, ControlPlane, charger, job_for, request_for
+from tests.support import OPERATOR, Clock, ControlPlane, charger, job_for, request_for, undeliverable_charger
 
 pytestmark = pytest.mark.django_db
 
@@ -207,11 +207,16 @@ def test_an_undelivered_certificate_is_revoked_at_the_end_of_its_window(plane: C
 
 
 def test_a_certificate_whose_delivery_never_began_is_not_forgotten(plane: ControlPlane) -> None:
-    plane.send_csr(charger("CS-1"), request_for("CS-1"))
-    plane.read_inbox()
+    job = lifecycle.issue(
+        identity=undeliverable_charger("SN-1"),
+        purpose="charger_identity",
+        csr_pem=request_for("SN-1"),
+        actor=OPERATOR,
+        reason="test",
+        now=plane.clock(),
+    )
     engine.run_due(queue=JobQueue.PKI, clock=plane.clock, limit=5, lease=timedelta(seconds=60))
     assert sweeps.revoke_unconfirmed(plane.clock()) == 0  # its job is about to deliver it
-    job = CertificateJob.objects.get()
     with attributed(OPERATOR, "test"):
         engine.advance(jobs.lock(job.pk), engine.Fail("A defect."), plane.clock())
 
