@@ -146,6 +146,9 @@ class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         )
         return [AvailableAction("revoke", "Revoke this key", not why_not, why_not, explanation, True)]
 
+    def crumb_title(self, target: AuthorizationKey) -> str:
+        return f"Key {target.version} of {target.identity.authoritative_identifier}"
+
     def described(self, target: AuthorizationKey) -> list[tuple[str, str]]:
         return [
             ("Key", f"version {target.version}, {target.get_state_display()}"),

@@ -66,6 +66,10 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
         return response
 
+    def crumb_title(self, target: Any) -> str:
+        """What an object is called in the path at the top of its pages."""
+        return str(target)
+
     def render_change_form(
         self,
         request: HttpRequest,
@@ -75,7 +79,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         form_url: str = "",
         obj: Model | None = None,
     ) -> HttpResponse:
-        last = Crumb(str(obj) if obj is not None else "Add")
+        last = Crumb(self.crumb_title(obj) if obj is not None else "Add")
         context = {"crumbs": navigation.crumbs(self.model, last)} | context
         context["show_save_and_add_another"] = False
         response: HttpResponse = super().render_change_form(request, context, add, change, form_url, obj)
@@ -84,6 +88,10 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
 
 class ReadOnlyAdmin(ConsoleAdmin):
     """A list of what only the system writes: state machines, logs, evidence."""
+
+    def crumb_title(self, target: Any) -> str:
+        entry = navigation.entry_of(self.model)
+        return f"{entry.one[:1].upper()}{entry.one[1:]} {target.pk}" if entry else str(target)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

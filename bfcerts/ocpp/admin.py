@@ -95,6 +95,9 @@ class StationSessionAdmin(ReadOnlyAdmin):
             queryset = queryset.filter(Q(station_id=term) | Q(certificate_fingerprint=fingerprint))
         return queryset, False
 
+    def crumb_title(self, target: StationSession) -> str:
+        return f"Session of {target.station_id}"
+
     @admin.display(description="Charge point id")
     def station(self, session: StationSession) -> str:
         return session.station_id or NOTHING

@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from bfcerts.console import navigation
+from bfcerts.console.modeladmin import ConsoleAdmin
 from bfcerts.console.navigation import Crumb
 from inventory.actors import Actor
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
@@ -29,7 +30,7 @@ def actor_of(request: HttpRequest) -> Actor:
     return Actor.person(cast(User, request.user))
 
 
-class ActionsMixin:
+class ActionsMixin(ConsoleAdmin):
     """Gives a ModelAdmin one page for each verb of its objects, at `<id>/do/<verb>/`."""
 
     verbs: ClassVar[Verbs]
@@ -47,14 +48,14 @@ class ActionsMixin:
     def get_urls(self) -> list[URLPattern]:
         route = path(
             "<path:object_id>/do/<slug:name>/",
-            self.admin_site.admin_view(self.action_view),  # type: ignore[attr-defined]
+            self.admin_site.admin_view(self.action_view),
             name=f"{self._route}_do",
         )
-        return [route, *super().get_urls()]  # type: ignore[misc]
+        return [route, *super().get_urls()]
 
     @property
     def _route(self) -> str:
-        options = self.opts  # type: ignore[attr-defined]
+        options = self.opts
         return f"{options.app_label}_{options.model_name}"
 
     def offered(self, request: HttpRequest, target: Any) -> list[dict[str, Any]]:
@@ -71,11 +72,11 @@ class ActionsMixin:
 
     def action_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """Ask (GET) and do (POST)."""
-        target = self.get_object(request, object_id)  # type: ignore[attr-defined]
+        target = self.get_object(request, object_id)
         verb = self.verbs.get(name)
         if target is None or verb is None:
             raise Http404
-        if not self.has_view_permission(request, target):  # type: ignore[attr-defined]
+        if not self.has_view_permission(request, target):
             raise PermissionDenied
         action = next((item for item in self.available_actions(request, target) if item.verb == name), None)
         if action is None:
@@ -143,7 +144,7 @@ class ActionsMixin:
         model: type[Model] = type(target)
         page = reverse(f"admin:{self._route}_change", args=[target.pk])
         context = {
-            **self.admin_site.each_context(request),  # type: ignore[attr-defined]
+            **self.admin_site.each_context(request),
             "title": action.label,
             "crumbs": navigation.crumbs(model, Crumb(self.crumb_title(target), page), Crumb(action.label)),
             "target": target,
@@ -157,9 +158,5 @@ class ActionsMixin:
             "changed": changed,
             "page": page,
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/console/action.html", context, status=status)
-
-    def crumb_title(self, target: Any) -> str:
-        """What the object is called in the path at the top of its pages."""
-        return str(target)

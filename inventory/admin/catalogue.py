@@ -187,6 +187,9 @@ class IssuingAuthorityAdmin(HistoryMixin, ReadOnlyAdmin):
     )
     readonly_fields = ("issuing", "trusted_badge", "ends", "full_fingerprint", "certificate", "chain", "root")
 
+    def crumb_title(self, target: IssuingAuthority) -> str:
+        return target.name
+
     @admin.display(description="Issues")
     def issuing(self, authority: IssuingAuthority) -> Badge:
         return Badge("Issues", "success") if authority.issues else Badge("Does not issue")

@@ -119,9 +119,6 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     def described(self, target: CertificateJob) -> list[tuple[str, str]]:
         return _described(target, timezone.now())
 
-    def crumb_title(self, target: CertificateJob) -> str:
-        return f"Job {target.pk}"
-
 
 def _described(job: CertificateJob, now: datetime) -> list[tuple[str, str]]:
     identity = job.identity

@@ -136,9 +136,6 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     def described(self, target: CertificateRecord) -> list[tuple[str, str]]:
         return record_page.described(target, timezone.now())
 
-    def crumb_title(self, target: CertificateRecord) -> str:
-        return f"Certificate {target.pk}"
-
 
 def _download(record: CertificateRecord, pem: str, kind: str) -> HttpResponse:
     if not record.certificate_pem:

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from inventory.errors import InventoryError
+from inventory.jobs.periodic import duty
 from inventory.models import IdempotencyKey
 
 REMEMBERED_FOR = timedelta(hours=24)
@@ -93,8 +94,9 @@ def once(*, user: User, key: str, digest: str, now: datetime, work: Callable[[],
         return answer, False
 
 
+@duty("forget-answers", timedelta(hours=1))
 def forget(now: datetime) -> int:
-    """Drop what is older than the memory reaches; a periodic duty.
+    """Drop what is older than the memory reaches.
 
     :returns: how many answers were dropped.
     """
