@@ -1,0 +1,84 @@
+"""A bad setting stops start-up with one sentence that names it, an exit code, and no traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bfcerts.configuration import BASE_DIRECTORY
+
+DATABASE = "postgresql://nobody@127.0.0.1:1/none"
+
+
+def check(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    foreign = ("PYTEST", "BFCERTS_", "DATABASE")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=BASE_DIRECTORY,
+        env={
+            **own,
+            "DJANGO_SETTINGS_MODULE": "bfcerts.settings",
+            "BFCERTS_VAR_DIRECTORY": str(tmp_path),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"BFCERTS_PROCESS": "wbe"}, "BFCERTS_PROCESS: Input should be 'web', 'gateway', 'worker', 'pki' or 'command'"),
+        ({"BFCERTS_WEB_PORT": "http"}, "BFCERTS_WEB_PORT: "),
+        ({"BFCERTS_GATEWAY_PROFILE3_PORT": "70000"}, "BFCERTS_GATEWAY_PROFILE3_PORT: "),
+        ({"BFCERTS_JOB_LEASE_SECONDS": "0"}, "BFCERTS_JOB_LEASE_SECONDS: "),
+        ({"DATABASE_URL": "mysql://u@h/d", "BFCERTS_SECRET_KEY": "x" * 50}, "PostgreSQL is the only engine supported"),
+        ({"DATABASE_URL": DATABASE}, "BFCERTS_SECRET_KEY is required with DATABASE_URL"),
+        ({"DATABASE_URL": DATABASE, "BFCERTS_PROCESS": "pki"}, "the pki process needs BFCERTS_PKI_SECRET_KEY"),
+        ({"BFCERTS_LOCAL_CA_KEY": "k" * 40}, "the command process was given the PKI process's secrets"),
+        ({"BFCERTS_QUEUE_BROKER": "sqs"}, "BFCERTS_QUEUE_BROKER=sqs needs BFCERTS_SQS_REGION"),
+        (
+            {
+                "BFCERTS_PROCESS": "pki",
+                "BFCERTS_PKI_SECRET_KEY": "k" * 50,
+                "BFCERTS_AUTHORITY": "aws_private_ca",
+                "BFCERTS_AWS_PRIVATE_CA_ARNS": "charger_identity",
+            },
+            "must be trust_domain=arn:… pairs, comma-separated",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_bad_value_stops_start_up_with_one_sentence(
+    tmp_path: Path, environment: dict[str, str], sentence: str
+) -> None:
+    answer = check(tmp_path, **environment)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("Configuration: ")
+    assert sentence in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in answer.stderr
+    assert not answer.stdout
+    secrets = {value for name, value in environment.items() if name.endswith("_KEY")}
+    assert not {secret for secret in secrets if secret in answer.stderr}
+
+
+def test_several_bad_values_are_told_at_once(tmp_path: Path) -> None:
+    answer = check(tmp_path, BFCERTS_WEB_PORT="http", BFCERTS_WORKER_PROCESSES="0")
+
+    assert answer.returncode == 1
+    assert "BFCERTS_WEB_PORT: " in answer.stderr
+    assert "; BFCERTS_WORKER_PROCESSES: " in answer.stderr
+
+
+def test_good_values_start(tmp_path: Path) -> None:
+    answer = check(tmp_path, DATABASE_URL=DATABASE, BFCERTS_SECRET_KEY="x" * 50, BFCERTS_PROCESS="web")
+
+    assert answer.returncode == 0, answer.stderr
