@@ -274,8 +274,8 @@ def _why_not(identity: ManagedIdentity, entry: Purpose) -> str | None:
 @engine.local_step("newer_csr")
 def take_up_newer_csr(job: CertificateJob, now: datetime) -> engine.Result:
     """After an issuance that a newer request had overtaken: let the newest one go on."""
-    newer = job.parameters.pop("newer_csr")
-    certificate_type = job.parameters.pop("newer_certificate_type", None)
+    newer, certificate_type = job.parameters["newer_csr"], job.parameters.get("newer_certificate_type")
+    job.parameters = {name: value for name, value in job.parameters.items() if not name.startswith("newer_")}
     job.state, job.step, job.record = JobState.QUEUED, "await_csr", None
     save_without_history(job)
     accept_csr(job, newer, certificate_type=certificate_type, now=now)
