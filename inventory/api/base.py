@@ -8,8 +8,6 @@ from django.db.models import Model, QuerySet
 from django.urls import reverse
 from rest_framework import mixins, serializers, status
 from rest_framework.exceptions import ValidationError
-from rest_framework.pagination import CursorPagination
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -20,17 +18,10 @@ from rest_framework.viewsets import GenericViewSet
 from inventory.actors import Actor
 from inventory.api.conditional import etag_of, on_version
 from inventory.api.idempotency import IdempotentPosts
+from inventory.api.pagination import NewestFirst
+from inventory.api.parsers import StorableJSONParser
 from inventory.api.schema import DoorSchema
 from inventory.models import CertificateJob
-
-
-class NewestFirst(CursorPagination):
-    """Cursor pages: as quick at the millionth row as at the first, and steady while rows are added."""
-
-    ordering: tuple[str, ...] = ("-id",)
-    page_size = 100
-    page_size_query_param = "page_size"
-    max_page_size = 1000
 
 
 class MayView(BasePermission):
@@ -55,7 +46,7 @@ class Door(IdempotentPosts, GenericViewSet[Any]):
     """Base of every collection."""
 
     renderer_classes = [JSONRenderer]
-    parser_classes = [JSONParser]
+    parser_classes = [StorableJSONParser]
     permission_classes = [MayView]
     pagination_class = NewestFirst
     lookup_value_regex = "[0-9]{1,18}"

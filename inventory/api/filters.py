@@ -28,19 +28,20 @@ class Narrowing(filters.FilterSet):  # type: ignore[misc]
     """Base of every filter set: what it does not know it refuses, so that a misspelt filter shows nothing too much."""
 
     def is_valid(self) -> bool:
-        unknown = set(self.data) - set(self.filters) - _PAGING - self._suffixed()
+        names = self._names()
+        unknown = set(self.data) - names - _PAGING
         if unknown:
-            known = ", ".join(sorted(self.filters))
+            known = ", ".join(sorted(names))
             raise ValidationError({name: [f"There is no such filter; use one of {known}."] for name in unknown})
         return bool(super().is_valid())
 
-    def _suffixed(self) -> set[str]:
-        """Ranges are asked for in two parts: not_after_after and not_after_before."""
-        return {
-            f"{name}_{suffix}"
-            for name, item in self.filters.items()
-            for suffix in getattr(item.field.widget, "suffixes", None) or ()
-        }
+    def _names(self) -> set[str]:
+        """As they are sent: a range in two parts, not_after_after and not_after_before, and never by its bare name."""
+        names: set[str] = set()
+        for name, item in self.filters.items():
+            suffixes = getattr(item.field.widget, "suffixes", None)
+            names |= {f"{name}_{suffix}" for suffix in suffixes} if suffixes else {name}
+        return names
 
 
 class IdentityFilter(Narrowing):

@@ -2,7 +2,8 @@
 
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.api import filters
-from inventory.api.base import Listing, NewestFirst
+from inventory.api.base import Listing
+from inventory.api.pagination import NewestFirst
 from inventory.api.serializers.logs import DomainEventSerializer, SecurityEventSerializer
 from inventory.api.serializers.stations import CommandSerializer, SessionSerializer
 from inventory.models import DomainEvent, SecurityEvent

@@ -9,7 +9,6 @@ from knox.auth import TokenAuthentication
 from knox.models import AuthToken
 from rest_framework import serializers, status
 from rest_framework.authentication import BasicAuthentication, SessionAuthentication
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -17,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from inventory.api.idempotency import IdempotentPosts
+from inventory.api.parsers import StorableJSONParser
 from inventory.api.schema import DoorSchema
 
 DEFAULT_HOURS = 10
@@ -49,7 +49,7 @@ class TokenViewSet(IdempotentPosts, GenericViewSet[Any]):
     """Your own tokens."""
 
     renderer_classes = [JSONRenderer]
-    parser_classes = [JSONParser]
+    parser_classes = [StorableJSONParser]
     permission_classes = [IsAuthenticated]
     pagination_class = None
     filter_backends: list[Any] = []
