@@ -8,6 +8,12 @@ from inventory.actors import Actor
 from inventory.choices import REVOCABLE_STATES, OperatingMode, RecordState, SubjectKind
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
+from inventory.services import lockouts
+
+LOCKED_OUT = (
+    "It is locked out: on Profile 3 with no working certificate, it cannot connect. Bring it back on site, or paste a "
+    "CSR taken there under “Issue a certificate”."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
     who = record.identity.authoritative_identifier
     expired = record.not_after is not None and record.not_after <= now
     ours = record.mode == OperatingMode.MANAGED
+    last_way_in = lockouts.is_last_way_in(record, now)
     offer: Callable[..., AvailableAction] = lambda *args, **options: _action(*args, actor=actor, **options)  # noqa: E731
     return [
         offer(
@@ -69,7 +76,8 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
         offer(
             "deactivate",
             "Deactivate",
-            f"{who} is refused with this certificate at once; it can be reactivated.",
+            f"{who} is refused with this certificate at once; it can be reactivated."
+            + (" This is its last working certificate: it is locked out until then." if last_way_in else ""),
             permission="deactivate_certificaterecord",
             obstacle=_needs_state(record, RecordState.ACTIVE),
             dangerous=True,
@@ -85,7 +93,12 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
             "revoke",
             "Revoke",
             f"{who} is thrown off at once and refused with this certificate from then on; the CA is told after that. "
-            "This cannot be undone.",
+            "This cannot be undone."
+            + (
+                " This is its last working certificate: it is locked out until somebody brings it back on site."
+                if last_way_in
+                else ""
+            ),
             permission="revoke_certificaterecord",
             obstacle=_needs_state(record, *REVOCABLE_STATES),
             dangerous=True,
@@ -111,16 +124,22 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
     offer: Callable[..., AvailableAction] = lambda *args, **options: _action(*args, actor=actor, **options)  # noqa: E731
     usable = (
         identity.kind == SubjectKind.CHARGER
+        and identity.security_profile < lockouts.PROFILE_3
         and CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key)
         .usable_at(now)
         .filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION])
         .exists()
     )
+    locked_out = lockouts.is_locked_out(identity, now)
+    unreachable = disabled or not_charger or (LOCKED_OUT if locked_out else "")
     return [
         offer(
             "issue",
             "Issue a certificate",
-            f"{who} is asked for a certificate signing request, and gets a certificate for it.",
+            f"{who} is locked out and cannot be asked: paste a certificate signing request that was taken on site. It "
+            "gets a certificate for it, to be installed there."
+            if locked_out
+            else f"{who} is asked for a certificate signing request, and gets a certificate for it.",
             permission="issue_certificaterecord",
             obstacle=disabled or ("" if identity.possible_purposes() else "It may not hold any certificates."),
         ),
@@ -131,7 +150,7 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
             permission="cutover_managedidentity",
             obstacle=disabled
             or not_charger
-            or ("It is on Profile 3 already." if identity.security_profile >= 3 else "")
+            or ("It is on Profile 3 already." if identity.security_profile >= lockouts.PROFILE_3 else "")
             or ("" if usable else "It has no installed certificate to come back with; issue one first."),
             dangerous=True,
         ),
@@ -140,35 +159,35 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
             "Ask for a CSR",
             f"{who} is asked for a certificate signing request; what it sends is signed.",
             permission="command_managedidentity",
-            obstacle=disabled or not_charger,
+            obstacle=unreachable,
         ),
         offer(
             "list_certificates",
             "List installed certificates",
             f"{who} is asked what it has installed.",
             permission="command_managedidentity",
-            obstacle=disabled or not_charger,
+            obstacle=unreachable,
         ),
         offer(
             "install_trust_anchors",
             "Install trust anchors",
             f"{who} is sent the roots of its own and of our server's certificates.",
             permission="command_managedidentity",
-            obstacle=disabled or not_charger,
+            obstacle=unreachable,
         ),
         offer(
             "fetch_security_log",
             "Fetch the security log",
             f"{who} is asked to upload its security log to an address that you name.",
             permission="command_managedidentity",
-            obstacle=disabled or not_charger,
+            obstacle=unreachable,
         ),
         offer(
             "reset",
             "Restart",
             f"{who} restarts when it is idle.",
             permission="command_managedidentity",
-            obstacle=disabled or not_charger,
+            obstacle=unreachable,
             dangerous=True,
         ),
         offer(

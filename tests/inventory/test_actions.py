@@ -99,7 +99,7 @@ def test_the_list_of_those_locked_out_is_what_the_single_answer_says() -> None:
     given.identity(kind="vehicle", authoritative_identifier="WVW1")
 
     expected.add(expired)
-    assert set(lockouts.locked_out(now)) == expected
+    assert set(lockouts.locked_out(ManagedIdentity.objects.all(), now)) == expected
     assert {item for item in ManagedIdentity.objects.all() if lockouts.is_locked_out(item, now)} == expected
 
 
