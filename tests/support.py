@@ -33,6 +33,8 @@ NAMES = {
     "O": NameOID.ORGANIZATION_NAME,
     "C": NameOID.COUNTRY_NAME,
     "DC": NameOID.DOMAIN_COMPONENT,
+    "UID": NameOID.USER_ID,
+    "serialNumber": NameOID.SERIAL_NUMBER,
 }
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Answer = TypeVar("Answer")

@@ -13,6 +13,9 @@ from inventory.errors import CsrRejectedError
 from inventory.models import LifecyclePolicy, ManagedIdentity, PublicKeyOwner
 from inventory.purposes import Purpose
 
+NAMING_ATTRIBUTES = frozenset({"serialNumber", "UID"})
+"""Attributes beside the common name by which others recognise a subject."""
+
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 _EXPECTED_USAGES = {
@@ -60,6 +63,15 @@ def _check_subject(csr: ParsedCsr, identity: ManagedIdentity) -> str:
             "identity_mismatch",
             f"The request's common name “{name}” does not name {identity.authoritative_identifier}: expected "
             f"{expected}. Correct the device's configuration or our record of it.",
+        )
+    foreign = [value for short, value in csr.subject if short in NAMING_ATTRIBUTES and value not in accepted]
+    if foreign and identity.kind == SubjectKind.CHARGER:
+        foreign = [value for value in foreign if value != identity.serial_number]
+    if foreign:
+        raise CsrRejectedError(
+            "identity_mismatch",
+            f"The request's subject “{csr.subject_text}” also names “{foreign[0]}”, which is not "
+            f"{identity.authoritative_identifier}: a certificate speaks for one identity.",
         )
     return accepted[name]
 

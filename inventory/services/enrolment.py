@@ -37,6 +37,8 @@ UNSOLICITED_BURST = 6.0
 UNSOLICITED_PER_SECOND = 1 / 600
 """How many requests a station may make of its own accord: six at once, then one in ten minutes."""
 
+_ASKED = ("request_csr", "await_trigger", "await_csr")
+"""Steps in which a request of the station is what its job waits for."""
 _AT_THE_CA = ("issue", "newer_csr", "deliver")
 
 
@@ -193,32 +195,50 @@ def device_request(
             job = _open_for_device(locked, entry, key, now)
         else:
             job.identity = locked
+            if job.step not in _ASKED and _asks_too_often(locked, now):
+                return
         if job is not None and job.is_open:
             with attributed(Actor.station(station), job.reason, job.correlation_id):
                 accept_csr(job, csr_pem, certificate_type=certificate_type, now=now)
 
 
+def _asks_too_often(identity: ManagedIdentity, now: datetime) -> bool:
+    """A station cannot make the CA sign without bound: what it was not asked for is counted and limited."""
+    wait = rate_limits.take(
+        f"unsolicited-csr:{identity.pk}", per_second=UNSOLICITED_PER_SECOND, burst=UNSOLICITED_BURST, now=now
+    )
+    if wait is None:
+        return False
+    _refuse_request(
+        identity,
+        f"{identity.authoritative_identifier} asks for certificates too often; its request was not taken up. "
+        "It may ask again in ten minutes; look at its log if this goes on.",
+        f"{identity.pk}:{now:%Y%m%d%H}:too-often",
+        now,
+    )
+    return True
+
+
+def _refuse_request(identity: ManagedIdentity, why: str, key: str, now: datetime) -> None:
+    record_security_event(
+        "UnsolicitedCertificateRequestRefused",
+        category=SecurityCategory.INSTALLATION,
+        severity=Severity.WARNING,
+        source=SecuritySource.CHARGER,
+        message=why,
+        now=now,
+        identity=identity,
+        station_id=identity.authoritative_identifier[:64],
+        dedupe_key=f"refused:{key}",
+    )
+
+
 def _open_for_device(identity: ManagedIdentity, entry: Purpose, key: str, now: datetime) -> CertificateJob | None:
     refusal = _why_not(identity, entry)
-    if refusal is None and rate_limits.take(
-        f"unsolicited-csr:{identity.pk}", per_second=UNSOLICITED_PER_SECOND, burst=UNSOLICITED_BURST, now=now
-    ):
-        refusal = (
-            f"{identity.authoritative_identifier} asks for certificates too often; its request was not taken up. "
-            "It may ask again in ten minutes; look at its log if this goes on."
-        )
     if refusal is not None:
-        record_security_event(
-            "UnsolicitedCertificateRequestRefused",
-            category=SecurityCategory.INSTALLATION,
-            severity=Severity.WARNING,
-            source=SecuritySource.CHARGER,
-            message=refusal,
-            now=now,
-            identity=identity,
-            station_id=identity.authoritative_identifier[:64],
-            dedupe_key=f"refused:{key}",
-        )
+        _refuse_request(identity, refusal, key, now)
+        return None
+    if _asks_too_often(identity, now):
         return None
     active = CertificateRecord.objects.of(identity.pk, entry.key).filter(state=RecordState.ACTIVE).first()
     job, created = jobs.open_job(

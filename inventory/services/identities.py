@@ -1,11 +1,14 @@
 """Creating, changing, enabling and disabling identities, each attributed."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils import timezone
 
+from bfcerts.ocpp.gateway.commands import release
 from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.notify import Channel, notify
 from inventory.actors import Actor
@@ -99,14 +102,30 @@ def set_enabled(*, identity: ManagedIdentity, enabled: bool, actor: Actor, reaso
         locked.enabled = enabled
         locked.save()
         if not enabled and locked.kind == SubjectKind.CHARGER:
-            close_sessions(locked, "the identity was disabled")
+            close_sessions(locked, "the identity was disabled", timezone.now())
     return locked
 
 
-def close_sessions(identity: ManagedIdentity, why: str) -> None:
-    """Close a charger's live sessions, on whichever node they are, when the transaction commits."""
-    sessions = StationSession.objects.filter(
-        station_id=identity.authoritative_identifier, closed_at__isnull=True
-    ).values_list("pk", flat=True)
+def close_sessions(identity: ManagedIdentity, why: str, now: datetime, *, highest_profile: int = 3) -> None:
+    """End a charger's live sessions on whichever node they are, when the transaction commits.
+
+    The rows are closed here and now, so that a node that misses the notification finds out by itself. The identity
+    must be locked by the caller: an admission then either sees its new state, or its session is among these.
+
+    :param highest_profile: sessions on a higher security profile stay: a key lets nobody in there.
+    """
+    sessions = list(
+        StationSession.objects.select_for_update()
+        .filter(
+            station_id=identity.authoritative_identifier,
+            closed_at__isnull=True,
+            security_profile__lte=highest_profile,
+        )
+        .values_list("pk", flat=True)
+    )
+    if not sessions:
+        return
+    StationSession.objects.filter(pk__in=sessions).update(closed_at=now, close_reason=why[:200])
+    release(sessions, now)
     for session in sessions:
         notify(Channel.SESSION_CLOSE, f"{session} {why}")

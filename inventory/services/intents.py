@@ -26,8 +26,11 @@ REPEATABLE_FOR = timedelta(minutes=4)
 """How long the same request may be sent again: AWS Private CA knows its token for five minutes, and calls take time."""
 BACKDATING = timedelta(hours=1)
 """A certificate must be valid now for a station whose clock is slow (OCPP 2.0.1 A02.FR.06)."""
-OUTLIVE_MARGIN = timedelta(days=1)
-"""How much later than the one it replaces a leaf ends at least: some stations present the latest notAfter."""
+OUTLIVE_MARGIN = timedelta(minutes=1)
+"""How much later than the one it replaces a leaf ends at least: some stations present the latest notAfter.
+
+So little that a station which renews as often as it may gains nothing on the policy's validity.
+"""
 
 
 def check_again(record: CertificateRecord, policy: LifecyclePolicy) -> BoundCsr:
@@ -57,7 +60,8 @@ def check_intent(intent: IssuanceIntent, record: CertificateRecord, policy: Life
     """
     asked = (intent.csr_sha256, intent.profile, intent.authority.trust_domain)
     ours = (record.csr_sha256, record.purpose_entry.certificate_profile, record.trust_domain)
-    if asked != ours or intent.not_after > _end_of_validity(record, policy, now):
+    backdated = intent.not_before < min(intent.created_at, record.requested_at) - 2 * BACKDATING
+    if asked != ours or backdated or intent.not_after > _end_of_validity(record, policy, now):
         raise CsrRejectedError("altered", "The stored intent asks for more than policy allows; it was altered since.")
 
 

@@ -1,7 +1,7 @@
 """What is merely observed on the wire: boots, security events, refusals. Recorded, and never in anybody's way."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +14,10 @@ from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import classify_station_event, record_security_event
+
+EARLIEST_PLAUSIBLE = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST_PLAUSIBLE = timedelta(days=366)
+"""Stations have wrong clocks; what lies outside of this is no time of an event, and ours is shown instead."""
 
 _REFUSALS: dict[str, tuple[SecurityCategory, Severity, str]] = {
     RefusalReason.UNKNOWN_STATION: (
@@ -125,22 +129,27 @@ def station_security_event(identity: ManagedIdentity | None, entry: InboxEntry) 
         source=SecuritySource.CHARGER,
         message=f"{entry.station_id} reported {kind}.",
         technical_detail=str(entry.payload.get("tech_info") or "")[:1000],
-        occurred_at=_time(entry.payload.get("timestamp")),
+        occurred_at=_time(entry.payload.get("timestamp"), entry.received_at),
         now=entry.received_at,
         identity=identity,
         session_id=entry.session_id or None,
         station_id=entry.station_id,
+        payload={"timestamp": str(entry.payload.get("timestamp", ""))[:60]},
         dedupe_key=f"inbox:{entry.id}",
     )
 
 
-def _time(text: object) -> datetime | None:
-    """A station's own time; None for what is no time, or one at the ends of the calendar that no UTC has."""
+def _time(text: object, now: datetime) -> datetime | None:
+    """The station's own time of an event, where it is plausible; what PostgreSQL or Python could not hold is not.
+
+    The table is append-only: a row that cannot be read back would stay for ever.
+    """
     try:
         parsed = datetime.fromisoformat(str(text))
-        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        stated = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return stated if EARLIEST_PLAUSIBLE <= stated <= now + LATEST_PLAUSIBLE else None
 
 
 def connection_refused(identity: ManagedIdentity | None, entry: InboxEntry) -> None:

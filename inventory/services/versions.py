@@ -12,8 +12,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 
 from inventory.errors import ChangedMeanwhileError
-from inventory.models import CertificateRecord
-from inventory.services.locking import lock_record
+from inventory.models import CertificateJob, CertificateRecord
+from inventory.services.locking import lock_identity, lock_job_of, lock_record
 
 Instance = TypeVar("Instance", bound=Model)
 
@@ -41,6 +41,8 @@ def lock(instance: Instance, expected: Collection[str], fields: Sequence[str] = 
     """
     if isinstance(instance, CertificateRecord):
         current = cast(Instance, lock_record(instance.pk))
+    elif isinstance(instance, CertificateJob):
+        current = cast(Instance, lock_job_of(lock_identity(instance.identity_id), instance.pk))
     else:
         current = type(instance)._default_manager.select_for_update(of=("self",)).get(pk=instance.pk)
     if version_of(current, fields) not in expected:

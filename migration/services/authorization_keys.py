@@ -25,6 +25,7 @@ from inventory.choices import EventType, SecurityCategory, SecuritySource, Sever
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.models import ManagedIdentity
 from inventory.services.events import record_event
+from inventory.services.identities import close_sessions
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
 from migration.models import AuthorizationKey
@@ -169,6 +170,8 @@ def _end(key: AuthorizationKey, state: str, now: datetime) -> None:
         payload={"version": key.version},
         resulting_state=state,
     )
+    # Whoever came in with this key must not stay, and turn it into a certificate.
+    close_sessions(key.identity, "its AuthorizationKey was revoked", now, highest_profile=PROFILE_2)
 
 
 def revoke(*, key: AuthorizationKey, actor: Actor, reason: str, now: datetime | None = None) -> AuthorizationKey:
@@ -187,12 +190,14 @@ def revoke(*, key: AuthorizationKey, actor: Actor, reason: str, now: datetime | 
     return locked
 
 
+# FOR SHARE orders an admission before or after a change that closes sessions: it sees the one or is among the other.
 _IDENTITIES = """
 SELECT i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until, k.id, k.digest, k.retiring_until,
        k.last_success_at
 FROM inventory_managedidentity i
 LEFT JOIN migration_authorizationkey k ON k.identity_id = i.id AND k.state IN ('pending', 'active', 'retiring')
 WHERE i.kind = 'charger' AND i.authoritative_identifier = ANY(%s)
+FOR SHARE OF i
 """
 
 

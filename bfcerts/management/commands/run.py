@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import InterfaceError, OperationalError, connections
 
 from bfcerts import embedded_postgresql
 from bfcerts.configuration import Configuration
@@ -77,9 +78,16 @@ class Command(BaseCommand):
         if fleet:
             path = first_look.prepare_fleet(configuration, fleet)
             supervisor.start("chargers", _simulator(path), common_environment())
+        onboarding = first_look.Onboarding(fleet)
         while not supervisor.stopping:
-            for sentence in first_look.onboard(fleet):
-                self.stdout.write(f"  {sentence}")
+            try:
+                for sentence in onboarding.round():
+                    self.stdout.write(f"  {sentence}")
+            except (OperationalError, InterfaceError) as error:
+                self.stdout.write(f"  The database is away ({str(error).splitlines()[0]}); trying again.")
+                connections.close_all()
+                if configuration.embedded_database:
+                    embedded_postgresql.revive(configuration.var_directory)
             supervisor.watch(1.0)
 
 
