@@ -12,6 +12,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
 from inventory.admin import states
+from inventory.admin.filters import LateEventFilter
 from inventory.admin.search import identities_matching, of_identities_matching
 from inventory.admin.words import event_words
 from inventory.models import DomainEvent, Evidence, SecurityEvent
@@ -91,6 +92,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 
     list_display = ("occurred", "severity_badge", "what", "whose", "address", "told")
     list_filter = (
+        LateEventFilter,
         ("severity", ChoicesDropdownFilter),
         ("category", ChoicesDropdownFilter),
         ("source", ChoicesDropdownFilter),

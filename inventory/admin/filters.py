@@ -1,6 +1,6 @@
 """Filters of the inventory's lists that need more than a field's choices."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
@@ -9,10 +9,29 @@ from django.utils import timezone
 
 from bfcerts.console.filters import QuestionFilter
 from bfcerts.ocpp.models import StationSession
-from inventory.choices import JOB_OPEN_STATES, CohortKind, RecordState, SubjectKind
-from inventory.models import Cohort
+from inventory.choices import JOB_OPEN_STATES, CohortKind, JobState, RecordState, Severity, SubjectKind
+from inventory.models import CertificateJob, Cohort, SecurityEvent
+from inventory.services import lockouts
 
 COHORTS_OFFERED = 200
+LATELY = timedelta(hours=24)
+NEWEST = 1000
+"""How many of the newest rows a question about the last hours looks at, so that old ones cost nothing."""
+
+
+SEVERITIES_TO_LOOK_AT = (Severity.CRITICAL, Severity.WARNING)
+
+
+def failed_lately(jobs: QuerySet[Any], now: datetime) -> QuerySet[Any]:
+    """Of these jobs, those that failed in the last 24 hours."""
+    newest = CertificateJob.objects.filter(state=JobState.FAILED).order_by("-id").values("pk")[:NEWEST]
+    return jobs.filter(pk__in=newest, finished_at__gt=now - LATELY)
+
+
+def recorded_lately(events: QuerySet[Any], severity: str, now: datetime) -> QuerySet[Any]:
+    """Of these security events, those of a severity that were recorded in the last 24 hours."""
+    newest = SecurityEvent.objects.filter(severity=severity).order_by("-id").values("pk")[:NEWEST]
+    return events.filter(pk__in=newest, recorded_at__gt=now - LATELY)
 
 
 class ExpiryFilter(QuestionFilter):
@@ -43,7 +62,7 @@ class OpenJobFilter(QuestionFilter):
 
     title = "open or ended"
     parameter_name = "open"
-    answers = (("yes", "open"), ("no", "ended"))
+    answers = (("yes", "open"), ("no", "ended"), ("failed", "failed in the last 24 hours"))
 
     def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         match value:
@@ -51,6 +70,38 @@ class OpenJobFilter(QuestionFilter):
                 return queryset.filter(state__in=JOB_OPEN_STATES)
             case "no":
                 return queryset.exclude(state__in=JOB_OPEN_STATES)
+            case "failed":
+                return failed_lately(queryset, timezone.now())
+            case _:
+                return queryset
+
+
+class LateEventFilter(QuestionFilter):
+    """Security events of the last day that somebody should look at."""
+
+    title = "last 24 hours"
+    parameter_name = "lately"
+    answers = tuple((severity.value, severity.label.lower()) for severity in SEVERITIES_TO_LOOK_AT)
+
+    def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value not in dict(self.answers):
+            return queryset
+        return recorded_lately(queryset, value, timezone.now())
+
+
+class NeedFilter(QuestionFilter):
+    """Enabled chargers that need somebody."""
+
+    title = "what it needs"
+    parameter_name = "needs"
+    answers = (("way_in", "locked out on Profile 3"), ("certificate", "no active certificate"))
+
+    def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        match value:
+            case "way_in":
+                return lockouts.locked_out(queryset, timezone.now())
+            case "certificate":
+                return lockouts.without_active_certificate(queryset)
             case _:
                 return queryset
 

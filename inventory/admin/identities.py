@@ -23,7 +23,7 @@ from inventory.actors import Actor
 from inventory.admin import identity_page
 from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
-from inventory.admin.filters import CohortFilter, ConnectedFilter
+from inventory.admin.filters import CohortFilter, ConnectedFilter, NeedFilter
 from inventory.admin.live import live_response
 from inventory.admin.verbs import identity_verbs
 from inventory.choices import SubjectKind
@@ -76,6 +76,7 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
     list_filter = (
         ("kind", ChoicesDropdownFilter),
         ConnectedFilter,
+        NeedFilter,
         CohortFilter,
         ("family", RelatedDropdownFilter),
         ("site", FieldTextFilter),

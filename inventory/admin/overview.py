@@ -1,22 +1,33 @@
 """The first page: how the fleet's trust stands, each figure by one cheap query and linked to what is behind it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from bfcerts.console.paginator import CAP
 from bfcerts.console.presentation import Badge
 from bfcerts.ocpp.models import GatewayNode, StationSession
 from inventory.admin import states
+from inventory.admin.filters import SEVERITIES_TO_LOOK_AT, failed_lately, recorded_lately
 from inventory.admin.live import live_base
-from inventory.choices import JOB_COLOURS, JOB_OPEN_STATES, RECORD_COLOURS, JobState, RecordState
+from inventory.choices import JOB_COLOURS, JOB_OPEN_STATES, RECORD_COLOURS, SEVERITY_COLOURS, JobState, RecordState
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, SecurityEvent
+from inventory.services import lockouts
 
 LATEST = 8
+SHOWN = (
+    "inventory.view_certificaterecord",
+    "inventory.view_certificatejob",
+    "inventory.view_securityevent",
+    "inventory.view_managedidentity",
+    "ocpp.view_stationsession",
+)
 NODE_SILENT_AFTER = timedelta(seconds=30)
 
 
@@ -44,6 +55,8 @@ def overview(request: HttpRequest, now: datetime) -> dict[str, Any]:
     """The figures that this person may see."""
     may = request.user.has_perm
     figures: dict[str, Any] = {"now": now}
+    figures["attention"] = attention = _attention(may, now)
+    figures["needs_nothing"] = not any(figure.value for figure in attention)
     if may("inventory.view_certificaterecord"):
         figures["certificates"] = _certificates()
         figures["ending"] = _ending(now)
@@ -59,11 +72,43 @@ def overview(request: HttpRequest, now: datetime) -> dict[str, Any]:
             .order_by("-id")[:LATEST]
         ]
     if may("inventory.view_securityevent"):
-        latest = SecurityEvent.objects.select_related("identity").defer("payload").order_by("-id")[:LATEST]
-        figures["security_events"] = [(event, states.severity_badge(event)) for event in latest]
+        figures["security_events"] = [(event, states.severity_badge(event)) for event in _events_to_look_at()]
     if may("inventory.view_managedidentity"):
         figures["no_identities"] = not ManagedIdentity.objects.exists()
+    figures["sees_nothing"] = not any(may(permission) for permission in SHOWN)
     return figures
+
+
+def _attention(may: Callable[[str], bool], now: datetime) -> list[Figure]:
+    """What somebody has to act on. Each counts what its list shows, up to what a list counts."""
+    found: list[Figure] = []
+
+    def add(label: str, waiting: QuerySet[Any], route: str, query: str, tone: str) -> None:
+        count = min(waiting.order_by().values("pk")[:CAP].count(), CAP)
+        found.append(Figure(label, count, _listing(route, query), Badge(label, tone if count else "default")))
+
+    if may("inventory.view_managedidentity") and may("inventory.view_certificaterecord"):
+        chargers = ManagedIdentity.objects.all()
+        route = "inventory_managedidentity"
+        add("Chargers locked out", lockouts.locked_out(chargers, now), route, "needs=way_in", "danger")
+        waiting = lockouts.without_active_certificate(chargers)
+        add("Chargers without an active certificate", waiting, route, "needs=certificate", "warning")
+    if may("inventory.view_certificatejob"):
+        failed = failed_lately(CertificateJob.objects.all(), now)
+        add("Jobs failed in 24 hours", failed, "inventory_certificatejob", "open=failed", "danger")
+    if may("inventory.view_securityevent"):
+        for severity in SEVERITIES_TO_LOOK_AT:
+            events = recorded_lately(SecurityEvent.objects.all(), severity, now)
+            label = f"{severity.label} security events in 24 hours"
+            add(label, events, "inventory_securityevent", f"lately={severity.value}", SEVERITY_COLOURS[severity])
+    return found
+
+
+def _events_to_look_at() -> list[SecurityEvent]:
+    """The latest of each severity but info, newest first; one index scan each, however many of info there are."""
+    events = SecurityEvent.objects.select_related("identity").defer("payload").order_by("-id")
+    latest = [event for severity in SEVERITIES_TO_LOOK_AT for event in events.filter(severity=severity)[:LATEST]]
+    return sorted(latest, key=lambda event: -event.pk)[:LATEST]
 
 
 def _listing(route: str, query: str) -> str:

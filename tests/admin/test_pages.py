@@ -267,6 +267,78 @@ def test_the_overview_counts_and_links_to_what_it_counts(console: Client) -> Non
         assert listed.context["cl"].result_count == figure.value, figure.label
 
 
+def test_the_overview_says_first_what_needs_somebody_and_links_to_it(console: Client) -> None:
+    assert "Nothing needs you now." in console.get("/admin/").content.decode()
+    now = datetime.now(UTC)
+    certified, stranded = charger("CS-1"), charger("CS-2")
+    given.active_record(certified)
+    with attributed(OPERATOR, "given"):
+        ManagedIdentity.objects.filter(pk=stranded.pk).update(security_profile=3)
+        for identity, hours in ((certified, 1), (stranded, 1), (charger("CS-3"), 25)):
+            failed = given.job(identity)
+            CertificateJob.objects.filter(pk=failed.pk).update(
+                state=JobState.FAILED, finished_at=now - timedelta(hours=hours)
+            )
+    given.security_event(certified, severity="critical", message="A forged request.")
+    given.security_event(certified, severity="critical", recorded_at=now - timedelta(hours=25))
+    given.security_event(certified, severity="info", message="It restarted.")
+    given.identity(kind="vehicle", authoritative_identifier="WVW1")
+
+    answer = console.get("/admin/")
+
+    page = unescape(answer.content.decode())
+    figures = {figure.label: figure for figure in answer.context["attention"]}
+    assert {label: figure.value for label, figure in figures.items()} == {
+        "Chargers locked out": 1,
+        "Chargers without an active certificate": 2,
+        "Jobs failed in 24 hours": 2,
+        "Critical security events in 24 hours": 1,
+        "Warning security events in 24 hours": 0,
+    }
+    for figure in figures.values():
+        assert figure.url in page
+        assert console.get(figure.url).context["cl"].result_count == figure.value, figure.label
+    assert "Nothing needs you now." not in page
+    assert "A forged request." in page
+    assert "It restarted." not in page
+    assert page.index('data-testid="attention"') < page.index('data-testid="certificates"')
+
+
+def test_the_overview_costs_the_same_with_many_as_with_few(console: Client) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            console.get("/admin/")
+        return len(captured)
+
+    def something() -> None:
+        identity = charger()
+        given.active_record(identity)
+        given.session(identity)
+        given.job(charger())
+        given.security_event(identity)
+
+    something()
+    few = queries()
+    for _ in range(10):
+        something()
+
+    assert queries() == few == 16
+
+
+def test_the_overview_tells_somebody_without_a_role_whom_to_ask() -> None:
+    nobody = Client()
+    nobody.force_login(given.person("newcomer"))
+    sentence = "Your account may see nothing yet. Ask an administrator for a role."
+
+    page = nobody.get("/admin/").content.decode()
+
+    assert sentence in page
+    assert 'data-testid="attention"' not in page
+    viewer = Client()
+    viewer.force_login(given.person("viewer", "inventory.view_certificatejob"))
+    assert sentence not in viewer.get("/admin/").content.decode()
+
+
 def test_the_overview_of_an_empty_inventory_says_how_to_begin(console: Client) -> None:
     assert "Add the first charger" in console.get("/admin/").content.decode()
 
