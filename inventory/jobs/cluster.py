@@ -11,6 +11,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -23,7 +25,7 @@ from django_q.tasks import async_task
 from bfcerts.configuration import QueueBroker
 from inventory.choices import JobQueue
 from inventory.jobs import periodic
-from inventory.jobs.pulse import PULSE_SECONDS
+from inventory.jobs.pulse import PULSE_SECONDS, stopping
 from inventory.models import QueueBeat
 
 logger = logging.getLogger(__name__)
@@ -49,17 +51,25 @@ class QueueUnavailableError(Exception):
 
 
 class Pulses:
-    """Keeps one pulse waiting behind the ones that run."""
+    """Keeps one pulse waiting behind the ones that run.
 
-    def __init__(self, queue: str, broker: Broker) -> None:
+    :raises QueueUnavailableError: here and later, when the broker does not answer.
+    """
+
+    def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._broker = broker
         self._sent_at = -math.inf
+        self._failures, self._check = _broker_failures()
+        with self._named():
+            self._broker: Broker = get_broker()
+            self._broker.ping()
 
     def keep(self) -> None:
-        if self._one_is_missing():
-            async_task(PULSE, self._queue, broker=self._broker, timeout=60)
-            self._sent_at = time.monotonic()
+        """Send one where one is missing."""
+        with self._named():
+            if self._one_is_missing():
+                async_task(PULSE, self._queue, broker=self._broker, timeout=60)
+                self._sent_at = time.monotonic()
 
     def _one_is_missing(self) -> bool:
         if settings.CONFIGURATION.queue_broker != QueueBroker.SQS:
@@ -69,30 +79,28 @@ class Pulses:
             return False
         return bool(self._broker.queue_size() < UNCOUNTED_LIMIT * workers)
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except self._failures as error:
+            raise QueueUnavailableError(
+                f"The queue of this process cannot be used: {str(error).rstrip('.')}. Check {self._check}."
+            ) from None
 
-def open_broker() -> Broker:
-    """The broker of this process's cluster, after seeing that it answers.
 
-    :raises QueueUnavailableError: when it does not.
-    """
-    kind = settings.CONFIGURATION.queue_broker
-    failures: tuple[type[Exception], ...] = ()
-    check = ""
-    if kind == QueueBroker.REDIS:
-        from redis.exceptions import RedisError
+def _broker_failures() -> tuple[tuple[type[Exception], ...], str]:
+    """What the configured broker raises when it does not answer, and what to look at then."""
+    match settings.CONFIGURATION.queue_broker:
+        case QueueBroker.REDIS:
+            from redis.exceptions import RedisError
 
-        failures, check = (RedisError, ValueError), "BFCERTS_REDIS_URL, and that Redis runs there"
-    elif kind == QueueBroker.SQS:
-        from inventory.jobs.sqs import FAILURES
+            return (RedisError, ValueError), "BFCERTS_REDIS_URL, and that Redis runs there"
+        case QueueBroker.SQS:
+            from inventory.jobs.sqs import FAILURES
 
-        failures = FAILURES
-        check = "BFCERTS_SQS_REGION, the credentials of this process and its rights on the queue"
-    try:
-        broker = get_broker()
-        broker.ping()
-    except failures as error:
-        raise QueueUnavailableError(f"The queue of this process cannot be used: {error}. Check {check}.") from None
-    return broker
+            return FAILURES, "BFCERTS_SQS_REGION, the credentials of this process and its rights on the queue"
+    return (), ""
 
 
 def run(queue: str) -> None:
@@ -106,7 +114,7 @@ def run(queue: str) -> None:
     if queue == JobQueue.GENERAL:
         periodic.ensure_rows(started)
     QueueBeat.objects.filter(beat_at__lt=started - OLD_BEATS).delete()
-    pulses = Pulses(queue, open_broker())
+    pulses = Pulses(queue)
     connections.close_all()  # the cluster forks: no connection may be shared with its children
     cluster = Cluster()
     try:
@@ -127,6 +135,10 @@ def run(queue: str) -> None:
         except ClusterHungError:
             _kill_group()
             raise
+        except QueueUnavailableError as error:
+            logger.warning("%s Trying again.", error)
+            started = timezone.now()  # its workers cannot beat; their silence counts from when they can again
+            time.sleep(KEEP_SECONDS)
         except Exception:  # the database may be away for a while; the cluster outlives that
             logger.warning("the pulse could not be looked after; trying again", exc_info=True)
             connections.close_all()
@@ -137,10 +149,11 @@ def run(queue: str) -> None:
 
 
 def _stop(cluster: Cluster) -> None:
-    """Let the running pulse end; then, or when django-q2 does not manage to stop, end the whole group.
+    """Let the running pulse end its round; then, or when django-q2 does not manage to stop, end the whole group.
 
     A signal to the group kills the sentinel inside a lock that stopping needs; the timer does not depend on it.
     """
+    stopping.value = True
     timer = threading.Timer(STOP_SECONDS, os.killpg, (os.getpgrp(), signal.SIGKILL))
     timer.daemon = True
     timer.start()
@@ -156,7 +169,7 @@ def _keep(pulses: Pulses, cluster: Cluster, started: datetime) -> None:
     if not cluster.sentinel.is_alive():
         raise ClusterHungError("the django-q2 sentinel has died")
     beat = QueueBeat.objects.filter(cluster=os.environ["BFCERTS_CLUSTER"]).values_list("beat_at", flat=True).first()
-    if timezone.now() - (beat or started) > SILENCE:
+    if timezone.now() - max(beat or started, started) > SILENCE:
         raise ClusterHungError(f"no worker of the {settings.CONFIGURATION.process} process has run for {SILENCE}")
 
 

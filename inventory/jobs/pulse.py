@@ -9,7 +9,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from ctypes import c_bool
 from datetime import datetime, timedelta
+from multiprocessing.sharedctypes import RawValue
 
 import psycopg
 from django.conf import settings
@@ -27,6 +29,10 @@ logger = logging.getLogger(__name__)
 PULSE_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 """How long a pulse sleeps at most before it looks at the tables again: notifications only make it quicker."""
+
+stopping = RawValue(c_bool, False)
+"""Set by the cluster's main process before it stops its workers, which inherit it: no pulse begins another round then.
+Without a lock, because a worker may be killed at any time."""
 
 _CHANNELS = {JobQueue.GENERAL: Channel.WORK, JobQueue.PKI: Channel.PKI_WORK}
 
@@ -71,7 +77,7 @@ def pulse(queue: str) -> None:
     try:
         with _listener(queue) as listener:
             beat(queue, timezone.now())
-            while time.monotonic() < ends:
+            while time.monotonic() < ends and not stopping.value:
                 if not run_due_work(queue, timezone.now):
                     _sleep(listener, min(IDLE_SECONDS, max(0.0, ends - time.monotonic())))
     except (OperationalError, InterfaceError, psycopg.OperationalError) as error:

@@ -61,7 +61,12 @@ class SqsBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
         """How many pulses wait, as SQS guesses: it may be wrong for a minute, either way."""
         client, url = self._queue()
         name = "ApproximateNumberOfMessages"
-        return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+        try:
+            answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+        except client.exceptions.QueueDoesNotExist:
+            self._opened = None  # somebody deleted it; the next look makes it again
+            raise
+        return int(answer["Attributes"][name])
 
     def delete(self, task_id: str) -> None:
         client, url = self._queue()

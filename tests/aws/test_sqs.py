@@ -1,6 +1,7 @@
 """The real workers with SQS as the carrier of their pulses, and with AWS Private CA behind the PKI worker."""
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -140,6 +141,11 @@ def test_the_workers_run_jobs_with_sqs_and_aws_private_ca(plant: AwsPlant, sqs: 
         for _ in range(3):
             seen = wait_for_beats(plant, queue, seen)
         assert waiting(sqs, name) <= UNCOUNTED_LIMIT + 1
+    for name in ("pki-worker", "worker"):
+        plant.running[name].send_signal(signal.SIGTERM)
+        code = plant.running[name].wait(60)
+        del plant.running[name]
+        assert code == 0, f"{name} had to be killed"
     assert not OrmQ.objects.exists()
     assert "Traceback" not in plant.log("pki-worker") + plant.log("worker")
 
