@@ -190,6 +190,11 @@ class Configuration(BaseSettings):
         return self.database_url is None
 
     @property
+    def lost_answers_need_a_person(self) -> bool:
+        """Whether an answer of the CA that is lost cannot be found again by the PKI worker itself."""
+        return self.authority is AuthorityKind.AWS_PRIVATE_CA and self.aws_audit_report_bucket is None
+
+    @property
     def profile3_url(self) -> str:
         """Where a station connects on Profile 3; it appends its own id."""
         return self.gateway_profile3_url or f"wss://{self.gateway_host}:{self.gateway_profile3_port}"

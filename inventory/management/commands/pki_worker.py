@@ -21,6 +21,11 @@ class Command(BaseCommand):
             raise CommandError("The PKI worker runs with BFCERTS_PROCESS=pki and its own secrets; see the README.")
         if os.getpgrp() != os.getpid():
             os.setpgrp()
+        if settings.CONFIGURATION.lost_answers_need_a_person:
+            self.stderr.write(
+                "BFCERTS_AWS_AUDIT_REPORT_BUCKET is not set: when an answer of AWS Private CA is lost, its job waits "
+                "for a person to look into the CA's audit report, and ends after a day. Set it to have that done here."
+            )
         try:
             issuance.publish_authorities(timezone.now())
             cluster.run(JobQueue.PKI)
