@@ -8,12 +8,13 @@ from django.db import transaction
 
 from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.registry import Admission, Refusal
+from inventory.audit import save_without_history
 from inventory.choices import JobQueue, JobState, RecordState
 from inventory.errors import CsrRejectedError
 from inventory.jobs import engine
 from inventory.jobs.engine import Result, Succeed
 from inventory.models import CertificateJob, CertificateRecord, PublicKeyOwner
-from inventory.services import delivery, lifecycle
+from inventory.services import delivery, lifecycle, sweeps
 from inventory.services.csr_policy import claim_public_key
 from inventory.services.door import CertificateDoor
 from inventory.services.locking import lock_record
@@ -191,3 +192,30 @@ def test_a_door_decision_waits_for_a_revocation_that_is_being_committed(control_
     _, decision = in_threads(revoke, connect)
     assert isinstance(decision, Refusal)
     assert decision.reason == RefusalReason.CERTIFICATE_REVOKED
+
+
+def test_a_sweep_does_not_take_back_what_is_being_delivered_again(control_plane: ControlPlane) -> None:
+    clock = control_plane.clock
+    control_plane.send_csr(charger("CS-1"), request_for("CS-1"))
+    control_plane.work()
+    record = CertificateRecord.objects.get()
+    assert record.confirm_by is not None
+    clock.now = record.confirm_by
+    locked = threading.Event()
+
+    def deliver_again() -> int:
+        with transaction.atomic():
+            again = lock_record(record.pk)
+            again.confirm_by = clock() + timedelta(days=10)
+            save_without_history(again)
+            locked.set()
+            wait_until(somebody_waits_for_a_lock, "the sweep to meet the delivery")
+        return 0
+
+    def sweep() -> int:
+        assert locked.wait(PATIENCE_SECONDS)
+        return int(str(sweeps.revoke_unconfirmed(clock())))
+
+    assert in_threads(deliver_again, sweep) == [0, 0]
+    record.refresh_from_db()
+    assert record.state == RecordState.ISSUED

@@ -407,6 +407,17 @@ def test_a_request_does_not_outlive_the_job_that_worked_on_it(plane: ControlPlan
     assert DomainEvent.objects.filter(type=EventType.CERTIFICATE_DELETED, record=record).count() == 1
 
 
+def test_what_has_ended_stays_ended_whatever_is_observed_later(db: None, clock: Clock) -> None:
+    job = job_for(charger(), "test_succeeds", now=clock())
+    run(clock)
+
+    for result in (Retry("late"), Wait("late", clock(), "test_waits"), Proceed("test_waits"), Fail("late")):
+        move_on(job.pk, result, clock())
+
+    job.refresh_from_db()
+    assert (job.state, job.outcome) == (JobState.SUCCEEDED, "Done.")
+
+
 def test_ended_jobs_keep_a_history_row_with_actor_and_reason(db: None, clock: Clock) -> None:
     job = job_for(charger(), "test_succeeds", now=clock())
 
