@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.acm_pca import AcmPcaServer
-from tests.acm_pca.service import REGION
 from tests.aws import services
 from tests.aws.installation import BUCKET, TRUST_DOMAINS, Installation
 from tests.support import Clock
@@ -18,7 +17,7 @@ def moto() -> Iterator[str]:
     """The URL of moto's server, with a bucket for audit reports."""
     with services.moto_server() as url:
         with services.client("s3", url) as s3:
-            s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+            services.make_bucket(s3, BUCKET)
         yield url
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import boto3
@@ -35,6 +35,12 @@ def client(service: Literal["s3", "sqs"], url: str) -> Iterator[Any]:
         yield made
     finally:
         made.close()
+
+
+def make_bucket(s3: Any, name: str) -> None:
+    """Make a bucket, or take the one that is there: moto's servers of one process share what they hold."""
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
 
 
 def credentials(url: str) -> dict[str, str]:

@@ -13,7 +13,6 @@ from bfcerts.pki.authorities.aws_audit_report import LONGEST_ENTRY, AuditReports
 from bfcerts.pki.authorities.aws_private_ca import AwsPrivateAuthority
 from bfcerts.pki.authorities.base import Candidates, CannotLook, StillLooking
 from tests.acm_pca import AcmPcaServer
-from tests.acm_pca.service import REGION
 from tests.aws import services
 from tests.pki.authority_contract import TRUST_DOMAIN, request
 from tests.pki.aws import client
@@ -104,7 +103,7 @@ class CountingStore:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     with services.moto_server() as url, services.client("s3", url) as made:
-        made.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        services.make_bucket(made, BUCKET)
         yield made
 
 

@@ -21,7 +21,6 @@ from bfcerts.pki.authorities.base import (
 from bfcerts.pki.certificates import parse_certificate
 from bfcerts.pki.profiles import profile
 from tests.acm_pca import AcmPcaServer
-from tests.acm_pca.service import REGION
 from tests.aws import services
 from tests.aws.services import moto_server
 from tests.pki.authority_contract import TRUST_DOMAIN, AuthorityContract, collected, dns, leaf_of, now, request
@@ -54,7 +53,7 @@ def clock() -> Clock:
 def store() -> Iterator[Any]:
     """S3 as moto's server plays it, with a bucket for audit reports."""
     with moto_server() as url, services.client("s3", url) as s3:
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        services.make_bucket(s3, BUCKET)
         yield s3
 
 
