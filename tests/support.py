@@ -223,7 +223,8 @@ class ControlPlane:
 
     def commands(self, identity: ManagedIdentity, action: Action) -> list[OutboxCommand]:
         """Every command of a kind that was ever put out for a station."""
-        return list(OutboxCommand.objects.filter(station_id=identity.authoritative_identifier, action=action))
+        found = OutboxCommand.objects.filter(station_id=identity.authoritative_identifier, action=action)
+        return list(found.order_by("pk"))
 
     def connect(self, identity: ManagedIdentity, record: CertificateRecord) -> None:
         """A mutual-TLS connection that the door admitted and that was news."""

@@ -238,6 +238,9 @@ def trigger_answered(job: CertificateJob, outcome: str, detail: str, now: dateti
             now,
         )
         return
+    if outcome == CommandOutcome.EXPIRED:
+        engine.advance(job, trigger_not_taken(job, now), now)
+        return
     job.step = "request_csr"
     job.attempts = int(job.parameters.get("csr_tries", 1))
     engine.advance(job, Retry(f"The station did not agree to send a certificate signing request: {detail}"), now)
