@@ -5,11 +5,11 @@ correlation id. A change outside of it is refused, so that nothing is ever unaud
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from django.db import models
 from django.db.models.signals import pre_delete, pre_save
@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from simple_history.models import HistoricalRecords
 from simple_history.signals import pre_create_historical_record
 
+from bfcerts import rows
 from inventory.actors import Actor
 from inventory.errors import UnattributedChangeError
 
@@ -57,13 +58,17 @@ def current_attribution() -> Attribution:
 
 
 class AttributedHistory(models.Model):
-    """The columns that our history tables have beyond simple-history's own."""
+    """The columns that our history tables have beyond simple-history's own, and how their rows are written."""
 
     actor = models.CharField(max_length=150)
     correlation_id = models.CharField(max_length=64, db_index=True)
 
     class Meta:
         abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """History is only ever added."""
+        rows.insert(self)
 
 
 def history(**options: Any) -> HistoricalRecords:
@@ -76,9 +81,12 @@ def history(**options: Any) -> HistoricalRecords:
     )
 
 
-def save_without_history(instance: models.Model) -> None:
-    """Save what is no change of meaning, as a job's next step; its meaning is in the events."""
-    cast(Any, instance).save_without_historical_record()
+def save_without_history(instance: models.Model, *, fields: Sequence[str] = ()) -> None:
+    """Save what is no change of meaning, as a job's next step; its meaning is in the events.
+
+    :param fields: what to save, where that is not everything.
+    """
+    rows.update(instance, fields)
 
 
 def _attribute(sender: type, **context: Any) -> None:

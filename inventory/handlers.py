@@ -6,6 +6,7 @@ A handler runs in the transaction that marks its inbox row as done, so its effec
 from bfcerts.ocpp import registry
 from bfcerts.ocpp.canonical import CommandOutcome, Evidence
 from bfcerts.ocpp.registry import InboxEntry
+from bfcerts.rows import row
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY, ISO15118_EVSE_LEAF
@@ -13,10 +14,8 @@ from inventory.services import activation, enrolment, observations, station_comm
 
 
 def _station(entry: InboxEntry) -> ManagedIdentity | None:
-    return (
-        ManagedIdentity.objects.select_related("family")
-        .filter(kind=SubjectKind.CHARGER, authoritative_identifier=entry.station_id)
-        .first()
+    return row(
+        ManagedIdentity, "kind = %s AND authoritative_identifier = %s", SubjectKind.CHARGER.value, entry.station_id
     )
 
 

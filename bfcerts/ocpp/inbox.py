@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from bfcerts import rows
 from bfcerts.ocpp.canonical import Evidence, Payload
 from bfcerts.ocpp.models import InboxMessage
 from bfcerts.ocpp.notify import Channel, notify
@@ -155,10 +156,8 @@ def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE, handlers
 
 def _handle(claim: Claim, now: datetime, handlers: HandlerOf) -> None:
     with transaction.atomic():
-        row = (
-            InboxMessage.objects.select_for_update()
-            .filter(pk=claim.id, attempts=claim.attempt, state=InboxMessage.State.PENDING)
-            .first()
+        row = rows.row(
+            InboxMessage, "id = %s AND attempts = %s AND state = 'pending'", claim.id, claim.attempt, lock=True
         )
         if row is None:
             return

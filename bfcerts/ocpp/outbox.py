@@ -11,6 +11,7 @@ from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload
 from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.notify import Channel, notify
+from bfcerts.rows import insert
 
 ANSWER_GRACE = timedelta(minutes=2)
 """How long past its deadline a command that was sent may still be answered."""
@@ -67,11 +68,10 @@ def enqueue(
         not_before=not_before or now,
         deadline=now + expires_after,
     )
-    OutboxCommand.objects.bulk_create([new], ignore_conflicts=True)
-    stored = OutboxCommand.objects.get(dedupe_key=dedupe_key)
-    if stored.message_id == new.message_id:
-        notify(Channel.OUTBOX, station_id)
-    return stored
+    if not insert(new, unless_known=True):
+        return OutboxCommand.objects.get(dedupe_key=dedupe_key)
+    notify(Channel.OUTBOX, station_id)
+    return new
 
 
 def cancel(references: Iterable[str], *, now: datetime) -> int:

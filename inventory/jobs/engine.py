@@ -24,6 +24,7 @@ from django.db import connection, transaction
 
 from bfcerts.ocpp import outbox
 from bfcerts.ocpp.notify import Channel, notify
+from bfcerts.rows import row_of
 from inventory.actors import Actor
 from inventory.audit import attributed, save_without_history
 from inventory.choices import JobQueue, JobState, RecordState
@@ -172,7 +173,7 @@ def _attribution(job: CertificateJob) -> tuple[Actor, str, str]:
 
 
 def _run_step(identifier: int, queue: str, clock: Clock) -> None:
-    job = CertificateJob.objects.select_related("identity__family").get(pk=identifier)
+    job = row_of(CertificateJob, identifier)
     if not _is_ours(job) or job.queue != queue:
         logger.info("job %s was moved on by somebody else before its step", identifier)
         return

@@ -8,6 +8,7 @@ may not have is refused all the same, because it says something about its sender
 from dataclasses import dataclass
 
 from bfcerts.pki.csr import CsrError, ParsedCsr, parse_csr
+from bfcerts.rows import insert
 from inventory.choices import SubjectKind, SubjectRule
 from inventory.errors import CsrRejectedError
 from inventory.models import LifecyclePolicy, ManagedIdentity, PublicKeyOwner
@@ -127,7 +128,8 @@ def claim_public_key(public_key_sha256: str, identity: ManagedIdentity) -> None:
     :raises CsrRejectedError: when another identity has used the key.
     """
     claim = PublicKeyOwner(public_key_sha256=public_key_sha256, identity=identity)
-    PublicKeyOwner.objects.bulk_create([claim], ignore_conflicts=True)
+    if insert(claim, unless_known=True):
+        return
     owner = PublicKeyOwner.objects.get(public_key_sha256=public_key_sha256)
     if owner.identity_id != identity.pk:
         raise CsrRejectedError(

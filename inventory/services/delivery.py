@@ -30,6 +30,7 @@ from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy
 from inventory.purposes import BACKEND_SERVER, Purpose, purpose
 from inventory.services import policies, transitions
 from inventory.services.events import record_event
+from inventory.services.locking import lock_record_of
 from inventory.services.security_events import record_security_event
 
 INSTALL_TRIES = 3
@@ -108,7 +109,7 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
         return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it is not delivered any more.")
     policy = _policy(job)
     record.confirm_by = now + policy.delivery_deadline + policy.rollback_window
-    save_without_history(record)
+    save_without_history(record, fields=["confirm_by", "updated_at"])
     entry = job_purpose(job)
     channel = "listener" if entry.key == BACKEND_SERVER.key else "ocpp" if entry.delivered_over_ocpp else "pick-up"
     record_event(
@@ -218,9 +219,7 @@ def record_id(job: CertificateJob) -> int:
 
 def locked_record(job: CertificateJob) -> CertificateRecord:
     """The job's record, locked; its identity is the job's."""
-    record = CertificateRecord.objects.select_for_update(of=("self",)).get(pk=record_id(job))
-    record.identity = job.identity
-    return record
+    return lock_record_of(job.identity, record_id(job))
 
 
 # -- what the station answered ---------------------------------------------------------------------------------------
@@ -260,8 +259,7 @@ def delivery_answered(
 
     The record is the one that the command delivered; a newer request may have given the job another one since.
     """
-    record = CertificateRecord.objects.select_for_update(of=("self",)).get(pk=record_id)
-    record.identity = job.identity
+    record = lock_record_of(job.identity, record_id)
     if outcome == CommandOutcome.ACCEPTED:
         _accepted(job, record, session, command, now)
         return

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db import transaction
 
 from bfcerts.ocpp import outbox
+from bfcerts.rows import row
 from inventory.actors import Actor
 from inventory.audit import attributed, save_without_history
 from inventory.choices import (
@@ -30,7 +31,7 @@ from inventory.purposes import Purpose, purpose
 from inventory.services import jobs, policies, rate_limits, transitions
 from inventory.services.csr_policy import BoundCsr, check_csr, claim_public_key
 from inventory.services.events import record_event
-from inventory.services.locking import lock_identity, lock_job_of
+from inventory.services.locking import lock_identity, lock_job_of, lock_record_of
 from inventory.services.security_events import record_security_event
 
 UNSOLICITED_BURST = 6.0
@@ -96,27 +97,30 @@ def _withdraw_former(job: CertificateJob, former: CertificateRecord | None, now:
 def _current_record(job: CertificateJob) -> CertificateRecord | None:
     if job.record_id is None:
         return None
-    record = CertificateRecord.objects.select_for_update(of=("self",)).get(pk=job.record_id)
-    record.identity = job.identity
-    return record
+    return lock_record_of(job.identity, job.record_id)
+
+
+def _active_record(identity_id: int, purpose_key: str, slot: str = "") -> CertificateRecord | None:
+    return row(
+        CertificateRecord,
+        "identity_id = %s AND purpose = %s AND slot = %s AND state = 'active'",
+        identity_id,
+        purpose_key,
+        slot,
+    )
 
 
 def _start_record(
     job: CertificateJob, entry: Purpose, bound: BoundCsr, certificate_type: str | None, now: datetime
 ) -> None:
-    replaced = (
-        CertificateRecord.objects.of(job.identity_id, job.purpose, job.slot)
-        .filter(state=RecordState.ACTIVE)
-        .values_list("pk", flat=True)
-        .first()
-    )
+    replaced = _active_record(job.identity_id, job.purpose, job.slot)
     record = CertificateRecord(
         identity=job.identity,
         purpose=entry.key,
         slot=job.slot,
         trust_domain=entry.trust_domain,
         mode=job.identity.mode_for(entry),
-        replaces_id=replaced,
+        replaces=replaced,
         csr_pem=bound.csr.pem,
         csr_sha256=bound.csr.sha256,
         public_key_sha256=bound.csr.public_key_sha256,
@@ -186,17 +190,10 @@ def device_request(
     station = identity.authoritative_identifier
     with attributed(Actor.station(station), "The station asked for a certificate"), transaction.atomic(savepoint=False):
         locked = lock_identity(identity.pk)
-        job = (
-            CertificateJob.objects.open()
-            .filter(identity=locked, purpose=entry.key, slot="", action__in=ISSUING_ACTIONS)
-            .first()
-        )
-        if job is None:
-            job = _open_for_device(locked, entry, key, now)
-        else:
-            job.identity = locked
-            if job.step not in _ASKED and _asks_too_often(locked, now):
-                return
+        issuing = [job for job in jobs.open_jobs(locked, entry.key) if job.action in ISSUING_ACTIONS]
+        job = issuing[0] if issuing else _open_for_device(locked, entry, key, now)
+        if issuing and issuing[0].step not in _ASKED and _asks_too_often(locked, now):
+            return
         if job is not None and job.is_open:
             with attributed(Actor.station(station), job.reason, job.correlation_id):
                 accept_csr(job, csr_pem, certificate_type=certificate_type, now=now)
@@ -240,7 +237,7 @@ def _open_for_device(identity: ManagedIdentity, entry: Purpose, key: str, now: d
         return None
     if _asks_too_often(identity, now):
         return None
-    active = CertificateRecord.objects.of(identity.pk, entry.key).filter(state=RecordState.ACTIVE).first()
+    active = _active_record(identity.pk, entry.key)
     job, created = jobs.open_job(
         action=JobAction.RENEW if active else JobAction.ISSUE,
         identity=identity,

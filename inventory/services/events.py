@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from bfcerts.rows import insert
 from inventory.audit import current_attribution
 from inventory.choices import EventType
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity
@@ -38,21 +39,17 @@ def record_event(
     if job:
         body["jobId"] = job.pk
     body.update(payload or {})
-    DomainEvent.objects.bulk_create(
-        [
-            DomainEvent(
-                type=kind,
-                occurred_at=now,
-                actor=attribution.actor.name,
-                reason=attribution.reason,
-                correlation_id=attribution.correlation_id,
-                identity_id=identity.pk if identity else (record.identity_id if record else None),
-                record=record,
-                job=job,
-                resulting_state=(record.state if record else "") if resulting_state is None else resulting_state,
-                payload=body,
-                dedupe_key=dedupe_key,
-            )
-        ],
-        ignore_conflicts=bool(dedupe_key),
+    event = DomainEvent(
+        type=kind,
+        occurred_at=now,
+        actor=attribution.actor.name,
+        reason=attribution.reason,
+        correlation_id=attribution.correlation_id,
+        identity_id=identity.pk if identity else (record.identity_id if record else None),
+        record=record,
+        job=job,
+        resulting_state=(record.state if record else "") if resulting_state is None else resulting_state,
+        payload=body,
+        dedupe_key=dedupe_key,
     )
+    insert(event, unless_known=bool(dedupe_key))

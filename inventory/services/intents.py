@@ -7,6 +7,7 @@ retry is the same request.
 import uuid
 from datetime import datetime, timedelta
 
+from bfcerts.rows import row
 from inventory.choices import OperatingMode, SecurityCategory, SecuritySource, Severity
 from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs.engine import LeaseLostError
@@ -47,7 +48,7 @@ def check_again(record: CertificateRecord, policy: LifecyclePolicy) -> BoundCsr:
     bound = check_csr(record.csr_pem, identity=record.identity, purpose=entry, policy=policy)
     if bound.csr.sha256 != record.csr_sha256 or bound.csr.public_key_sha256 != record.public_key_sha256:
         raise CsrRejectedError("altered", "The stored request is not the one that was checked; it was altered since.")
-    owner = PublicKeyOwner.objects.filter(public_key_sha256=record.public_key_sha256).first()
+    owner = row(PublicKeyOwner, "public_key_sha256 = %s", record.public_key_sha256)
     if owner is None or owner.identity_id != record.identity_id:
         raise CsrRejectedError("key_of_another_identity", "The request's key was never claimed for this identity.")
     return bound

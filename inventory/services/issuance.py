@@ -35,6 +35,7 @@ from bfcerts.pki.certificates import (
 )
 from bfcerts.pki.chains import ChainError, verify_issued
 from bfcerts.pki.profiles import profile
+from bfcerts.rows import row, row_of
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import OperatingMode, RecordState
@@ -53,6 +54,7 @@ from inventory.services import ca_answers, intents, policies, rate_limits
 from inventory.services.audit_reports import StoredReportBook
 from inventory.services.csr_policy import BoundCsr
 from inventory.services.delivery import record_id
+from inventory.services.locking import read_identity
 
 
 class AuthorityNotUsableError(InventoryError):
@@ -169,10 +171,10 @@ def _one_at_a_time() -> None:
 @engine.external_step("issue")
 def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     """Fix the intent, ask the CA, collect, verify; the record becomes issued in the recorder's transaction."""
-    record = CertificateRecord.objects.select_related("identity__family", "replaces").get(pk=record_id(job))
+    record = _record(job)
     if record.state != RecordState.REQUESTED:
         return ca_answers.already_issued
-    intent = IssuanceIntent.objects.filter(record=record).select_related("authority").first()
+    intent = row(IssuanceIntent, "record_id = %s", record.pk)
     if intent is not None:
         intent.record = record
     refusal: InventoryError | None = None
@@ -215,16 +217,24 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     return ca_answers.issued(leaf, signed.chain_pem, intent, refusal)
 
 
+def _record(job: CertificateJob) -> CertificateRecord:
+    record = row_of(CertificateRecord, record_id(job))
+    record.identity = read_identity(record.identity_id)
+    if record.replaces_id is not None:
+        record.replaces = row_of(CertificateRecord, record.replaces_id)
+    return record
+
+
 def _rule(error: InventoryError) -> str:
     return error.reason_code if isinstance(error, CsrRejectedError) else error.code
 
 
 def _published(trust_domain: str, now: datetime) -> IssuingAuthority:
-    row = IssuingAuthority.objects.filter(trust_domain=trust_domain, issues=True).first()
-    if row is None:
+    published = row(IssuingAuthority, "trust_domain = %s AND issues", trust_domain)
+    if published is None:
         publish_authorities(now)
-        row = IssuingAuthority.objects.get(trust_domain=trust_domain, issues=True)
-    return row
+        published = IssuingAuthority.objects.get(trust_domain=trust_domain, issues=True)
+    return published
 
 
 def _ask(intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthority, now: datetime) -> Recorder | None:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from bfcerts.rows import row, row_of, rows
 from inventory.actors import Actor
 from inventory.audit import attributed, current_attribution
 from inventory.choices import ISSUING_ACTIONS, JobAction, JobQueue, JobState
@@ -41,7 +42,7 @@ def open_job(
     """
     attribution = current_attribution()
     if idempotency_key:
-        known = CertificateJob.objects.filter(idempotency_key=idempotency_key).first()
+        known = row(CertificateJob, "idempotency_key = %s", idempotency_key)
         if known:
             if (known.identity_id, known.purpose, known.slot, known.action) != (
                 identity.pk,
@@ -53,8 +54,7 @@ def open_job(
                     f"This idempotency key was used for another request (job {known.pk}); use a new key."
                 )
             return known, False
-    for other in CertificateJob.objects.open().filter(identity=identity, purpose=purpose, slot=slot).order_by("pk"):
-        other.identity = identity
+    for other in open_jobs(identity, purpose, slot):
         if (other.action, other.target) == (action, target):
             return other, False
         if action in ISSUING_ACTIONS and other.action in ISSUING_ACTIONS:
@@ -83,9 +83,23 @@ def open_job(
     return job, True
 
 
+def open_jobs(identity: ManagedIdentity, purpose: str, slot: str = "") -> list[CertificateJob]:
+    """The open jobs of an identity for a purpose and slot, the oldest first."""
+    found = rows(
+        CertificateJob,
+        "identity_id = %s AND purpose = %s AND slot = %s AND state IN ('queued', 'running', 'waiting') ORDER BY id",
+        identity.pk,
+        purpose,
+        slot,
+    )
+    for job in found:
+        job.identity = identity
+    return found
+
+
 def lock(job_id: int) -> CertificateJob:
     """The job, locked until the end of the transaction, after its identity."""
-    identity = lock_identity(CertificateJob.objects.values_list("identity_id", flat=True).get(pk=job_id))
+    identity = lock_identity(row_of(CertificateJob, job_id).identity_id)
     return lock_job_of(identity, job_id)
 
 

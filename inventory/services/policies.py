@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import prefetch_related_objects
 
+from bfcerts.rows import rows
 from inventory.errors import InventoryError
 from inventory.models import CertificateRecord, LifecyclePolicy, ManagedIdentity
 from inventory.purposes import purpose
@@ -67,7 +68,7 @@ def resolve(identity: ManagedIdentity, purpose_key: str) -> ResolvedPolicy:
     :raises NoPolicyError: when none is enabled that applies.
     """
     mode = identity.mode if purpose_key == "authorization_key" else identity.mode_for(purpose(purpose_key))
-    policies = list(LifecyclePolicy.objects.filter(purpose=purpose_key, enabled=True))
+    policies = rows(LifecyclePolicy, "purpose = %s AND enabled", purpose_key)
     # A join for every decision would cost more than these queries for the few policies that are narrowed.
     prefetch_related_objects([policy for policy in policies if policy.family_id is not None], "family")
     prefetch_related_objects([policy for policy in policies if policy.cohort_id is not None], "cohort")

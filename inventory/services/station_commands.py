@@ -12,6 +12,7 @@ from django.utils import timezone
 from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand, StationSession
+from bfcerts.rows import row
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import JobAction, RecordState, SubjectKind
@@ -286,7 +287,7 @@ def booted(identity: ManagedIdentity, session_id: str, now: datetime) -> None:
 
 def answered(*, command_id: str, outcome: CommandOutcome, detail: str, session: str, now: datetime) -> None:
     """Give a command's answer to the job that asked for it; commands of people need nothing further."""
-    command = OutboxCommand.objects.filter(pk=command_id).first() if command_id.isdigit() else None
+    command = row(OutboxCommand, "id = %s", int(command_id)) if command_id.isdigit() else None
     if command is None:
         return
     kind, _, rest = command.reference.partition(":")

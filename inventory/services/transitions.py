@@ -9,6 +9,7 @@ from typing import Any
 
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.pki.certificates import ParsedCertificate
+from bfcerts.rows import insert
 from inventory.choices import EventType, RecordState
 from inventory.errors import TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, Evidence, ManagedIdentity
@@ -96,8 +97,7 @@ def observe(
     correlation_id: str = "",
 ) -> Evidence:
     """Store a fact about a certificate; the same fact again is the row that exists."""
-    known = Evidence.objects.filter(dedupe_key=dedupe_key).first()
-    return known or Evidence.objects.create(
+    evidence = Evidence(
         dedupe_key=dedupe_key,
         record=record,
         kind=kind,
@@ -106,6 +106,9 @@ def observe(
         detail=detail or {},
         correlation_id=correlation_id,
     )
+    if insert(evidence, unless_known=True):
+        return evidence
+    return Evidence.objects.get(dedupe_key=dedupe_key)
 
 
 def installation_recorded(

@@ -1,0 +1,165 @@
+"""Rows of models, read and written by SQL that is made once: for the busiest paths only.
+
+For a table of forty columns Django takes several times as long to build a statement as PostgreSQL takes to run it.
+Nothing here sends Django's signals; what has to be in the audit history is saved by its model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, LiteralString, TypeVar, cast
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import connection
+from django.db.models import Field, Model
+from django.db.models.expressions import DatabaseDefault
+
+Row = TypeVar("Row", bound=Model)
+Converter = Callable[[Any, Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What of a model's table does not change while the process runs."""
+
+    name: str
+    fields: "tuple[Field[Any, Any], ...]"
+    attributes: tuple[str, ...]
+    columns: tuple[str, ...]
+    converters: tuple[tuple[int, Any, list[Converter]], ...]
+    """Position, column expression and functions of the columns that psycopg does not read as Django means them."""
+
+
+@cache
+def _table(model: type[Model]) -> _Table:
+    fields = tuple(model._meta.concrete_fields)
+    expressions = [field.get_col(model._meta.db_table) for field in fields]
+    converters = [
+        (position, expression, connection.ops.get_db_converters(expression) + expression.get_db_converters(connection))
+        for position, expression in enumerate(expressions)
+    ]
+    return _Table(
+        name=connection.ops.quote_name(model._meta.db_table),
+        fields=fields,
+        attributes=tuple(field.attname for field in fields),
+        columns=tuple(connection.ops.quote_name(str(field.column)) for field in fields),
+        converters=tuple(item for item in converters if item[2]),
+    )
+
+
+def rows(model: type[Row], where: LiteralString, *values: Any, lock: bool = False) -> list[Row]:
+    """The rows of a model's table, in whole.
+
+    :param where: the condition, and the order where it matters; each value stands as %s.
+    :param lock: lock them until the end of the transaction.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_select(model, where, lock), list(values))
+        found = cursor.fetchall()
+    table = _table(model)
+    return [model.from_db(connection.alias, table.attributes, _converted(table, row)) for row in found]
+
+
+def row(model: type[Row], where: LiteralString, *values: Any, lock: bool = False) -> Row | None:
+    """As `rows`; the first of them, or None."""
+    return next(iter(rows(model, where, *values, lock=lock)), None)
+
+
+def row_of(model: type[Row], key: Any, *, lock: bool = False) -> Row:
+    """The row with this primary key, which is the column `id`.
+
+    :raises ObjectDoesNotExist: when there is none.
+    """
+    found = row(model, "id = %s", key, lock=lock)
+    if found is None:
+        raise _does_not_exist(model, key)
+    return found
+
+
+@cache
+def _select(model: type[Model], where: str, lock: bool) -> str:
+    table = _table(model)
+    columns, locking = ", ".join(table.columns), " FOR UPDATE" if lock else ""
+    return f"SELECT {columns} FROM {table.name} WHERE {where}{locking}"  # noqa: S608  # names of our own models
+
+
+def _converted(table: _Table, found: Sequence[Any]) -> Sequence[Any]:
+    if not table.converters:
+        return found
+    converted = list(found)
+    for position, expression, converters in table.converters:
+        for convert in converters:
+            converted[position] = convert(converted[position], expression, connection)
+    return converted
+
+
+def insert(instance: Model, *, unless_known: bool = False) -> bool:
+    """Store a new row, and give the instance its primary key.
+
+    :param unless_known: store nothing where the row would break a unique constraint.
+    :returns: whether the row was stored.
+    """
+    table = _table(type(instance))
+    values = [field.pre_save(instance, add=True) for field in table.fields]
+    # What has no value yet gets it from the database: an automatic key, and defaults that the database makes.
+    given = tuple(
+        position
+        for position, value in enumerate(values)
+        if not isinstance(value, DatabaseDefault) and not (value is None and table.fields[position].primary_key)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _insert(type(instance), given, unless_known),
+            [table.fields[position].get_db_prep_save(values[position], connection) for position in given],
+        )
+        stored = cursor.fetchone()
+    if stored is None:
+        return False
+    instance.pk = stored[0]
+    instance._state.adding, instance._state.db = False, connection.alias
+    return True
+
+
+@cache
+def _insert(model: type[Model], given: tuple[int, ...], unless_known: bool) -> str:
+    table = _table(model)
+    columns = ", ".join(table.columns[position] for position in given)
+    places = ", ".join(["%s"] * len(given))
+    ignore = " ON CONFLICT DO NOTHING" if unless_known else ""
+    key = connection.ops.quote_name(str(model._meta.pk.column))
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({places}){ignore} RETURNING {key}"  # noqa: S608
+
+
+def update(instance: Model, attributes: Sequence[str] = ()) -> None:
+    """Store a row that exists.
+
+    :param attributes: the names of what is to be stored; without any, everything.
+    :raises ObjectDoesNotExist: when there is no such row.
+    """
+    table = _table(type(instance))
+    changed = tuple(
+        position
+        for position, field in enumerate(table.fields)
+        if not field.primary_key and (not attributes or field.attname in attributes)
+    )
+    values = [
+        table.fields[position].get_db_prep_save(table.fields[position].pre_save(instance, add=False), connection)
+        for position in changed
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_update(type(instance), changed), [*values, instance.pk])
+        if cursor.rowcount != 1:
+            raise _does_not_exist(type(instance), instance.pk)
+
+
+@cache
+def _update(model: type[Model], changed: tuple[int, ...]) -> str:
+    table = _table(model)
+    assignments = ", ".join(f"{table.columns[position]} = %s" for position in changed)
+    key = connection.ops.quote_name(str(model._meta.pk.column))
+    return f"UPDATE {table.name} SET {assignments} WHERE {key} = %s"  # noqa: S608  # names of our own models
+
+
+def _does_not_exist(model: type[Model], key: object) -> ObjectDoesNotExist:
+    kind: type[ObjectDoesNotExist] = cast(Any, model).DoesNotExist
+    return kind(f"{model._meta.verbose_name} {key} does not exist.")
