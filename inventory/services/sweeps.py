@@ -34,7 +34,11 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 RENEWAL_PAUSE = timedelta(hours=1)
-"""After a failed renewal, the next is started no sooner than this."""
+"""After the start of a renewal that failed, the next is started no sooner than this.
+
+Counted from its start: one that waited for days for a station that was away is followed by the next at once, so that
+there is always something waiting for the station when it comes back.
+"""
 QUEUE_PATIENCE = timedelta(minutes=2)
 """A job that has been due for longer, with nobody taking it, means that its queue has stopped."""
 
@@ -73,7 +77,7 @@ def start_due_renewals(now: datetime) -> int:
         action__in=ISSUING_ACTIONS,
     ).filter(
         Q(state__in=[JobState.QUEUED, JobState.RUNNING, JobState.WAITING])
-        | Q(state=JobState.FAILED, finished_at__gt=now - RENEWAL_PAUSE)
+        | Q(state=JobState.FAILED, created_at__gt=now - RENEWAL_PAUSE)
     )
     for purpose_key, horizon in _horizons():
         candidates = (
