@@ -13,6 +13,7 @@ from inventory.choices import SubjectKind, SubjectRule
 from inventory.errors import CsrRejectedError
 from inventory.models import LifecyclePolicy, ManagedIdentity, PublicKeyOwner
 from inventory.purposes import Purpose
+from inventory.services import policies
 
 NAMING_ATTRIBUTES = frozenset({"serialNumber", "UID"})
 """Attributes beside the common name by which others recognise a subject."""
@@ -122,16 +123,32 @@ def check_csr(text: str, *, identity: ManagedIdentity, purpose: Purpose, policy:
     return BoundCsr(csr, bound_by)
 
 
+def check_given_csr(text: str, *, identity: ManagedIdentity, purpose: Purpose) -> None:
+    """Check a request that somebody gives with a command, before a job is opened for it. Changes nothing.
+
+    The job's own check, and the PKI worker's, come on top of it.
+
+    :raises CsrRejectedError: with the rule that it broke and the sentence for the operator.
+    :raises InventoryError: when no policy applies.
+    """
+    policy = policies.resolve(identity, purpose.key).policy
+    bound = check_csr(text, identity=identity, purpose=purpose, policy=policy)
+    _check_key_owner(bound.csr.public_key_sha256, identity)
+
+
 def claim_public_key(public_key_sha256: str, identity: ManagedIdentity) -> None:
     """Make a public key this identity's, for ever.
 
     :raises CsrRejectedError: when another identity has used the key.
     """
     claim = PublicKeyOwner(public_key_sha256=public_key_sha256, identity=identity)
-    if insert(claim, unless_known=True):
-        return
-    owner = PublicKeyOwner.objects.get(public_key_sha256=public_key_sha256)
-    if owner.identity_id != identity.pk:
+    if not insert(claim, unless_known=True):
+        _check_key_owner(public_key_sha256, identity)
+
+
+def _check_key_owner(public_key_sha256: str, identity: ManagedIdentity) -> None:
+    owner = PublicKeyOwner.objects.select_related("identity").filter(public_key_sha256=public_key_sha256).first()
+    if owner is not None and owner.identity_id != identity.pk:
         raise CsrRejectedError(
             "key_of_another_identity",
             f"The request's key has been used by another identity ({owner.identity.authoritative_identifier}); every "

@@ -39,7 +39,7 @@ from inventory.models import CertificateJob, CertificateRecord, Evidence, Manage
 from inventory.purposes import Purpose
 from inventory.purposes import purpose as purpose_entry
 from inventory.services import jobs, transitions
-from inventory.services.csr_policy import claim_public_key
+from inventory.services.csr_policy import check_given_csr, claim_public_key
 from inventory.services.events import record_event
 from inventory.services.locking import lock_identity, lock_record
 
@@ -82,8 +82,8 @@ def issue(
 ) -> CertificateJob:
     """Start the issuance of a certificate; with a CSR given, from that, otherwise the endpoint is asked for one.
 
-    :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins. A CSR that
-        policy refuses ends it: its outcome says why.
+    :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins.
+    :raises CsrRejectedError: when policy refuses the CSR; then no job is opened, and an open one goes on.
     :raises InventoryError: when the purpose, the slot or the mode does not allow it.
     """
     from inventory.services.enrolment import accept_csr
@@ -93,6 +93,8 @@ def issue(
         entry = purpose_entry(purpose)
         locked = lock_identity(identity.pk)
         _check_may_hold(locked, entry, slot)
+        if csr_pem is not None:
+            check_given_csr(csr_pem, identity=locked, purpose=entry)
         job, created = jobs.open_job(
             action=JobAction.ISSUE,
             identity=locked,

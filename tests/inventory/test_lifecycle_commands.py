@@ -79,18 +79,27 @@ def test_a_request_given_with_the_command_goes_straight_to_the_ca(plane: Control
     assert not plane.commands(job.identity, Action.REQUEST_CSR)
 
 
-def test_a_bad_request_given_with_the_command_ends_the_job_and_says_so(plane: ControlPlane) -> None:
-    job = lifecycle.issue(
-        identity=charger("CS-1"),
-        purpose="charger_identity",
-        csr_pem=request_for("CS-2"),
-        actor=OPERATOR,
-        reason="test",
-        now=plane.clock(),
-    )
+def test_a_bad_request_given_with_the_command_is_refused_before_a_job_is_opened(plane: ControlPlane) -> None:
+    first, second = charger("CS-1"), charger("CS-2")
+    key = new_key()
 
-    assert job.state == JobState.FAILED
-    assert "“CS-2” does not name CS-1" in job.outcome
+    def issue(identity: ManagedIdentity, csr: str) -> CertificateJob:
+        return lifecycle.issue(
+            identity=identity,
+            purpose="charger_identity",
+            csr_pem=csr,
+            actor=OPERATOR,
+            reason="test",
+            now=plane.clock(),
+        )
+
+    with pytest.raises(CsrRejectedError, match="“CS-2” does not name CS-1"):
+        issue(first, request_for("CS-2"))
+    assert not CertificateJob.objects.exists()
+    issue(first, request_for("CS-1", key))
+    with pytest.raises(CsrRejectedError, match="has been used by another identity"):
+        issue(second, request_for("CS-2", key))
+    assert CertificateJob.objects.get().is_open
 
 
 def test_a_disabled_identity_gets_nothing_new(plane: ControlPlane) -> None:

@@ -1,6 +1,7 @@
 """`manage.py certificate`: the lifecycle commands from the command line, with the same checks as admin and API."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -15,6 +16,8 @@ from inventory.services import lifecycle, station_commands
 
 ON_RECORDS = ("install", "renew", "deactivate", "reactivate", "revoke", "delete")
 ON_IDENTITIES = ("issue", "cut-over")
+LONGEST_CSR = 20_000
+"""Characters, as in the console and the API."""
 
 
 class Command(BaseCommand):
@@ -32,6 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--reason", required=True, help="why, for the audit trail")
         parser.add_argument("--purpose", default=CHARGER_IDENTITY.key)
         parser.add_argument("--slot", default="")
+        parser.add_argument("--csr", type=Path, metavar="FILE", help="issue from this request (PEM), and ask nobody")
         parser.add_argument("--revocation-reason", choices=RevocationReason.values, default="unspecified")
         parser.add_argument("--force", action="store_true", help="also take the last working credential")
         parser.add_argument("--idempotency-key", help="the same key is the same job")
@@ -59,10 +63,13 @@ def _run(options: dict[str, Any], actor: Actor) -> CertificateJob | CertificateR
             identity=_identity(options["subject"]),
             purpose=options["purpose"],
             slot=options["slot"],
+            csr_pem=_request(options["csr"]),
             actor=actor,
             reason=reason,
             idempotency_key=key,
         )
+    if options["csr"] is not None:
+        raise CommandError(f"--csr goes with issue alone, not with {verb}.")
     if verb == "cut-over":
         return station_commands.cut_over(identity=_identity(options["subject"]), actor=actor, reason=reason)
     record = _record(options["subject"], options["purpose"], options["slot"])
@@ -77,6 +84,16 @@ def _run(options: dict[str, Any], actor: Actor) -> CertificateJob | CertificateR
         "delete": lambda: lifecycle.delete(record=record, actor=actor, reason=reason, force=options["force"]),
     }
     return calls[verb]()
+
+
+def _request(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        with file.open(encoding="ascii", errors="replace") as text:
+            return text.read(LONGEST_CSR)
+    except OSError as error:
+        raise CommandError(f"The request {file} cannot be read: {error.strerror}. Name a file in PEM.") from None
 
 
 def _identity(name: str) -> ManagedIdentity:
