@@ -47,6 +47,7 @@ def connected(entry: InboxEntry) -> None:
             address=str(entry.payload.get("address", "")),
             now=entry.received_at,
         )
+    observations.connected(_station(entry), entry)
 
 
 def booted(entry: InboxEntry) -> None:
@@ -56,6 +57,7 @@ def booted(entry: InboxEntry) -> None:
         return
     observations.booted(identity, entry)
     station_commands.booted(identity, entry.session_id, entry.received_at)
+    observations.tell_boot(identity, entry)
 
 
 def command_answered(entry: InboxEntry) -> None:
@@ -64,6 +66,7 @@ def command_answered(entry: InboxEntry) -> None:
         command_id=str(entry.payload.get("command_id", "")),
         outcome=CommandOutcome(entry.payload["outcome"]),
         detail=observations.answer_detail(entry.payload),
+        answer=entry.payload.get("answer") or {},
         session=entry.session_id,
         now=entry.received_at,
     )

@@ -31,7 +31,8 @@ class Evidence(StrEnum):
     """What the wire learned (the inbox). The payload's keys are listed beside each kind."""
 
     CONNECTED = "connected"
-    """fingerprint ('' below Profile 3), profile, address, protocol, listener, evidence_wanted."""
+    """fingerprint ('' below Profile 3), profile, address, protocol, listener, evidence_wanted,
+    authorization_key (which one of the password door opened, or None)."""
     CONNECTION_REFUSED = "connection_refused"
     """reason (a `RefusalReason`), detail, address, listener, profile, fingerprint, serial, subject, issuer, count (1,
     or how many further equal refusals this row stands for). A failed TLS handshake has no station id."""

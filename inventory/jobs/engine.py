@@ -25,6 +25,7 @@ from django.db import connection, transaction
 from bfcerts.ocpp import outbox
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.rows import row_of
+from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed, save_without_history
 from inventory.choices import JobQueue, JobState, RecordState
@@ -308,6 +309,7 @@ def finish(job: CertificateJob, state: str, outcome: str, now: datetime) -> None
     job.lease_owner, job.lease_until = "", None
     job.waiting_for, job.waiting_until = "", None
     job.save()
+    seams.tell_job_ended(job, now)
 
 
 def give_up_request(job: CertificateJob, outcome: str, now: datetime) -> None:

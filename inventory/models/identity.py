@@ -61,10 +61,13 @@ class ManagedIdentity(models.Model):
     fallback_until = models.DateTimeField(
         null=True, blank=True, help_text="Until then its migration allows a lower profile."
     )
+    connections_watched_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Until then every connection is told to those who wait for it."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    history = history()
+    history = history(excluded_fields=["connections_watched_until"])
 
     class Meta:
         verbose_name_plural = "managed identities"

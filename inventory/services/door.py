@@ -23,7 +23,8 @@ PROFILE_3 = 3
 # the new certificate before the one that it replaces.
 _RECORDS = """
 SELECT r.fingerprint, r.state, r.purpose, r.not_before, r.not_after, r.rollback_until, r.confirm_by, r.id,
-       i.kind, i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until
+       i.kind, i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until,
+       i.connections_watched_until
 FROM inventory_certificaterecord r JOIN inventory_managedidentity i ON i.id = r.identity_id
 WHERE r.fingerprint = ANY(%s) AND r.fingerprint <> ''
 ORDER BY r.id DESC
@@ -43,6 +44,7 @@ _COLUMNS = (
     "enabled",
     "security_profile",
     "fallback_until",
+    "watched_until",
 )
 
 
@@ -66,7 +68,8 @@ class CertificateDoor:
         if refusal:
             return refusal
         arrived = row["security_profile"] >= PROFILE_3 and row["fallback_until"] is None
-        news = row["state"] != RecordState.ACTIVE or not arrived
+        watched = row["watched_until"] is not None and row["watched_until"] > attempt.now
+        news = row["state"] != RecordState.ACTIVE or not arrived or watched
         return Admission(PROFILE_3, evidence_wanted=news)
 
 

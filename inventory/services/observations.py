@@ -8,6 +8,7 @@ from django.db import transaction
 
 from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.registry import InboxEntry
+from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import SecurityCategory, SecuritySource, Severity
@@ -117,6 +118,40 @@ def booted(identity: ManagedIdentity, entry: InboxEntry) -> None:
         locked.save()
 
 
+def connected(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
+    """A connection that was news: tell those who wait for one."""
+    if identity is None:
+        return
+    reason = f"Connected on Profile {entry.payload.get('profile')}"
+    with attributed(Actor.station(entry.station_id), reason), transaction.atomic():
+        seams.tell_connection(
+            seams.Connection(
+                identity=lock_identity(identity.pk),
+                session_id=entry.session_id,
+                security_profile=int(entry.payload.get("profile") or 0),
+                fingerprint=str(entry.payload.get("fingerprint") or ""),
+                authorization_key_id=entry.payload.get("authorization_key"),
+                at=entry.received_at,
+            )
+        )
+
+
+def tell_boot(identity: ManagedIdentity, entry: InboxEntry) -> None:
+    """Tell of a BootNotification, after the identity took from it what it keeps."""
+    with attributed(Actor.station(entry.station_id), "BootNotification"), transaction.atomic():
+        seams.tell_boot(
+            seams.Boot(
+                identity=lock_identity(identity.pk),
+                session_id=entry.session_id,
+                vendor=str(entry.payload.get("vendor") or "")[:50],
+                model=str(entry.payload.get("model") or "")[:50],
+                serial_number=str(entry.payload.get("serial_number") or "")[:64],
+                firmware_version=str(entry.payload.get("firmware_version") or "")[:50],
+                at=entry.received_at,
+            )
+        )
+
+
 def station_security_event(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
     """SecurityEventNotification (OCPP 2.0.1 A04)."""
     native = str(entry.payload.get("type", ""))[:60]
@@ -137,6 +172,18 @@ def station_security_event(identity: ManagedIdentity | None, entry: InboxEntry) 
         payload={"timestamp": str(entry.payload.get("timestamp", ""))[:60]},
         dedupe_key=f"inbox:{entry.id}",
     )
+    if identity is None:
+        return
+    with attributed(Actor.station(entry.station_id), f"Reported {kind}"), transaction.atomic():
+        seams.tell_station_report(
+            seams.StationReport(
+                identity=lock_identity(identity.pk),
+                kind=kind,
+                technical_detail=str(entry.payload.get("tech_info") or "")[:1000],
+                session_id=entry.session_id,
+                at=entry.received_at,
+            )
+        )
 
 
 def _time(text: object, now: datetime) -> datetime | None:

@@ -13,6 +13,7 @@ from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from bfcerts.rows import row
+from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import JobAction, RecordState, SubjectKind
@@ -285,14 +286,25 @@ def booted(identity: ManagedIdentity, session_id: str, now: datetime) -> None:
 # -- answers ---------------------------------------------------------------------------------------------------------
 
 
-def answered(*, command_id: str, outcome: CommandOutcome, detail: str, session: str, now: datetime) -> None:
-    """Give a command's answer to the job that asked for it; commands of people need nothing further."""
+def answered(
+    *,
+    command_id: str,
+    outcome: CommandOutcome,
+    detail: str,
+    answer: Mapping[str, Any],
+    session: str,
+    now: datetime,
+) -> None:
+    """Give a command's answer to the job, or to the floor above, that asked for it."""
     command = row(OutboxCommand, "id = %s", int(command_id)) if command_id.isdigit() else None
     if command is None:
         return
     kind, _, rest = command.reference.partition(":")
+    if kind != "job":
+        seams.tell_answer(kind, seams.CommandAnswer(command, rest, outcome, detail, answer, session, now))
+        return
     job_id, _, step = rest.partition(":")
-    if kind != "job" or not job_id.isdigit():
+    if not job_id.isdigit():
         return
     with transaction.atomic(savepoint=False):
         job = jobs.lock(int(job_id))

@@ -193,7 +193,7 @@ def revoke(*, key: AuthorizationKey, actor: Actor, reason: str, now: datetime | 
 # FOR SHARE orders an admission before or after a change that closes sessions: it sees the one or is among the other.
 _IDENTITIES = """
 SELECT i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until, k.id, k.digest, k.retiring_until,
-       k.last_success_at
+       k.last_success_at, k.state, i.connections_watched_until
 FROM inventory_managedidentity i
 LEFT JOIN migration_authorizationkey k ON k.identity_id = i.id AND k.state IN ('pending', 'active', 'retiring')
 WHERE i.kind = 'charger' AND i.authoritative_identifier = ANY(%s)
@@ -233,7 +233,7 @@ def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[
     if not rows:
         return Refusal(RefusalReason.UNKNOWN_STATION, f"No charger {attempt.station_id} is in the inventory.")
     _, enabled, profile, fallback_until = rows[0][:4]
-    for *_, key_id, stored, retiring_until, _last in rows:
+    for *_, key_id, stored, retiring_until, last_success_at, state, watched_until in rows:
         if stored is None or (retiring_until is not None and retiring_until <= attempt.now):
             continue
         if any(hmac.compare_digest(candidate, stored) for candidate in candidates):
@@ -245,5 +245,7 @@ def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[
                     f"{attempt.station_id} has moved to Profile {profile}; a password no longer opens its door.",
                 )
             used.append(key_id)
-            return Admission(PROFILE_2, evidence_wanted=False)
+            watched = watched_until is not None and watched_until > attempt.now
+            news = watched or last_success_at is None or state != S.ACTIVE
+            return Admission(PROFILE_2, evidence_wanted=news, options={"authorization_key": key_id})
     return Refusal(RefusalReason.WRONG_PASSWORD, f"The password sent for {attempt.station_id} is not its key.")

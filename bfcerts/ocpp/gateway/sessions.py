@@ -220,6 +220,7 @@ def _connected(arrival: Arrival, admission: Admission) -> inbox.Observation:
             "protocol": attempt.protocol,
             "listener": attempt.listener,
             "evidence_wanted": admission.evidence_wanted,
+            "authorization_key": admission.options.get("authorization_key"),
         },
         received_at=attempt.now,
         message_id="handshake",

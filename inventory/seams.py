@@ -1,0 +1,174 @@
+"""What the floors above hear of, and what they are asked first; filled by the apps at start-up, never imported upward.
+
+Every listener runs in the transaction that stores what it hears of, under the lock of the identity where one is named,
+so its effects happen exactly once or not at all. A listener that raises undoes the whole; it decides nothing slow and
+calls nobody outside.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from bfcerts.ocpp.canonical import CommandOutcome
+from bfcerts.ocpp.models import OutboxCommand
+from inventory.models import CertificateJob, ManagedIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A charger came in, and that was news: with another credential than before, or while somebody watches for it."""
+
+    identity: ManagedIdentity
+    session_id: str
+    security_profile: int
+    fingerprint: str
+    """Of the client certificate; empty below Profile 3."""
+    authorization_key_id: int | None
+    """Which key opened the door for Profile 2."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """A BootNotification, after the identity took its firmware version from it."""
+
+    identity: ManagedIdentity
+    session_id: str
+    vendor: str
+    model: str
+    serial_number: str
+    firmware_version: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAnswer:
+    """How a command ended that a floor above has sent, in the canonical vocabulary."""
+
+    command: OutboxCommand
+    reference: str
+    """What follows the kind and its colon in the command's reference."""
+    outcome: CommandOutcome
+    detail: str
+    """The station's own words, in one line."""
+    answer: Mapping[str, Any] = field(repr=False)
+    session_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StationReport:
+    """A SecurityEventNotification, classified."""
+
+    identity: ManagedIdentity
+    kind: str
+    technical_detail: str
+    session_id: str
+    at: datetime
+
+
+class Gated(StrEnum):
+    """What a floor above may hold back."""
+
+    FIRST_ENROLMENT = "first_enrolment"
+    CUT_OVER = "cut_over"
+
+
+ConnectionListener = Callable[[Connection], None]
+BootListener = Callable[[Boot], None]
+AnswerHandler = Callable[[CommandAnswer], None]
+ReportListener = Callable[[StationReport], None]
+JobListener = Callable[[CertificateJob, datetime], None]
+Gate = Callable[[Gated, ManagedIdentity, datetime], str | None]
+"""Why this identity may not do this now, in a sentence for the operator; None where nothing is in the way."""
+
+_connections: list[ConnectionListener] = []
+_boots: list[BootListener] = []
+_reports: list[ReportListener] = []
+_ended_jobs: list[JobListener] = []
+_gates: list[Gate] = []
+_answers: dict[str, AnswerHandler] = {}
+
+
+def on_connection(listener: ConnectionListener) -> None:
+    """Hear of connections. `watch_connections` makes those news that would not be."""
+    _add(_connections, listener)
+
+
+def on_boot(listener: BootListener) -> None:
+    _add(_boots, listener)
+
+
+def on_station_report(listener: ReportListener) -> None:
+    _add(_reports, listener)
+
+
+def on_job_ended(listener: JobListener) -> None:
+    """Hear of jobs that ended, however; the job is locked."""
+    _add(_ended_jobs, listener)
+
+
+def on_answer(kind: str, handler: AnswerHandler) -> None:
+    """Name who gets the answers to commands whose reference begins with this kind and a colon."""
+    if _answers.get(kind, handler) is not handler:
+        raise ValueError(f"answers to {kind!r} already have a handler: {_answers[kind]}")
+    _answers[kind] = handler
+
+
+def add_gate(gate: Gate) -> None:
+    """Be asked before a first enrolment or a cut-over. Routine renewals are never held back."""
+    _add(_gates, gate)
+
+
+def _add(listeners: list[Any], listener: Any) -> None:
+    if listener not in listeners:
+        listeners.append(listener)
+
+
+def tell_connection(connection: Connection) -> None:
+    for listener in _connections:
+        listener(connection)
+
+
+def tell_boot(boot: Boot) -> None:
+    for listener in _boots:
+        listener(boot)
+
+
+def tell_station_report(report: StationReport) -> None:
+    for listener in _reports:
+        listener(report)
+
+
+def tell_job_ended(job: CertificateJob, now: datetime) -> None:
+    for listener in _ended_jobs:
+        listener(job, now)
+
+
+def tell_answer(kind: str, answer: CommandAnswer) -> None:
+    handler = _answers.get(kind)
+    if handler is not None:
+        handler(answer)
+
+
+def what_holds_back(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
+    """The first reason of a gate; None where nothing is in the way."""
+    for gate in _gates:
+        why = gate(action, identity, now)
+        if why is not None:
+            return why
+    return None
+
+
+def watch_connections(identity: ManagedIdentity, until: datetime) -> None:
+    """Make every connection of a charger news until then: the caller waits for one. The identity must be locked.
+
+    The doors read this with the identity, so it costs no query; a later end is never shortened.
+    """
+    if identity.connections_watched_until is not None and identity.connections_watched_until >= until:
+        return
+    identity.connections_watched_until = until
+    # No change of meaning that the audit would have to show: what is waited for is in the waiting row.
+    ManagedIdentity.objects.filter(pk=identity.pk).update(connections_watched_until=until)
