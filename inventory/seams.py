@@ -13,7 +13,7 @@ from typing import Any
 
 from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand
-from inventory.models import CertificateJob, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ BootListener = Callable[[Boot], None]
 AnswerHandler = Callable[[CommandAnswer], None]
 ReportListener = Callable[[StationReport], None]
 JobListener = Callable[[CertificateJob, datetime], None]
+RecordListener = Callable[[CertificateRecord, datetime], None]
 Gate = Callable[[Gated, ManagedIdentity, datetime], str | None]
 """Why this identity may not do this now, in a sentence for the operator; None where nothing is in the way."""
 
@@ -88,6 +89,7 @@ _connections: list[ConnectionListener] = []
 _boots: list[BootListener] = []
 _reports: list[ReportListener] = []
 _ended_jobs: list[JobListener] = []
+_moved_records: list[RecordListener] = []
 _gates: list[Gate] = []
 _answers: dict[str, AnswerHandler] = {}
 
@@ -108,6 +110,11 @@ def on_station_report(listener: ReportListener) -> None:
 def on_job_ended(listener: JobListener) -> None:
     """Hear of jobs that ended, however; the job is locked."""
     _add(_ended_jobs, listener)
+
+
+def on_record_moved(listener: RecordListener) -> None:
+    """Hear of certificates that became installed, active, inactive, retired or revoked; the record is locked."""
+    _add(_moved_records, listener)
 
 
 def on_answer(kind: str, handler: AnswerHandler) -> None:
@@ -145,6 +152,11 @@ def tell_station_report(report: StationReport) -> None:
 def tell_job_ended(job: CertificateJob, now: datetime) -> None:
     for listener in _ended_jobs:
         listener(job, now)
+
+
+def tell_record_moved(record: CertificateRecord, now: datetime) -> None:
+    for listener in _moved_records:
+        listener(record, now)
 
 
 def tell_answer(kind: str, answer: CommandAnswer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.pki.certificates import ParsedCertificate
 from bfcerts.rows import insert
+from inventory import seams
 from inventory.choices import EventType, RecordState
 from inventory.errors import TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, Evidence, ManagedIdentity
@@ -137,6 +138,7 @@ def installation_recorded(
         },
         dedupe_key=f"installed:{evidence.pk}",
     )
+    seams.tell_record_moved(record, now)
 
 
 def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, job: CertificateJob | None) -> None:
@@ -186,6 +188,7 @@ def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, j
     )
     if record.purpose == CHARGER_IDENTITY.key:
         reach_profile_3(record.identity, now=now)
+    seams.tell_record_moved(record, now)
 
 
 def is_fresh(record: CertificateRecord, observed_at: datetime) -> bool:
@@ -210,6 +213,7 @@ def retired(record: CertificateRecord, why: str, *, now: datetime, keep_as_fallb
     record.retire()
     record.save()
     record_event(EventType.CERTIFICATE_RETIRED, now=now, record=record, payload={"why": why})
+    seams.tell_record_moved(record, now)
 
 
 def revoked(record: CertificateRecord, reason_code: str, *, now: datetime, detail: str) -> None:
@@ -241,6 +245,7 @@ def revoked(record: CertificateRecord, reason_code: str, *, now: datetime, detai
         dedupe_key=f"revoked:{record.pk}",
     )
     block_at_gateways(record)
+    seams.tell_record_moved(record, now)
 
 
 def block_at_gateways(record: CertificateRecord) -> None:

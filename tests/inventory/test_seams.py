@@ -9,11 +9,12 @@ from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, Evidence
 from inventory import seams
 from inventory.models import CertificateJob, ManagedIdentity
-from tests.support import ControlPlane, charger
+from inventory.services import lifecycle
+from tests.support import OPERATOR, ControlPlane, charger
 
 pytestmark = pytest.mark.django_db
 
-LISTENERS = ("_connections", "_boots", "_reports", "_ended_jobs", "_gates")
+LISTENERS = ("_connections", "_boots", "_reports", "_ended_jobs", "_moved_records", "_gates")
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +117,18 @@ def test_the_end_of_a_job_is_told_however_it_ends(plane: ControlPlane) -> None:
     plane.enrol(charger("CS-1"))
 
     assert ended == [(CertificateJob.objects.get().pk, "succeeded")]
+
+
+def test_a_certificate_on_its_way_is_told_at_every_stage(plane: ControlPlane) -> None:
+    moved: list[str] = []
+    seams.on_record_moved(lambda record, now: moved.append(record.state))
+    identity = charger("CS-1")
+
+    first = plane.enrol(identity)
+    lifecycle.renew(record=first, actor=OPERATOR, reason="test", now=plane.clock())
+    plane.complete(CertificateJob.objects.latest("pk"))
+
+    assert moved == ["installed_pending_activation", "active", "installed_pending_activation", "retired", "active"]
 
 
 def test_a_watch_is_never_shortened(plane: ControlPlane) -> None:
