@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIRECTORY = Path(__file__).resolve().parent.parent
@@ -26,6 +26,10 @@ class Process(StrEnum):
     WORKER = "worker"
     PKI = "pki"
     COMMAND = "command"
+
+
+_KEEP_CREDENTIALS = (Process.WEB, Process.GATEWAY, Process.WORKER)
+"""Who sets, verifies or rotates AuthorizationKeys."""
 
 
 class AuthorityKind(StrEnum):
@@ -49,6 +53,15 @@ class ConfigurationError(Exception):
 
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+def _none_where_off(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() in ("", "off") else value
+
+
+ListenerPort = Annotated[Port | None, BeforeValidator(_none_where_off)]
+"""A port, or None for a listener that is switched off: in the environment an empty value, or `off`."""
 
 
 class Configuration(BaseSettings):
@@ -88,9 +101,13 @@ class Configuration(BaseSettings):
     gateway_host: str = Field(
         "localhost", description="Host name that chargers connect to; CN and SAN of our certificate."
     )
-    gateway_profile2_port: Port | None = Field(9201, description="Server TLS and HTTP Basic (0: any free port).")
-    gateway_profile3_port: Port | None = Field(9301, description="Client certificate required.")
-    gateway_dual_port: Port | None = Field(9443, description="Both on one port, for stations that keep their URL.")
+    gateway_profile2_port: ListenerPort = Field(
+        9201, description="Server TLS and HTTP Basic (0: any free port; off: not at all)."
+    )
+    gateway_profile3_port: ListenerPort = Field(9301, description="Client certificate required (or off).")
+    gateway_dual_port: ListenerPort = Field(
+        9443, description="Both on one port, for stations that keep their URL (or off)."
+    )
     gateway_profile3_url: str | None = Field(
         None,
         description="wss://… that stations are told at cut-over; made of host and Profile 3 port otherwise.",
@@ -125,6 +142,12 @@ class Configuration(BaseSettings):
     worker_processes: int = Field(1, ge=1, le=64, description="Worker processes of one cluster.")
     job_batch_size: int = Field(20, ge=1, le=500, description="Jobs or inbox rows claimed in one go.")
     job_lease_seconds: Seconds = Field(60.0, description="How long a claimed job is left to its worker.")
+    keep_messages_days: Days = Field(
+        7, description="Days that evidence is kept in the inbox after it was taken in; repeats are known that long."
+    )
+    keep_failed_messages_days: Days = Field(90, description="The same for evidence that could not be taken in.")
+    keep_commands_days: Days = Field(90, description="Days that commands to stations are kept after they ended.")
+    keep_sessions_days: Days = Field(90, description="Days that connections of stations are kept after they closed.")
 
     # pki only
     pki_secret_key: SecretStr | None = Field(None, description="Signs the PKI cluster's queue; unknown elsewhere.")
@@ -173,6 +196,12 @@ class Configuration(BaseSettings):
             raise ValueError("the pki process needs BFCERTS_PKI_SECRET_KEY, a secret that no other process knows")
         if self.database_url and self.process is not Process.PKI and not self.secret_key:
             raise ValueError("BFCERTS_SECRET_KEY is required with DATABASE_URL; set it to 50 random characters")
+        if self.database_url and self.process in _KEEP_CREDENTIALS and not self.credential_key:
+            raise ValueError(
+                f"the {self.process} process needs BFCERTS_CREDENTIAL_KEY with DATABASE_URL; set it to 50 random "
+                "characters, the same for web, gateway and worker"
+            )
+        self._check_listeners()
         if self.queue_broker is QueueBroker.REDIS and not self.redis_url:
             raise ValueError("BFCERTS_QUEUE_BROKER=redis needs BFCERTS_REDIS_URL")
         if self.queue_broker is QueueBroker.SQS and not self.sqs_region:
@@ -183,6 +212,19 @@ class Configuration(BaseSettings):
             if any(not arn.startswith("arn:") for arn in self.aws_private_ca_arns.values()):
                 raise ValueError("BFCERTS_AWS_PRIVATE_CA_ARNS must be trust_domain=arn:… pairs, comma-separated")
         return self
+
+    def _check_listeners(self) -> None:
+        takes_certificates = (self.gateway_profile3_port, self.gateway_dual_port)
+        if all(port is None for port in (self.gateway_profile2_port, *takes_certificates)):
+            raise ValueError(
+                "all listeners of the gateway are off; give at least one of BFCERTS_GATEWAY_PROFILE2_PORT, "
+                "BFCERTS_GATEWAY_PROFILE3_PORT and BFCERTS_GATEWAY_DUAL_PORT a port"
+            )
+        if all(port is None for port in takes_certificates) and not self.gateway_profile3_url:
+            raise ValueError(
+                "no listener takes client certificates; set BFCERTS_GATEWAY_PROFILE3_URL to where stations connect on "
+                "Profile 3, or give BFCERTS_GATEWAY_PROFILE3_PORT or BFCERTS_GATEWAY_DUAL_PORT a port"
+            )
 
     @property
     def embedded_database(self) -> bool:
@@ -195,9 +237,30 @@ class Configuration(BaseSettings):
         return self.authority is AuthorityKind.AWS_PRIVATE_CA and self.aws_audit_report_bucket is None
 
     @property
+    def profile2_url(self) -> str | None:
+        """Where a station connects with its password; None when no listener takes one."""
+        port = self.gateway_dual_port if self.gateway_profile2_port is None else self.gateway_profile2_port
+        return None if port is None else f"wss://{self.gateway_host}:{port}"
+
+    @property
     def profile3_url(self) -> str:
         """Where a station connects on Profile 3; it appends its own id."""
-        return self.gateway_profile3_url or f"wss://{self.gateway_host}:{self.gateway_profile3_port}"
+        port = self.gateway_dual_port if self.gateway_profile3_port is None else self.gateway_profile3_port
+        return self.gateway_profile3_url or f"wss://{self.gateway_host}:{port}"
+
+    def credential_secret(self) -> bytes:
+        """What keys the HMACs of AuthorizationKeys and opens the secret values of commands.
+
+        :raises ConfigurationError: with a database of one's own, where nobody may make one up: it is the same for all.
+        """
+        if self.credential_key:
+            return self.credential_key.get_secret_value().encode()
+        if not self.embedded_database:
+            raise ConfigurationError(
+                "BFCERTS_CREDENTIAL_KEY is needed with DATABASE_URL; set it to 50 random characters, the same for web, "
+                "gateway, worker and the commands that set AuthorizationKeys"
+            )
+        return stored_secret(self.var_directory, "credential_key").encode()
 
     def signing_key(self) -> str:
         """The process's SECRET_KEY: the PKI process signs with one that no other process knows."""

@@ -120,7 +120,6 @@ def _known_passwords(path: Path) -> dict[str, str]:
 def _fleet_description(
     configuration: Configuration, fleet: list[DemoCharger], passwords: dict[str, str]
 ) -> dict[str, Any]:
-    host = configuration.gateway_host
     authority = configuration.local_ca_directory or configuration.var_directory / "ca"
     return {
         "stations": [
@@ -138,7 +137,7 @@ def _fleet_description(
             str((authority / domain / "root.pem").resolve()) for domain in ("charger_identity", "backend_server")
         ],
         "urls": {
-            "profile2": f"wss://{host}:{configuration.gateway_profile2_port}",
+            "profile2": configuration.profile2_url,
             "profile3": configuration.profile3_url,
         },
     }

@@ -17,7 +17,10 @@ def common_environment() -> dict[str, str]:
 
 
 def processes(configuration: Configuration, database_url: str) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """The four processes of the process model, each with the secrets that it may have and no others."""
+    """The four processes of the process model, each with the secrets that it may have and no others.
+
+    :raises ConfigurationError: when a secret is missing that may not be made up.
+    """
     var = configuration.var_directory
 
     def secret(name: str, given: Any) -> str:
@@ -29,7 +32,7 @@ def processes(configuration: Configuration, database_url: str) -> dict[str, tupl
         "BFCERTS_VAR_DIRECTORY": str(var),
     }
     signing = {"BFCERTS_SECRET_KEY": secret("secret_key", configuration.secret_key)}
-    credential = {"BFCERTS_CREDENTIAL_KEY": secret("credential_key", configuration.credential_key)}
+    credential = {"BFCERTS_CREDENTIAL_KEY": configuration.credential_secret().decode()}
     gateway_key = {"BFCERTS_GATEWAY_KEY": secret("gateway_key", configuration.gateway_key)}
     authority = {
         "BFCERTS_PKI_SECRET_KEY": stored_secret(var, "pki_secret_key"),

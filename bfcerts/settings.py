@@ -174,6 +174,8 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Certificate control plane",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    # What the API can do is told to those who may use it.
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -10,7 +10,7 @@ class InventoryConfig(AppConfig):
     def ready(self) -> None:
         from bfcerts.ocpp import registry
         from inventory import audit, handlers
-        from inventory.services import repeats, sweeps
+        from inventory.services import repeats, retention, sweeps
         from inventory.services.door import CertificateDoor
         from inventory.services.listeners import ListenerCertificates
 
@@ -18,4 +18,4 @@ class InventoryConfig(AppConfig):
         handlers.connect()
         registry.register_doors(certificate=CertificateDoor())
         registry.register_listeners(ListenerCertificates())
-        self.duties = (sweeps, repeats)
+        self.duties = (sweeps, repeats, retention)

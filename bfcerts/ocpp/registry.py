@@ -35,7 +35,11 @@ class ConnectionAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The station may come in. `evidence_wanted`: this connection is news to the lifecycle."""
+    """The station may come in.
+
+    `evidence_wanted`: this connection is news to the lifecycle. `options`: what the door wants to be told again when it
+    is asked whether the station may stay; means nothing to the wire.
+    """
 
     security_profile: int
     evidence_wanted: bool
@@ -57,6 +61,22 @@ class Door(Protocol):
     """
 
     def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A live session that a password opened; `options` are those of its admission."""
+
+    station_id: str
+    options: Mapping[str, Any]
+    now: datetime
+
+
+class PasswordDoor(Door, Protocol):
+    """A door that can be asked again without the password, which nobody keeps."""
+
+    def review(self, stays: Sequence[Stay]) -> list[Refusal | None]:
+        """For each, in order: why it may not stay, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +125,7 @@ class InboxEntry:
 Handler = Callable[[InboxEntry], None]
 
 _certificate_door: Door | None = None
-_password_door: Door | None = None
+_password_door: PasswordDoor | None = None
 _listeners: Listeners | None = None
 _handlers: dict[Evidence, Handler] = {}
 
@@ -114,7 +134,7 @@ class NotRegisteredError(Exception):
     """An app that the wire needs did not register itself at start-up; check INSTALLED_APPS."""
 
 
-def register_doors(*, certificate: Door | None = None, password: Door | None = None) -> None:
+def register_doors(*, certificate: Door | None = None, password: PasswordDoor | None = None) -> None:
     """Lend the wire a door: inventory for client certificates, migration for passwords."""
     global _certificate_door, _password_door
     _certificate_door = certificate or _certificate_door
@@ -140,7 +160,7 @@ def certificate_door() -> Door:
     return _certificate_door
 
 
-def password_door() -> Door:
+def password_door() -> PasswordDoor:
     if _password_door is None:
         raise NotRegisteredError("no door for passwords is registered")
     return _password_door

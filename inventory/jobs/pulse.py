@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
+from bfcerts.connections import connection_parameters
 from bfcerts.ocpp import inbox
 from bfcerts.ocpp.notify import Channel
 from inventory.choices import JobQueue
@@ -90,11 +91,7 @@ def _own_queue() -> str:
 
 
 def _listener(queue: str) -> psycopg.Connection[tuple[object, ...]]:
-    parameters = connection.get_connection_params()
-    listener = psycopg.connect(
-        autocommit=True,
-        **{name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters},
-    )
+    listener = psycopg.connect(autocommit=True, **connection_parameters(f"bfcerts {queue} work"))
     listener.execute(f"LISTEN {_CHANNELS[JobQueue(queue)]}")
     return listener
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from bfcerts.purge import purge
 from inventory.errors import InventoryError
 from inventory.jobs.periodic import duty
 from inventory.models import IdempotencyKey
@@ -100,5 +101,4 @@ def forget(now: datetime) -> int:
 
     :returns: how many answers were dropped.
     """
-    dropped, _ = IdempotencyKey.objects.filter(created_at__lte=now - REMEMBERED_FOR).delete()
-    return dropped
+    return purge("inventory_idempotencykey", "created_at <= %s", now - REMEMBERED_FOR, order="created_at")

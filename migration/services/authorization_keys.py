@@ -16,9 +16,8 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from bfcerts.configuration import stored_secret
 from bfcerts.ocpp.canonical import RefusalReason
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal
+from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, Stay
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity, SubjectKind
@@ -36,16 +35,9 @@ PROFILE_2 = 2
 S = AuthorizationKey.State
 
 
-def _hmac_key() -> bytes:
-    configuration = settings.CONFIGURATION
-    if configuration.credential_key:
-        return bytes(configuration.credential_key.get_secret_value().encode())
-    return stored_secret(configuration.var_directory, "credential_key").encode()
-
-
 def digest(secret: bytes) -> str:
     """The stored form of a secret."""
-    return hmac.new(_hmac_key(), secret, hashlib.sha256).hexdigest()
+    return hmac.new(settings.CONFIGURATION.credential_secret(), secret, hashlib.sha256).hexdigest()
 
 
 def set_initial(
@@ -201,6 +193,14 @@ FOR SHARE OF i
 """
 
 
+_KEYS_IN_USE = """
+SELECT k.id, k.state, k.retiring_until, i.enabled, i.security_profile, i.fallback_until
+FROM migration_authorizationkey k
+JOIN inventory_managedidentity i ON i.id = k.identity_id
+WHERE k.id = ANY(%s)
+"""
+
+
 class PasswordDoor:
     """The door for Profile 2; one query decides a whole batch of handshakes."""
 
@@ -217,6 +217,34 @@ class PasswordDoor:
             AuthorizationKey.objects.filter(pk__in=used).update(last_success_at=attempts[0].now)
         return decisions
 
+    def review(self, stays: Sequence[Stay]) -> list[Refusal | None]:
+        """Whether who came in with a key may stay: the key is looked up again, for the password is long forgotten."""
+        with connection.cursor() as cursor:
+            cursor.execute(_KEYS_IN_USE, [[stay.options["authorization_key"] for stay in stays]])
+            rows = {row[0]: row[1:] for row in cursor.fetchall()}
+        return [_review(stay, rows.get(stay.options["authorization_key"])) for stay in stays]
+
+
+def _review(stay: Stay, row: tuple[Any, ...] | None) -> Refusal | None:
+    state, retiring_until, *identity = row or (None, None)
+    if state not in AuthorizationKey.ACCEPTED_STATES or (retiring_until is not None and retiring_until <= stay.now):
+        return Refusal(RefusalReason.WRONG_PASSWORD, f"The key that {stay.station_id} came in with has ended.")
+    return _barred(stay.station_id, stay.now, *identity)
+
+
+def _barred(
+    station_id: str, now: datetime, enabled: bool, profile: int, fallback_until: datetime | None
+) -> Refusal | None:
+    """Why not even the right password lets a charger in."""
+    if not enabled:
+        return Refusal(RefusalReason.DISABLED_STATION, f"{station_id} is disabled in the inventory.")
+    if profile > PROFILE_2 and (fallback_until is None or fallback_until <= now):
+        return Refusal(
+            RefusalReason.PROFILE_TOO_LOW,
+            f"{station_id} has moved to Profile {profile}; a password no longer opens its door.",
+        )
+    return None
+
 
 def accepted_forms(password: bytes) -> list[bytes]:
     """What a station may mean: the bytes as sent, or the bytes whose hex it was given (conformance 9)."""
@@ -232,18 +260,13 @@ def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[
     candidates = [digest(form) for form in accepted_forms(attempt.password)]
     if not rows:
         return Refusal(RefusalReason.UNKNOWN_STATION, f"No charger {attempt.station_id} is in the inventory.")
-    _, enabled, profile, fallback_until = rows[0][:4]
     for *_, key_id, stored, retiring_until, last_success_at, state, watched_until in rows:
         if stored is None or (retiring_until is not None and retiring_until <= attempt.now):
             continue
         if any(hmac.compare_digest(candidate, stored) for candidate in candidates):
-            if not enabled:
-                return Refusal(RefusalReason.DISABLED_STATION, f"{attempt.station_id} is disabled in the inventory.")
-            if profile > PROFILE_2 and (fallback_until is None or fallback_until <= attempt.now):
-                return Refusal(
-                    RefusalReason.PROFILE_TOO_LOW,
-                    f"{attempt.station_id} has moved to Profile {profile}; a password no longer opens its door.",
-                )
+            barred = _barred(attempt.station_id, attempt.now, *rows[0][1:4])
+            if barred is not None:
+                return barred
             used.append(key_id)
             watched = watched_until is not None and watched_until > attempt.now
             news = watched or last_success_at is None or state != S.ACTIVE

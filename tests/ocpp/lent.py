@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bfcerts.ocpp.canonical import RefusalReason
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, ListenerRequest, Refusal
+from bfcerts.ocpp.registry import Admission, ConnectionAttempt, ListenerRequest, Refusal, Stay
 from tests.ocpp.authority import Authority, pem
 
 
@@ -61,7 +61,11 @@ class PasswordBook:
         known = self.passwords[attempt.station_id]
         if not any(hmac.compare_digest(given, password) for password in known):
             return Refusal(RefusalReason.WRONG_PASSWORD, "wrong")
-        return Admission(2, evidence_wanted=False)
+        return Admission(2, evidence_wanted=False, options={"password": given})
+
+    def review(self, stays: Sequence[Stay]) -> list[Refusal | None]:
+        ended = Refusal(RefusalReason.WRONG_PASSWORD, "the password it came in with has ended")
+        return [None if stay.options["password"] in self.passwords[stay.station_id] else ended for stay in stays]
 
 
 class ServerCertificateDesk:

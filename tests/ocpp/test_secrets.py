@@ -95,7 +95,8 @@ def test_a_host_too_long_for_a_common_name_is_still_in_the_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "variable"), [(keys.gateway_key, "GATEWAY_KEY"), (keys.credential_key, "CREDENTIAL_KEY")]
+    ("key", "variable"),
+    [(keys.gateway_key, "GATEWAY_KEY"), (Configuration.credential_secret, "CREDENTIAL_KEY")],
 )
 def test_a_production_gateway_without_its_keys_says_so(key: object, variable: str, tmp_path: Path) -> None:
     bare = Configuration.model_construct(database_url=None, var_directory=tmp_path)

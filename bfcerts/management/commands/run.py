@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError, connections
 
 from bfcerts import embedded_postgresql
-from bfcerts.configuration import Configuration
+from bfcerts.configuration import Configuration, ConfigurationError
 from bfcerts.processes import common_environment, processes
 from bfcerts.supervisor import Supervisor
 
@@ -27,6 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         configuration: Configuration = settings.CONFIGURATION
+        self._check_settings(configuration, options["fleet"])
         self._check_ports(configuration)
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -38,6 +39,17 @@ class Command(BaseCommand):
         finally:
             self.stdout.write("Stopping.")
             supervisor.stop()
+
+    def _check_settings(self, configuration: Configuration, fleet_size: int) -> None:
+        try:
+            configuration.credential_secret()
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from None
+        if fleet_size and configuration.profile2_url is None:
+            raise CommandError(
+                "The simulated chargers begin with a password, and no listener takes one: give "
+                "BFCERTS_GATEWAY_PROFILE2_PORT or BFCERTS_GATEWAY_DUAL_PORT a port, or run without --fleet."
+            )
 
     def _check_ports(self, configuration: Configuration) -> None:
         ports = {

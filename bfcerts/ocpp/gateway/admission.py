@@ -131,6 +131,7 @@ class Doorkeeper:
     def _let_in(self, connection: StationConnection, opened: Opened) -> None:
         websocket, attempt = connection.websocket, connection.attempt
         connection.evidence_wanted = opened.admission.evidence_wanted
+        connection.options = opened.admission.options
         if attempt.certificate is None:
             self._services.throttle.succeeded(attempt.station_id, attempt.address)
         if connection.dismissed:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bfcerts.ocpp.gateway.station import StationConnection
 
 HELD_SECONDS: Final = 120.0
+MOST_PUT_BACK: Final = 10
+"""Refusals before the boot that one connection is forgiven; one that goes on refusing gets its command as failed."""
 RETRY_SECONDS: Final = 2.0
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ Heard = CallResult | CallError | Malformed | Silence
 class Delivery:
     """The commands of one connection. It has a task only while there is something to send."""
 
-    __slots__ = ("_awaited_id", "_connection", "_future", "_held", "_late_id", "_news", "_task")
+    __slots__ = ("_awaited_id", "_connection", "_future", "_held", "_late_id", "_news", "_put_back", "_task")
 
     def __init__(self, connection: "StationConnection") -> None:
         self._connection = connection
@@ -48,6 +50,7 @@ class Delivery:
         self._late_id = ""
         self._news = False
         self._held = False
+        self._put_back = 0
 
     @property
     def woken(self) -> bool:
@@ -109,15 +112,27 @@ class Delivery:
         except (UnsendableCommandError, secret_payload.SecretPayloadError) as error:
             await self._record(command, Ending(command.id, CommandOutcome.ERROR, "", error_description=str(error)))
             return
+        # Its BootNotification may cross our request on the wire: what counts is what it was when it was asked.
+        had_booted = connection.booted
         answer = await self._call(str(command.message_id), request)
         if answer is Silence.CONNECTION_ENDED:
             return
-        if isinstance(answer, CallError) and answer.code == ErrorCode.SECURITY_ERROR and not connection.booted:
-            self._held = True
-            connection.services.loop.call_later(HELD_SECONDS, self.resume)
+        if self._came_too_early(answer, had_booted):
             await self._record(command, None)
             return
         await self._record(command, self._ending(command, request, answer, secrets))
+
+    def _came_too_early(self, answer: Heard, had_booted: bool) -> bool:
+        """Whether the command is to be sent again after the boot; a station may say so only so many times."""
+        if not isinstance(answer, CallError) or answer.code != ErrorCode.SECURITY_ERROR or had_booted:
+            return False
+        self._put_back += 1
+        if self._put_back > MOST_PUT_BACK:
+            return False
+        if not self._connection.booted:
+            self._held = True
+            self._connection.services.loop.call_later(HELD_SECONDS, self.resume)
+        return True
 
     async def _call(self, message_id: str, request: Request) -> Heard:
         services = self._connection.services

@@ -38,26 +38,12 @@ def gateway_key(configuration: Configuration) -> bytes:
     """
     if configuration.gateway_key:
         return configuration.gateway_key.get_secret_value().encode()
-    return _first_look_secret(configuration, "gateway_key")
-
-
-def credential_key(configuration: Configuration) -> bytes:
-    """What opens the secret values of commands.
-
-    :raises ConfigurationError: when a production installation lacks it.
-    """
-    if configuration.credential_key:
-        return configuration.credential_key.get_secret_value().encode()
-    return _first_look_secret(configuration, "credential_key")
-
-
-def _first_look_secret(configuration: Configuration, name: str) -> bytes:
     if not configuration.embedded_database:
         raise ConfigurationError(
-            f"the gateway needs BFCERTS_{name.upper()} with DATABASE_URL; set it to 50 random characters, the same on "
-            "all gateway nodes"
+            "the gateway needs BFCERTS_GATEWAY_KEY with DATABASE_URL; set it to 50 random characters, the same on all "
+            "gateway nodes"
         )
-    return stored_secret(configuration.var_directory, name).encode()
+    return stored_secret(configuration.var_directory, "gateway_key").encode()
 
 
 def make_key(key_type: str) -> ServerKey:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import psycopg
-from django.db import connection
 
+from bfcerts.connections import connection_parameters
 from bfcerts.ocpp.notify import Channel
 
 CHANNELS: Final = (
@@ -19,8 +19,6 @@ CHANNELS: Final = (
 LONGEST_SILENCE_SECONDS: Final = 30.0
 RECONNECT_SECONDS: Final = 1.0
 
-_NOT_FOR_LIBPQ: Final = {"context", "cursor_factory", "prepare_threshold"}
-
 logger = logging.getLogger(__name__)
 
 
@@ -30,9 +28,10 @@ async def listen(heard: Callable[[Channel, str], None], restored: Callable[[], N
     :param heard: called with each notification.
     :param restored: called whenever listening begins, first or again: whatever was said before went unheard.
     """
+    parameters = connection_parameters("bfcerts gateway notifications")
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(autocommit=True, **_parameters()) as listener:
+            async with await psycopg.AsyncConnection.connect(autocommit=True, **parameters) as listener:
                 for channel in CHANNELS:
                     await listener.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
                 restored()
@@ -43,12 +42,3 @@ async def listen(heard: Callable[[Channel, str], None], restored: Callable[[], N
         except psycopg.OperationalError as error:
             logger.warning("not listening for notifications: %s", str(error).strip())
             await asyncio.sleep(RECONNECT_SECONDS)
-
-
-def _parameters() -> dict[str, Any]:
-    parameters = connection.get_connection_params()
-    return {name: value for name, value in parameters.items() if name not in _NOT_FOR_LIBPQ} | {
-        "connect_timeout": 5,
-        "keepalives_idle": 15,
-        "application_name": "bfcerts gateway notifications",
-    }

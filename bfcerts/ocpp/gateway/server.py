@@ -70,7 +70,7 @@ class Gateway:
             clock=clock,
             loop=loop,
             adapters={adapter.subprotocol: adapter},
-            credential_key=keys.credential_key(configuration),
+            credential_key=configuration.credential_secret(),
             admissions=self._door.lane(lambda arrivals: sessions.admit(arrivals, self.name)),
             departures=self._door.lane(sessions.close),
             claims=self._messages.lane(commands.claim),

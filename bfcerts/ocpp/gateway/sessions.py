@@ -1,10 +1,10 @@
 """Session rows: one for each connection, at most one open for each station, across all gateway nodes."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -14,7 +14,7 @@ from bfcerts.ocpp.canonical import Evidence
 from bfcerts.ocpp.gateway.commands import release
 from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.notify import Channel, notify
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, certificate_door, password_door
+from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, Stay, certificate_door, password_door
 
 REPLACED: Final = "replaced by a newer connection"
 TRIES: Final = 5
@@ -86,6 +86,16 @@ def decide(attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
     by_certificate = iter(certificate_door().decide(with_certificate) if with_certificate else [])
     by_password = iter(password_door().decide(with_password) if with_password else [])
     return [next(by_password if attempt.certificate is None else by_certificate) for attempt in attempts]
+
+
+def review(present: Sequence[tuple[ConnectionAttempt, Mapping[str, Any]]]) -> list[Refusal | None]:
+    """Ask the doors again about live sessions, each with the options of its admission: why it may not stay, or None."""
+    certified = [attempt for attempt, _ in present if attempt.certificate is not None]
+    others = [Stay(attempt.station_id, options, attempt.now) for attempt, options in present if not attempt.certificate]
+    decisions = certificate_door().decide(certified) if certified else []
+    by_certificate = iter([decision if isinstance(decision, Refusal) else None for decision in decisions])
+    by_password = iter(password_door().review(others) if others else [])
+    return [next(by_password if attempt.certificate is None else by_certificate) for attempt, _ in present]
 
 
 def _once_each(admitted: list[tuple[Arrival, Admission]]) -> list[list[tuple[Arrival, Admission]]]:

@@ -6,9 +6,10 @@ is answered when the evidence is committed, and until then the station's next re
 
 import logging
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from websockets.frames import CloseCode
@@ -53,6 +54,7 @@ class StationConnection:
         "delivery",
         "dismissed",
         "evidence_wanted",
+        "options",
         "services",
         "session_id",
         "websocket",
@@ -76,6 +78,7 @@ class StationConnection:
         self.booted = False
         self.dismissed = ""
         self.evidence_wanted = False
+        self.options: Mapping[str, Any] = {}
         self.checked_at = now
         self._busy = False
         self._waiting: deque[tuple[bytes, Call]] | None = None

@@ -15,7 +15,6 @@ from bfcerts.ocpp.gateway.live import LiveConnections
 from bfcerts.ocpp.gateway.services import Services
 from bfcerts.ocpp.gateway.station import StationConnection
 from bfcerts.ocpp.notify import Channel
-from bfcerts.ocpp.registry import Refusal
 
 CATCH_UP_SECONDS: Final = 30.0
 REFRESH_SECONDS: Final = 10.0
@@ -23,6 +22,8 @@ SWEEP_SECONDS: Final = 1.0
 RECHECK_SECONDS: Final = 600.0
 BATCH: Final = 500
 LONGEST_CLOSE_REASON: Final = 120
+BLOCKED: Final = "the certificate is not accepted any more"
+KEY_ENDED: Final = "the password is not accepted any more"
 
 FATAL: Final = (node.NodeReplacedError, ListenerError)
 
@@ -72,7 +73,7 @@ class Upkeep:
             self._close_session(payload)
         elif channel is Channel.CERTIFICATE_BLOCKED:
             for connection in self._live.of_certificate(payload):
-                connection.block("the certificate is not accepted any more")
+                connection.block(BLOCKED)
             self._refresh_wanted.set()
         elif channel is Channel.LISTENERS:
             self._refresh_wanted.set()
@@ -145,27 +146,25 @@ class Upkeep:
     async def _recheck(self, held: list[StationConnection]) -> None:
         """Ask the door again about live sessions: all of them after notifications were missed, else each in its turn.
 
-        A certificate loses its authorisation by the clock too: it expires, or its rollback window ends.
+        A credential loses its authorisation by the clock too: a certificate expires, or its rollback window ends, and
+        so does the time of a key that was replaced.
         """
         everything, self._missed_blocks = self._missed_blocks, False
         now = self._services.loop.time()
-        due = [
-            connection
-            for connection in held
-            if connection.fingerprint and (everything or now - connection.checked_at > RECHECK_SECONDS)
-        ]
+        due = [connection for connection in held if everything or now - connection.checked_at > RECHECK_SECONDS]
         for batch in _batches(due):
-            attempts = [replace(connection.attempt, now=self._services.clock()) for connection in batch]
+            at = self._services.clock()
+            present = [(replace(connection.attempt, now=at), connection.options) for connection in batch]
             try:
-                decisions = await self._thread.call(partial(sessions.decide, attempts))
+                refusals = await self._thread.call(partial(sessions.review, present))
             except DatabaseUnavailableError:
                 self._missed_blocks = everything
                 raise
-            for connection, decision in zip(batch, decisions, strict=True):
+            for connection, refusal in zip(batch, refusals, strict=True):
                 connection.checked_at = now
-                if isinstance(decision, Refusal):
-                    self._services.refusals.of_station(connection.attempt, decision)
-                    connection.block("the certificate is not accepted any more")
+                if refusal is not None:
+                    self._services.refusals.of_station(connection.attempt, refusal)
+                    connection.block(BLOCKED if connection.fingerprint else KEY_ENDED)
 
 
 def _close(connection: StationConnection, reason: str) -> None:

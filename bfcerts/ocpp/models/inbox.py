@@ -48,6 +48,7 @@ class InboxMessage(models.Model):
                 name="inbox_leased",
             ),
             models.Index(fields=["station_id", "-received_at"]),
+            models.Index(fields=["state", "finished_at"], condition=Q(finished_at__isnull=False), name="inbox_ended"),
         ]
 
     def __str__(self) -> str:

@@ -64,6 +64,10 @@ class OutboxCommand(models.Model):
             ),
             models.Index(fields=["not_before"], condition=Q(state="queued"), name="outbox_queued_by_time"),
             models.Index(fields=["session_id"], condition=Q(state="sent"), name="outbox_sent_by_session"),
+            models.Index(fields=["finished_at", "id"], condition=Q(finished_at__isnull=False), name="outbox_ended"),
+            models.Index(fields=["station_id", "-id"], name="outbox_by_station"),
+            models.Index(fields=["correlation_id", "-id"], name="outbox_by_correlation"),
+            models.Index(fields=["state", "-id"], name="outbox_by_state"),
         ]
 
     def __str__(self) -> str:

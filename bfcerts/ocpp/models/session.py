@@ -49,6 +49,9 @@ class StationSession(models.Model):
                 name="open_session_by_cert",
             ),
             models.Index(fields=["node"], condition=Q(closed_at__isnull=True), name="open_session_by_node"),
+            models.Index(fields=["closed_at"], condition=Q(closed_at__isnull=False), name="session_closed"),
+            models.Index(fields=["-connected_at", "-id"], name="session_newest"),
+            models.Index(fields=["certificate_fingerprint", "-connected_at"], name="session_by_certificate"),
         ]
 
     def __str__(self) -> str:
