@@ -39,6 +39,13 @@ class AuthorityKind(StrEnum):
     AWS_PRIVATE_CA = "aws_private_ca"
 
 
+class ArtifactStoreKind(StrEnum):
+    """Where security logs, released bundles and issued chains are kept."""
+
+    FOLDER = "folder"
+    S3 = "s3"
+
+
 class QueueBroker(StrEnum):
     """What carries the pulse of django-q2; the job table is the truth with either."""
 
@@ -95,6 +102,23 @@ class Configuration(BaseSettings):
     web_bind: str = Field("127.0.0.1", description="Address the web process binds.")
     web_port: Port = Field(8000, description="Port of admin and API.")
     secure_cookies: bool = Field(False, description="Cookies over HTTPS only; true wherever TLS is in front.")
+
+    # web and worker
+    artifact_store: ArtifactStoreKind = Field(
+        ArtifactStoreKind.FOLDER, description="Keeps security logs, released bundles and issued chains."
+    )
+    artifact_directory: Path | None = Field(
+        None, description="Folder of the artifact store, shared by web and worker; var/artifacts otherwise."
+    )
+    artifact_bucket: str | None = Field(None, min_length=3, max_length=63, description="Bucket when it is s3.")
+    artifact_region: str | None = Field(None, description="AWS region of that bucket.")
+    upload_url: str | None = Field(
+        None,
+        max_length=400,
+        description="https://… under which stations reach the web process to upload logs; its own address otherwise.",
+    )
+    upload_largest_mib: int = Field(64, ge=1, le=4096, description="Largest log that a station may upload.")
+    keep_security_logs_days: Days = Field(365, description="Days that uploaded security logs are kept.")
 
     # gateway
     gateway_bind: str = Field("127.0.0.1", description="Address the OCPP listeners bind.")
@@ -202,6 +226,10 @@ class Configuration(BaseSettings):
                 "characters, the same for web, gateway and worker"
             )
         self._check_listeners()
+        if self.artifact_store is ArtifactStoreKind.S3 and not self.artifact_bucket:
+            raise ValueError("BFCERTS_ARTIFACT_STORE=s3 needs BFCERTS_ARTIFACT_BUCKET")
+        if self.upload_url and not self.upload_url.startswith(("https://", "http://")):
+            raise ValueError("BFCERTS_UPLOAD_URL must begin with https:// (or http:// inside a trusted network)")
         if self.queue_broker is QueueBroker.REDIS and not self.redis_url:
             raise ValueError("BFCERTS_QUEUE_BROKER=redis needs BFCERTS_REDIS_URL")
         if self.queue_broker is QueueBroker.SQS and not self.sqs_region:
@@ -241,6 +269,11 @@ class Configuration(BaseSettings):
         """Where a station connects with its password; None when no listener takes one."""
         port = self.gateway_dual_port if self.gateway_profile2_port is None else self.gateway_profile2_port
         return None if port is None else f"wss://{self.gateway_host}:{port}"
+
+    @property
+    def log_upload_url(self) -> str:
+        """Where stations upload their logs, without a slash at its end."""
+        return (self.upload_url or f"http://{self.web_bind}:{self.web_port}").rstrip("/")
 
     @property
     def profile3_url(self) -> str:
