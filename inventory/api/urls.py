@@ -1,9 +1,11 @@
 """Where the API answers, under /api/v1."""
 
+from django.contrib.auth.decorators import login_required
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
+from inventory.api.description import DescriptionView
 from inventory.api.views import certificates, fleet, logs, tokens
 
 router = SimpleRouter(trailing_slash=False)
@@ -22,7 +24,7 @@ router.register("station-sessions", logs.SessionViewSet, basename="station-sessi
 router.register("station-commands", logs.CommandViewSet, basename="station-commands")
 
 urlpatterns = [
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="api:schema"), name="docs"),
+    path("schema", DescriptionView.as_view(), name="schema"),
+    path("docs", login_required(SpectacularSwaggerView.as_view(url_name="api:schema")), name="docs"),
     *router.urls,
 ]

@@ -1,10 +1,12 @@
 """The API describes itself, completely and without a warning, and serves its description from our own host."""
 
+import json
 from io import StringIO
 from pathlib import Path
 
 import pytest
 import yaml
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
@@ -64,9 +66,22 @@ def test_every_verb_asks_for_a_reason(schema: dict[str, dict[str, dict[str, obje
 
 
 @pytest.mark.django_db
-def test_the_documentation_is_served_without_another_host() -> None:
-    page = Client().get("/api/v1/docs").content.decode()
+def test_the_documentation_is_served_without_another_host(client: Client) -> None:
+    client.force_login(User.objects.create_user("reader"))
+
+    page = client.get("/api/v1/docs").content.decode()
 
     assert "swagger-ui" in page
     assert "https://" not in page
-    assert Client().get("/api/v1/schema").status_code == 200
+    assert client.get("/api/v1/schema").status_code == 200
+
+
+@pytest.mark.django_db
+def test_nobody_reads_the_description_without_signing_in(client: Client) -> None:
+    refused = client.get("/api/v1/schema")
+    page = client.get("/api/v1/docs")
+
+    assert refused.status_code == 401
+    assert refused["Content-Type"] == "application/problem+json"
+    assert json.loads(refused.content)["code"] == "not_authenticated"
+    assert (page.status_code, page["Location"]) == (302, "/admin/login/?next=/api/v1/docs")
