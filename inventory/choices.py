@@ -244,3 +244,33 @@ class EventType(models.TextChoices):
     AUTHORIZATION_KEY_FAILED = "AuthorizationKeyFailed"
     AUTHORIZATION_KEY_RETIRED = "AuthorizationKeyRetired"
     AUTHORIZATION_KEY_REVOKED = "AuthorizationKeyRevoked"
+
+
+class JobStep(models.TextChoices):
+    """Every step of a job, in the words of whoever waits for it."""
+
+    REQUEST_CSR = "request_csr", "Ask the endpoint for a certificate signing request"
+    AWAIT_TRIGGER = "await_trigger", "The station takes the request for a CSR"
+    AWAIT_CSR = "await_csr", "The endpoint sends its certificate signing request"
+    ISSUE = "issue", "The CA issues the certificate"
+    NEWER_CSR = "newer_csr", "Take up the newer certificate signing request"
+    DELIVER = "deliver", "Send the certificate to the endpoint"
+    AWAIT_INSTALL = "await_install", "The endpoint installs the certificate"
+    AWAIT_ACTIVATION = "await_activation", "The endpoint connects with the certificate"
+    REVOKE_AT_AUTHORITY = "revoke_at_authority", "Tell the CA of the revocation"
+    SEND_NETWORK_PROFILE = "send_network_profile", "Send the network profile to the station"
+    SEND_PRIORITY = "send_priority", "Tell the station to use the new network profile first"
+    SEND_RESET = "send_reset", "Restart the station"
+    CUT_OVER_UNANSWERED = "cut_over_unanswered", "The station comes back on Profile 3"
+
+
+class SystemPart(models.TextChoices):
+    """The parts of the system that act without a person: what stands behind “system:” in the audit trail."""
+
+    WEB = "web", "Console or API"
+    GATEWAY = "gateway", "Gateway"
+    PKI_WORKER = "pki-worker", "PKI worker"
+    RENEWAL = "renewal", "Automatic renewal"
+    EXPIRY = "expiry", "Expiry check"
+    LIFECYCLE = "lifecycle", "Lifecycle check"
+    FIRST_LOOK = "first-look", "First look (simulated fleet)"

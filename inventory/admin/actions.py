@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -18,8 +19,9 @@ from bfcerts.console import navigation
 from bfcerts.console.modeladmin import ConsoleAdmin
 from bfcerts.console.navigation import Crumb
 from inventory.actors import Actor
+from inventory.admin.stale import meanwhile
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
-from inventory.errors import ChangedMeanwhileError, InventoryError
+from inventory.errors import ChangedMeanwhileError, CsrRejectedError, InventoryError
 from inventory.services import repeats, versions
 from inventory.services.actions import AvailableAction
 from inventory.services.repeats import Answer
@@ -120,14 +122,29 @@ class ActionsMixin(ConsoleAdmin):
         except InventoryError as error:
             refusals.append(error)
         if refusals:
-            form.add_error(None, str(refusals[0]))
-            target.refresh_from_db()
-            changed = isinstance(refusals[0], ChangedMeanwhileError)
-            status = HTTPStatus(refusals[0].status)
-            return self._ask(request, target, verb, action, form, uuid.uuid4().hex, status, changed=changed)
+            return self._refuse(request, target, verb, action, form, refusals[0])
         sentence = f"This was already done: {answer.body}" if earlier else str(answer.body)
         messages.success(request, sentence)
         return HttpResponseRedirect(reverse(f"admin:{self._route}_change", args=[target.pk]))
+
+    def _refuse(
+        self,
+        request: HttpRequest,
+        target: Any,
+        verb: Verb,
+        action: AvailableAction,
+        form: ActionForm,
+        refusal: InventoryError,
+    ) -> TemplateResponse:
+        """The page again, as things are now, with what was typed and the sentence where it belongs."""
+        place = "csr_pem" if isinstance(refusal, CsrRejectedError) and "csr_pem" in form.fields else None
+        form.add_error(place, str(refusal))
+        target.refresh_from_db()
+        offered = self.available_actions(request, target)
+        action = next((item for item in offered if item.verb == verb.name), replace(action, allowed=False))
+        changed = isinstance(refusal, ChangedMeanwhileError)
+        status = HTTPStatus(refusal.status)
+        return self._ask(request, target, verb, action, form, uuid.uuid4().hex, status, changed=changed)
 
     def _ask(
         self,
@@ -156,6 +173,7 @@ class ActionsMixin(ConsoleAdmin):
             "idempotency_key": key,
             "version": versions.version_of(target, self.version_fields),
             "changed": changed,
+            "meanwhile": meanwhile(target) if changed else None,
             "page": page,
         }
         request.current_app = self.admin_site.name

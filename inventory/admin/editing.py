@@ -12,6 +12,7 @@ from bfcerts.console.modeladmin import ConsoleAdmin
 from inventory.admin.actions import actor_of
 from inventory.admin.durations import DurationField
 from inventory.admin.history import HistoryMixin
+from inventory.admin.stale import Meanwhile, meanwhile
 from inventory.errors import InventoryError
 from inventory.services import catalogue, versions
 
@@ -35,17 +36,27 @@ class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.version = versions.version_of(self.instance) if self.instance.pk else ""
+        self.meanwhile: Meanwhile | None = None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if self.refusal:
             raise forms.ValidationError(self.refusal)
         if self.version and self.data.get("version") != self.version:
-            raise forms.ValidationError(
-                "Somebody else has changed this since you opened it. Open it again in another tab, compare, and make "
-                "your change there."
-            )
+            self.meanwhile = meanwhile(self.instance)
+            # The form keeps the version that it was opened on: sent once more, it is refused once more.
+            self.version = str(self.data.get("version", "")) or "none"
+            raise forms.ValidationError(self._what_happened())
         return cleaned
+
+    def _what_happened(self) -> str:
+        changed = self.meanwhile
+        if changed is None:
+            return "Nothing was saved: somebody else has changed this since you opened it."
+        return (
+            f"Nothing was saved: {changed.who} has changed this since you opened it, at {changed.at:%Y-%m-%d %H:%M:%S} "
+            "UTC."
+        )
 
 
 class EditableAdmin(HistoryMixin, ConsoleAdmin):

@@ -14,8 +14,8 @@ from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
 from inventory.admin import states
 from inventory.admin.filters import LateEventFilter
 from inventory.admin.search import identities_matching, of_identities_matching
-from inventory.admin.words import event_words
 from inventory.models import DomainEvent, Evidence, SecurityEvent
+from inventory.words import actor_words, event_words, source_words, state_words
 
 
 def _linked(item: Any, route: str, text: str) -> SafeString | str:
@@ -26,7 +26,7 @@ def _linked(item: Any, route: str, text: str) -> SafeString | str:
 class DomainEventAdmin(ReadOnlyAdmin):
     """What became of identities, certificates and jobs."""
 
-    list_display = ("occurred", "what", "whose", "state", "actor", "why")
+    list_display = ("occurred", "what", "whose", "state", "who", "why")
     list_filter = (("type", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
     list_select_related = ("identity",)
     search_fields = ("correlation_id",)
@@ -35,7 +35,7 @@ class DomainEventAdmin(ReadOnlyAdmin):
     fields = (
         "what",
         "occurred",
-        "actor",
+        "who",
         "reason",
         "whose",
         "certificate",
@@ -45,7 +45,7 @@ class DomainEventAdmin(ReadOnlyAdmin):
         "event_id",
         "readable_payload",
     )
-    readonly_fields = ("what", "occurred", "whose", "certificate", "work", "state", "readable_payload")
+    readonly_fields = ("what", "occurred", "who", "whose", "certificate", "work", "state", "readable_payload")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DomainEvent], search_term: str
@@ -67,7 +67,11 @@ class DomainEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Now it is")
     def state(self, event: DomainEvent) -> str:
-        return event.resulting_state.replace("_", " ") or NOTHING
+        return state_words(event.resulting_state)
+
+    @admin.display(description="Who")
+    def who(self, event: DomainEvent) -> str:
+        return actor_words(event.actor)
 
     @admin.display(description="Why")
     def why(self, event: DomainEvent) -> str:
@@ -167,13 +171,13 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 class EvidenceAdmin(ReadOnlyAdmin):
     """Observed facts that can move a certificate."""
 
-    list_display = ("observed", "kind", "certificate", "whose", "source")
+    list_display = ("observed", "kind", "certificate", "whose", "seen_by")
     list_filter = (("kind", ChoicesDropdownFilter),)
     list_select_related = ("record__identity",)
     search_fields = ("source",)
     search_help_text = "Identifier"
-    fields = ("kind", "observed", "certificate", "whose", "source", "correlation_id", "readable_detail")
-    readonly_fields = ("observed", "certificate", "whose", "readable_detail")
+    fields = ("kind", "observed", "certificate", "whose", "seen_by", "correlation_id", "readable_detail")
+    readonly_fields = ("observed", "certificate", "whose", "seen_by", "readable_detail")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Evidence], search_term: str
@@ -198,6 +202,10 @@ class EvidenceAdmin(ReadOnlyAdmin):
     @admin.display(description="Identity")
     def whose(self, evidence: Evidence) -> SafeString | str:
         return states.identity_cell(evidence.record.identity)
+
+    @admin.display(description="Observed by")
+    def seen_by(self, evidence: Evidence) -> str:
+        return source_words(evidence.source)
 
     @admin.display(description="Detail")
     def readable_detail(self, evidence: Evidence) -> SafeString | str:

@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, FieldTextFilter, RelatedDropdownFilter
@@ -159,6 +159,12 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
         )
         obj.pk = made.pk
         obj._state.adding = False
+
+    def response_post_save_change(self, request: HttpRequest, obj: ManagedIdentity) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse("admin:inventory_managedidentity_change", args=[obj.pk]))
+
+    def response_post_save_add(self, request: HttpRequest, obj: ManagedIdentity) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse("admin:inventory_managedidentity_change", args=[obj.pk]))
 
     def change_view(
         self,

@@ -1,7 +1,14 @@
-"""The verbs of a job: run it now, cancel it."""
+"""The verbs of a job: start its work again, run it now, cancel it."""
 
 from inventory.admin.verbs import Order, Verb, job_verbs
-from inventory.services import jobs
+from inventory.services import job_actions, jobs
+
+
+def _start_again(order: Order) -> str:
+    job = job_actions.start_again(
+        job=order.target, actor=order.actor, reason=order.reason, idempotency_key=order.key, now=order.now
+    )
+    return f"Job {job.pk} does the same work anew for {order.target.identity.authoritative_identifier}."
 
 
 def _run_now(order: Order) -> str:
@@ -15,6 +22,7 @@ def _cancel(order: Order) -> str:
 
 
 for verb in (
+    Verb("start_again", "restart_alt", _start_again),
     Verb("run_now", "play_arrow", _run_now),
     Verb("cancel", "cancel", _cancel),
 ):

@@ -27,6 +27,7 @@ from inventory.models import CertificateJob, DomainEvent
 from inventory.services.actions import AvailableAction
 from inventory.services.changes import entries_of
 from inventory.services.job_actions import for_job
+from inventory.words import actor_words
 
 EVENTS, COMMANDS, MOMENTS = 30, 20, 40
 
@@ -78,7 +79,7 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
 
     @admin.display(description="Started by")
     def actor(self, job: CertificateJob) -> str:
-        return job.actor
+        return actor_words(job.actor)
 
     @admin.display(description="Opened")
     def created(self, job: CertificateJob) -> SafeString | str:
@@ -107,6 +108,7 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             "now": now,
             "badge": states.job_badge(job),
             "words": states.waiting_words(job, now),
+            "later": None if job.is_open else _later(job),
             "timeline": _timeline(job, request),
             "history": entries_of(job, 15),
         }
@@ -118,6 +120,12 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
 
     def described(self, target: CertificateJob) -> list[tuple[str, str]]:
         return _described(target, timezone.now())
+
+
+def _later(job: CertificateJob) -> CertificateJob | None:
+    """The newest job of the same work, where it was started again."""
+    same = CertificateJob.objects.filter(identity=job.identity_id, purpose=job.purpose, slot=job.slot, pk__gt=job.pk)
+    return same.filter(action=job.action, target=job.target).order_by("-id").first()
 
 
 def _described(job: CertificateJob, now: datetime) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from inventory.choices import (
     Severity,
 )
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, SecurityEvent
+from inventory.words import step_words, with_actor_words
 
 _IN_USE = (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.ACTIVE)
 PROFILE_WORDS = {
@@ -85,5 +86,5 @@ def waiting_words(job: CertificateJob, now: datetime) -> str:
     if job.state == JobState.WAITING and job.waiting_until:
         return f"waits for {job.waiting_for}, until {job.waiting_until:%Y-%m-%d %H:%M} UTC"
     if job.is_open:
-        return f"next: {job.step.replace('_', ' ')}"
-    return job.outcome or NOTHING
+        return f"next: {step_words(job.step)}"
+    return with_actor_words(job.outcome) or NOTHING

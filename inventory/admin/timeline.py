@@ -6,12 +6,12 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from bfcerts.console.presentation import short
+from bfcerts.console.presentation import short, spoken
 from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand, StationSession
-from inventory.admin.words import command_words, event_words
 from inventory.choices import SEVERITY_COLOURS, EventType
 from inventory.models import DomainEvent, SecurityEvent
+from inventory.words import actor_words, command_words, event_words
 
 _EVENT_TONES = {
     EventType.CERTIFICATE_ACTIVATED: "success",
@@ -59,7 +59,7 @@ def of_events(events: Iterable[DomainEvent]) -> list[Moment]:
             title=event_words(event.type),
             text=event.reason,
             url=reverse("admin:inventory_domainevent_change", args=[event.pk]),
-            actor=event.actor,
+            actor=actor_words(event.actor),
         )
         for event in events
     ]
@@ -140,7 +140,7 @@ def _command_state(command: OutboxCommand) -> str:
         return f"Waits for the station, until {command.deadline:%Y-%m-%d %H:%M} UTC"
     if state is OutboxCommand.State.ANSWERED:
         detail = command.error_description or command.error_code
-        return f"The station answered: {command.outcome}{f' ({detail})' if detail else ''}"
+        return f"The station answered: {spoken(command.outcome).lower()}{f' ({detail})' if detail else ''}"
     return f"{state.label}{f': {command.error_description}' if command.error_description else ''}"
 
 

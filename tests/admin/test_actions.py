@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from bfcerts.ocpp.models import OutboxCommand
 from inventory.admin.actions import ActionsMixin
 from inventory.audit import attributed
 from inventory.choices import JobAction, JobState, RecordState
+from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, Cohort, DomainEvent, ManagedIdentity
 from inventory.services import lifecycle
 from migration.models import AuthorizationKey
@@ -163,7 +166,12 @@ def test_a_form_whose_object_changed_meanwhile_is_not_carried_out(console: Clien
 
     page = unescape(stale.content.decode())
     assert stale.status_code == 412
-    assert "changed by somebody else" in page
+    assert "Nothing was done: it was changed while you had this page open." in page
+    assert "Test operator changed it at" in page
+    assert "saying “Meanwhile”" in page
+    assert f'href="{url}" data-testid="anew"' in page
+    assert "press “Revoke” below" in page
+    assert 'data-testid="confirm"' in page
     assert "Inactive" in page
     record.refresh_from_db()
     assert record.state == RecordState.INACTIVE
@@ -171,6 +179,21 @@ def test_a_form_whose_object_changed_meanwhile_is_not_carried_out(console: Clien
     assert again.status_code == 302
     record.refresh_from_db()
     assert record.state == RecordState.REVOKED
+
+
+def test_a_form_that_came_too_late_says_so_and_names_no_button_that_is_not_there(console: Client) -> None:
+    record = given.active_record(charger("CS-1"))
+    url = address(record, "deactivate")
+    form = {"reason": REASON, "force": "on", **hidden(console.get(url))}
+    lifecycle.deactivate(record=record, actor=OPERATOR, reason="Meanwhile", force=True)
+
+    page = unescape(console.post(url, form).content.decode())
+
+    assert "As it is now, this is not possible any more." in page
+    assert "press “" not in page
+    assert 'data-testid="confirm"' not in page
+    assert f'href="{url}" data-testid="anew"' in page
+    assert "Not now: Only possible while it is active." in page
 
 
 def test_an_action_that_is_not_possible_now_says_why_and_has_no_button(console: Client) -> None:
@@ -213,8 +236,13 @@ def test_a_certificate_is_issued_from_a_request_that_the_operator_has(console: C
 def test_a_request_for_somebody_else_is_refused_with_the_reason(console: Client) -> None:
     response = do(console, charger("CS-1"), "issue", purpose="charger_identity", csr_pem=request_for("CS-2"))
 
-    page = unescape(response.content.decode() if response.status_code != 302 else told(console, response))
-    assert "“CS-2” does not name CS-1" in page
+    assert response.status_code == 422
+    page = unescape(response.content.decode())
+    of_the_field = page.split('id="id_csr_pem_error"')[1].split('id="id_reason"')[0]
+    assert "“CS-2” does not name CS-1" in of_the_field
+    assert re.search(r'<textarea[^>]*aria-invalid="true"[^>]*id="id_csr_pem"', page)
+    assert REASON in page
+    assert not CertificateJob.objects.exists()
 
 
 def test_commands_to_a_station_are_put_into_its_outbox(console: Client) -> None:
@@ -280,6 +308,79 @@ def test_a_job_is_hastened_and_cancelled(console: Client) -> None:
     job.refresh_from_db()
     assert (job.state, job.outcome) == (JobState.CANCELLED, f"Cancelled by person:maria: {REASON}")
     assert "It has ended (cancelled)" in unescape(console.get(address(job, "cancel")).content.decode())
+
+
+def ended(job: CertificateJob, state: str = JobState.FAILED) -> CertificateJob:
+    with transaction.atomic(), attributed(OPERATOR, "given"):
+        engine.finish(job, state, "The station did not answer.", timezone.now())
+    return job
+
+
+def test_a_failed_job_is_started_again_by_a_new_one_with_a_reason(console: Client) -> None:
+    failed = ended(given.job(charger("CS-1")))
+    page = reverse("admin:inventory_certificatejob_change", args=[failed.pk])
+    assert address(failed, "start_again") in console.get(page).content.decode()
+
+    said = told(console, do(console, failed, "start_again"))
+
+    job = CertificateJob.objects.latest("id")
+    assert job.pk != failed.pk
+    assert f"Job {job.pk} does the same work anew for CS-1." in said
+    assert f'href="{reverse("admin:inventory_certificatejob_change", args=[job.pk])}"' in said
+    assert (job.action, job.actor, job.reason) == (JobAction.ISSUE, "person:maria", REASON)
+    assert f"Not now: Job {job.pk} works on this for CS-1 already." in said
+    failed.refresh_from_db()
+    assert failed.state == JobState.FAILED
+
+
+def test_each_kind_of_work_is_started_again_by_its_own_command(console: Client) -> None:
+    renewed, delivered, moved = charger("CS-1"), charger("CS-2"), charger("CS-3")
+    given.active_record(moved)
+    ManagedIdentity.objects.filter(pk=moved.pk).update(security_profile=2)
+    active, installed = given.active_record(renewed), given.active_record(delivered, state="issued", evidence_kind=None)
+    jobs = [
+        given.job(renewed, action=JobAction.RENEW, parameters={"replaces": active.pk}),
+        given.job(delivered, action=JobAction.INSTALL, step="deliver", record=installed, target=f"x:{installed.pk}"),
+        given.job(moved, action=JobAction.CUT_OVER, step="send_network_profile"),
+    ]
+
+    for job in jobs:
+        told(console, do(console, ended(job), "start_again"))
+        assert CertificateJob.objects.latest("id").action == job.action
+
+
+@pytest.mark.parametrize(
+    ("state", "options", "why"),
+    [
+        (JobState.SUCCEEDED, {}, "It has succeeded."),
+        (JobState.FAILED, {"action": JobAction.REVOKE}, "see to it that its CA revokes it, too"),
+        (JobState.FAILED, {"action": JobAction.RENEW}, "is not known any more; issue a new one"),
+    ],
+)
+def test_what_makes_no_sense_to_start_again_is_not_offered(
+    state: str, options: dict[str, Any], why: str, console: Client
+) -> None:
+    job = ended(given.job(charger(), **options), state)
+
+    page = unescape(console.get(address(job, "start_again")).content.decode())
+
+    assert why in page
+    assert 'data-testid="confirm"' not in page
+
+
+def test_a_failed_job_is_started_again_only_by_whoever_may_give_its_command() -> None:
+    job = ended(given.job(charger("CS-1")))
+    client = Client()
+    client.force_login(given.person("viewer", *given.view_permissions(), "inventory.retry_certificatejob"))
+
+    page = unescape(client.get(address(job, "start_again")).content.decode())
+
+    assert "You lack the permission “issue_certificaterecord”." in page
+    assert client.post(address(job, "start_again"), {"reason": REASON, "idempotency_key": "k"}).status_code in (
+        403,
+        412,
+    )
+    assert CertificateJob.objects.count() == 1
 
 
 def test_a_job_that_only_took_another_attempt_is_still_the_one_that_was_seen(console: Client) -> None:

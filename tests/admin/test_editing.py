@@ -75,6 +75,7 @@ def test_an_identity_is_added_with_a_reason(console: Client) -> None:
 
     assert response.status_code == 302, text_of(response)
     identity = ManagedIdentity.objects.get()
+    assert response.headers["Location"] == reverse("admin:inventory_managedidentity_change", args=[identity.pk])
     assert (identity.site, identity.tags) == ("Depot North", ["pilot", "north"])
     row = identity.history.get()
     assert (row.actor, row.history_change_reason) == ("person:maria", REASON)
@@ -88,7 +89,8 @@ def test_an_identity_is_changed_with_a_reason_and_keeps_its_identifier(console: 
         url, {**form_of(console, url), "site": "Depot South", "authoritative_identifier": "CS-9", "reason": REASON}
     )
 
-    assert response.status_code == 302, text_of(response)
+    page = reverse("admin:inventory_managedidentity_change", args=[identity.pk])
+    assert (response.status_code, response.headers["Location"]) == (302, page)
     identity.refresh_from_db()
     assert (identity.site, identity.authoritative_identifier) == ("Depot South", "CS-1")
     row = identity.history.latest()
@@ -103,9 +105,21 @@ def test_a_change_by_somebody_else_is_not_overwritten(console: Client) -> None:
 
     response = console.post(url, {**form, "site": "Depot South", "reason": REASON})
 
-    assert "Somebody else has changed this since you opened it" in text_of(response)
+    page = text_of(response)
+    assert "Nothing was saved: it was changed while you had this form open." in page
+    assert "Test operator changed it at" in page
+    assert "saying “Meanwhile”" in page
+    assert re.search(r"owner:</span>\s*- → Another", page)
+    assert f'href="{url}"' in page
+    assert "Depot South" in page
     identity.refresh_from_db()
     assert (identity.site, identity.owner) == ("Depot North", "Another")
+    version = re.search(r'name="version" value="([0-9a-f]+)"', page)
+    assert version is not None
+    again = console.post(url, {**form, "site": "Depot South", "reason": REASON, "version": version[1]})
+    assert "Nothing was saved" in text_of(again)
+    identity.refresh_from_db()
+    assert identity.owner == "Another"
 
 
 def test_an_identifier_that_is_taken_is_refused_with_what_was_typed(console: Client) -> None:
@@ -139,7 +153,7 @@ def test_two_people_who_add_the_same_at_the_same_moment_get_an_answer_each() -> 
         answer = response.result(timeout=20)
 
     assert answer.status_code == 200
-    assert "Somebody else has saved the same at this moment." in text_of(answer)
+    assert "already exists." in text_of(answer)
     assert "Depot X" in text_of(answer)
     assert ManagedIdentity.objects.count() == 1
 

@@ -185,7 +185,7 @@ def test_the_page_of_a_certificate_shows_its_life_evidence_history_and_policy(co
     assert "Fast ones, 60 days" in page
     assert "won, the narrowest" in page
     assert "Charger identity, default" in page
-    assert "system:test-operator" in page
+    assert "Test operator" in page
     assert "Cabinet was opened" in page
     assert "Inactive" in page
 
@@ -217,7 +217,7 @@ def test_the_history_says_what_changed_by_whom_and_why(console: Client) -> None:
     )
 
     assert "Moved" in page
-    assert "system:test-operator" in page
+    assert "Test operator" in page
     assert "Depot South" in page
     assert "New ones" in page
 

@@ -62,6 +62,7 @@ OPERATIONS = (
     "POST authorization-keys-revoke",
     "POST certificate-jobs-cancel",
     "POST certificate-jobs-run-now",
+    "POST certificate-jobs-start-again",
     "POST certificate-records-activate",
     "POST certificate-records-deactivate",
     "POST certificate-records-delete",

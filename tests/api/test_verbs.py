@@ -122,6 +122,28 @@ def test_a_job_is_hastened_and_cancelled(api: APIClient) -> None:
     assert CertificateJob.objects.get().outcome == f"Cancelled by person:maria: {REASON}"
 
 
+def test_a_failed_job_is_started_again(api: APIClient) -> None:
+    job = given.job(charger())
+    verb(api, f"certificate-jobs/{job.pk}/cancel")
+
+    again = verb(api, f"certificate-jobs/{job.pk}/start-again", 202)
+
+    assert (again["action"], again["actor"], again["reason"]) == ("issue", "person:maria", REASON)
+    assert again["id"] != job.pk
+    refused = api.post(f"/api/v1/certificate-jobs/{again['id']}/start-again", {"reason": REASON})
+    assert (refused.status_code, refused.json()["detail"]) == (409, "It is still open.")
+
+
+def test_a_bad_request_is_refused_with_the_rule_and_opens_no_job(api: APIClient) -> None:
+    identity = charger("CS-1")
+
+    refused = verb(api, f"identities/{identity.pk}/issue", 422, purpose="charger_identity", csr_pem=request_for("CS-2"))
+
+    assert (refused["code"], refused["reason_code"]) == ("csr_rejected", "identity_mismatch")
+    assert "“CS-2” does not name CS-1" in refused["detail"]
+    assert not CertificateJob.objects.exists()
+
+
 def test_families_cohorts_and_policies_are_made(api: APIClient) -> None:
     family = verb(api, "charger-families", 201, name="Fast", vendor="V", model="M")
     cohort = verb(api, "cohorts", 201, name="North", kind="filter", filter={"site": "North"})

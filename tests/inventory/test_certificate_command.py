@@ -1,6 +1,7 @@
 """The command line's door: the same functions, permissions and sentences as the admin and the API."""
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -8,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from inventory.choices import RecordState
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent
-from tests.support import ControlPlane, charger
+from tests.support import ControlPlane, charger, request_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,6 +30,24 @@ def test_a_person_issues_from_the_command_line_and_is_named_in_the_log(control_p
     assert said.startswith(f"Job {job.pk}: Issue Charger identity for CS-1")
     assert (job.actor, job.reason) == ("person:maria", "by hand")
     assert DomainEvent.objects.get(type="CertificateRequested").actor == "person:maria"
+
+
+def test_a_request_in_a_file_is_issued_from_or_refused_with_the_sentence(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    User.objects.create_superuser("maria")
+    charger("CS-1")
+    good, bad = tmp_path / "good.csr", tmp_path / "bad.csr"
+    good.write_text(request_for("CS-1"))
+    bad.write_text(request_for("CS-2"))
+
+    with pytest.raises(CommandError, match="“CS-2” does not name CS-1"):
+        run("issue", "CS-1", "--as", "maria", "--csr", str(bad))
+    assert not CertificateJob.objects.exists()
+    with pytest.raises(CommandError, match="cannot be read: No such file or directory"):
+        run("issue", "CS-1", "--as", "maria", "--csr", str(tmp_path / "none"))
+    run("issue", "CS-1", "--as", "maria", "--csr", str(good))
+    assert CertificateJob.objects.get().step == "issue"
 
 
 def test_without_the_permission_it_says_which_one_is_missing(control_plane: ControlPlane) -> None:

@@ -26,8 +26,7 @@ from inventory.api.serializers.certificates import (
 )
 from inventory.api.views.fleet import WithHistory
 from inventory.models import CertificateJob, CertificateRecord, Evidence
-from inventory.services import actions, jobs, lifecycle, policies
-from inventory.services.job_actions import for_job
+from inventory.services import actions, job_actions, jobs, lifecycle, policies
 
 
 class RecordViewSet(WithHistory, Listing):
@@ -126,7 +125,8 @@ class JobViewSet(WithHistory, Listing):
     @action(detail=True, pagination_class=None, filter_backends=[], url_path="actions")
     def available_actions(self, request: Request, pk: str) -> Response:
         """What you may do with it now, and what that would mean."""
-        return Response(AvailableActionSerializer(for_job(self.get_object(), self.actor), many=True).data)
+        offered = job_actions.for_job(self.get_object(), self.actor)
+        return Response(AvailableActionSerializer(offered, many=True).data)
 
     @extend_schema(request=ReasonSerializer, responses=JobSerializer)
     @action(detail=True, methods=["post"])
@@ -139,6 +139,17 @@ class JobViewSet(WithHistory, Listing):
     def run_now(self, request: Request, pk: str) -> Response:
         """Let a job that waits for its next try run now."""
         return self._verb(jobs.run_now)
+
+    @extend_schema(request=ReasonSerializer, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"], url_path="start-again")
+    def start_again(self, request: Request, pk: str) -> Response:
+        """Start the work of a failed or cancelled job anew, by a new job."""
+        job, values = self.get_object(), self.asked(ReasonSerializer)
+        key = service_key(self.request)
+        started = self.carry_out(
+            job, lambda: job_actions.start_again(job=job, actor=self.actor, idempotency_key=key, **values)
+        )
+        return job_started(started, self)
 
     def _verb(self, service: Callable[..., CertificateJob]) -> Response:
         job, values = self.get_object(), self.asked(ReasonSerializer)

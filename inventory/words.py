@@ -1,0 +1,84 @@
+"""Codes in words for people: events, commands, steps, states and who did something.
+
+Each closed set has its labels in `inventory.choices`; here they are looked up, and what no set knows is made readable.
+The API gives the codes.
+"""
+
+import re
+
+from bfcerts.console.presentation import NOTHING, spoken
+from bfcerts.ocpp.canonical import Action
+from inventory.choices import JobState, JobStep, RecordState, SystemPart
+
+_COMMANDS = {
+    Action.REQUEST_CSR: "Asked for a certificate signing request",
+    Action.DELIVER_CERTIFICATE: "Certificate sent",
+    Action.INSTALL_CERTIFICATE: "Trust anchor sent",
+    Action.LIST_CERTIFICATES: "Asked what is installed",
+    Action.DELETE_CERTIFICATE: "Asked to delete a certificate",
+    Action.GET_LOG: "Asked for its log",
+    Action.SET_VARIABLES: "Settings sent",
+    Action.GET_VARIABLES: "Asked for settings",
+    Action.SET_NETWORK_PROFILE: "Network profile sent",
+    Action.RESET: "Asked to restart",
+}
+
+_PROPER = frozenset({"AuthorizationKey", "CSR", "CA", "TLS"})
+_STATES = dict([*JobState.choices, *RecordState.choices])
+_STEPS = dict(JobStep.choices)
+_PARTS = dict(SystemPart.choices)
+_ACTOR = re.compile(r"\b(person|station|system):([\w.@+-]+)")
+
+
+def command_words(action: str) -> str:
+    """What a command is, as “Asked to restart”."""
+    try:
+        return _COMMANDS[Action(action)]
+    except (KeyError, ValueError):
+        return action.replace("_", " ").capitalize()
+
+
+def event_words(name: str) -> str:
+    """The name of an event in words: CertificateActivated becomes “Certificate activated”."""
+    if "_" in name:
+        return name.replace("_", " ").capitalize()
+    words = re.findall(r"AuthorizationKey|[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[A-Z]+|[^A-Z]+", name)
+    first, *others = [word if word in _PROPER else word.lower() for word in words] or [name]
+    return " ".join([first[:1].upper() + first[1:], *others])
+
+
+def step_words(step: str) -> str:
+    """A step of a job: await_csr becomes “The endpoint sends its certificate signing request”."""
+    return _STEPS.get(step) or spoken(step)
+
+
+def state_words(state: str) -> str:
+    """The state that an event led to, by whatever it is a state of."""
+    return _STATES.get(state) or (spoken(state) if state else NOTHING)
+
+
+def actor_words(name: str) -> str:
+    """Who did something: “person:maria” becomes “maria”, “system:renewal” becomes “Automatic renewal”."""
+    kind, separator, rest = name.partition(":")
+    if not separator:
+        return name
+    match kind:
+        case "person":
+            return rest
+        case "station":
+            return f"Station {rest}"
+        case "system":
+            return _PARTS.get(rest) or spoken(rest.replace("-", "_"))
+        case _:
+            return name
+
+
+def with_actor_words(sentence: str) -> str:
+    """A stored sentence, with whoever it names in words."""
+    return _ACTOR.sub(lambda found: actor_words(found[0]), sentence)
+
+
+def source_words(source: str) -> str:
+    """Where evidence comes from: an actor in words, or what observed it."""
+    words = _PARTS.get(source) or actor_words(source)
+    return words[:1].upper() + words[1:] if words.startswith(("gateway ", "station ", "listener ")) else words
