@@ -23,8 +23,45 @@ class Action(StrEnum):
     GET_LOG = "get_log"
     SET_VARIABLES = "set_variables"
     GET_VARIABLES = "get_variables"
+    GET_SETTINGS = "get_settings"
+    CHANGE_SETTING = "change_setting"
+    SET_AUTHORIZATION_KEY = "set_authorization_key"
     SET_NETWORK_PROFILE = "set_network_profile"
+    SET_NETWORK_PRIORITY = "set_network_priority"
+    SET_SECURITY_PROFILE = "set_security_profile"
     RESET = "reset"
+
+
+class Setting(StrEnum):
+    """What every protocol version lets us read, and some of it change, under a name of its own."""
+
+    ORGANIZATION_NAME = "organization_name"
+    """The organization that a station writes into its requests."""
+    ADDITIONAL_ROOT_CERTIFICATE_CHECK = "additional_root_certificate_check"
+    """Read-only: whether the station takes a new root only if the one before has signed it ('true' or 'false')."""
+    CERTIFICATE_STORE_MAX_LENGTH = "certificate_store_max_length"
+    """Read-only: how many certificates the station can hold."""
+    CERTIFICATE_CHAIN_MAX_SIZE = "certificate_chain_max_size"
+    """Read-only: the longest chain that it takes in one message, in characters."""
+    SECURITY_PROFILE = "security_profile"
+    """Read-only here: it is raised by the cut-over."""
+
+
+CHANGEABLE_SETTINGS = frozenset({Setting.ORGANIZATION_NAME})
+
+NOT_APPLICABLE = "NotApplicable"
+"""The status of a command that its protocol version has no message for: accepted, and nothing was sent. So the steps of
+a cut-over are the same for every station: each version sends those that it knows."""
+
+
+class ResetKind(StrEnum):
+    """What a restart is for."""
+
+    ON_IDLE = "OnIdle"
+    """When no one is charging; where a version cannot wait, an orderly end of what runs."""
+    IMMEDIATE = "Immediate"
+    APPLY_CONFIGURATION = "ApplyConfiguration"
+    """So that a new network or security profile is used: in the way that the version's own procedure asks for."""
 
 
 class Evidence(StrEnum):
@@ -48,7 +85,10 @@ class Evidence(StrEnum):
     """status, request_id."""
     COMMAND_ANSWERED = "command_answered"
     """command_id, action, outcome (a `CommandOutcome`), status, status_info, answer, error_code, error_description,
-    reference, correlation_id."""
+    reference, correlation_id. `answer` is None where none came, else what it says in every version's words alike:
+    'status', and for LIST_CERTIFICATES 'uses' (those that the answer speaks for; empty for all) and 'certificates' (of
+    each its use, its hash_data as the station wrote it, and the hash data of its children), for GET_SETTINGS 'settings'
+    (of each its name, its value or None where the station does not tell it, and whether it can be read only)."""
     PROTOCOL_VIOLATION = "protocol_violation"
     """kind, detail: a frame that broke the protocol in a way that matters for security."""
 
@@ -102,7 +142,12 @@ def install_certificate(certificate_pem: str, use: str) -> Payload:
 
 
 def list_certificates(uses: Sequence[str] = ()) -> Payload:
-    """OCPP 2.0.1 M03; without uses, all of them."""
+    """OCPP 2.0.1 M03; without uses, all of them.
+
+    A version that can ask for one use in a message takes no longer list, and without uses asks for CSMS roots, the ones
+    that decide whether the station can connect; the answer's 'uses' says what it speaks for. Ask for one use at a time
+    wherever each of them counts.
+    """
     return {"uses": list(uses)}
 
 
@@ -117,20 +162,61 @@ def get_log(log_type: str, remote_location: str, request_id: int) -> Payload:
 
 
 def set_variables(variables: Sequence[tuple[str, str, str]]) -> Payload:
-    """OCPP 2.0.1 B05: (component, variable, value) triples."""
+    """OCPP 2.0.1 B05: (component, variable, value) triples of one station model.
+
+    What every version has is a `Setting`. A version without components knows its keys by an empty component.
+    """
     return {"variables": [list(triple) for triple in variables]}
 
 
 def get_variables(variables: Sequence[tuple[str, str]]) -> Payload:
-    """OCPP 2.0.1 B06: (component, variable) pairs."""
+    """OCPP 2.0.1 B06: (component, variable) pairs, as for `set_variables`."""
     return {"variables": [list(pair) for pair in variables]}
 
 
-def set_network_profile(slot: int, security_profile: int, url: str) -> Payload:
-    """OCPP 2.0.1 B09, A05: one connection profile in a configuration slot."""
-    return {"slot": slot, "security_profile": security_profile, "url": url}
+def get_settings(settings: Sequence[Setting] = tuple(Setting)) -> Payload:
+    """What a station has set; one that it does not know is no refusal."""
+    return {"settings": [setting.value for setting in settings]}
 
 
-def reset(kind: str = "OnIdle") -> Payload:
-    """OCPP 2.0.1 B11/B12. `kind` is OnIdle or Immediate."""
-    return {"kind": kind}
+def change_setting(setting: Setting, value: str) -> Payload:
+    """One of `CHANGEABLE_SETTINGS`."""
+    return {"setting": setting.value, "value": value}
+
+
+def set_authorization_key(key: str = "") -> Payload:
+    """OCPP 2.0.1 A01.FR.02, 1.6 whitepaper 3rd edition A01: the new Profile 2 password of a station.
+
+    The key itself goes only into what `secret_payload.seal` encrypts; the readable payload is without it.
+
+    :param key: the characters of the password, as they come in HTTP Basic. A version that transports bytes as
+        hexadecimal does that itself. 16 to 20 printable ASCII characters suit every version and station.
+    """
+    return {"authorization_key": key}
+
+
+def set_network_profile(slot: int, security_profile: int, url: str, *, may_lower: bool = False) -> Payload:
+    """OCPP 2.0.1 B09, A05: one connection profile in a configuration slot; `NOT_APPLICABLE` where there are none.
+
+    :param may_lower: only for a family that is allowed to lower its profile: anything below Profile 3 may be lower than
+        what the station has, and is refused without.
+    """
+    return {"slot": slot, "security_profile": security_profile, "url": url, "may_lower": may_lower}
+
+
+def set_network_priority(slots: Sequence[int]) -> Payload:
+    """OCPP 2.0.1 B10: the slots in the order in which they are tried; `NOT_APPLICABLE` where there are none."""
+    return {"slots": list(slots)}
+
+
+def set_security_profile(security_profile: int, *, may_lower: bool = False) -> Payload:
+    """OCPP 1.6 whitepaper 3rd edition A05: the profile that the station connects with at its present address.
+
+    `NOT_APPLICABLE` where the profile belongs to the network profile. `may_lower` as for `set_network_profile`.
+    """
+    return {"security_profile": security_profile, "may_lower": may_lower}
+
+
+def reset(kind: str = ResetKind.ON_IDLE) -> Payload:
+    """OCPP 2.0.1 B11/B12. `kind` is a `ResetKind`."""
+    return {"kind": str(kind)}

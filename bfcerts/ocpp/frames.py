@@ -150,6 +150,6 @@ def call_result(message_id: str, payload: Payload) -> bytes:
     return orjson.dumps([3, message_id, payload])
 
 
-def call_error(message_id: str | None, code: ErrorCode, description: str) -> bytes:
+def call_error(message_id: str | None, code: str, description: str) -> bytes:
     """A CALLERROR; without a readable id it carries `UNREADABLE_ID`."""
     return orjson.dumps([4, message_id or UNREADABLE_ID, code, description[:LONGEST_DESCRIPTION], {}])

@@ -27,13 +27,17 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a command ended. The answer must be redacted and storable already."""
+    """How a command ended. Answer and content must be redacted and storable already.
+
+    `answer` is what the station said, word for word; `content` is what it means, as `Evidence.COMMAND_ANSWERED` says.
+    """
 
     command_id: int
     outcome: CommandOutcome
     status: str = ""
     status_info: Payload | None = None
     answer: Payload | None = None
+    content: Payload | None = None
     error_code: str = ""
     error_description: str = ""
 
@@ -123,7 +127,7 @@ def _evidence(command: OutboxCommand, ending: Ending, now: datetime) -> inbox.Ob
             "outcome": ending.outcome,
             "status": ending.status,
             "status_info": ending.status_info,
-            "answer": ending.answer,
+            "answer": ending.content,
             "error_code": ending.error_code,
             "error_description": ending.error_description,
             "reference": command.reference,

@@ -1,11 +1,14 @@
-"""What the gateway needs of a protocol version; one adapter each translates it into the canonical vocabulary."""
+"""What the gateway needs of a protocol version; one adapter each translates it into the canonical vocabulary.
+
+Adapters keep no state: what a message means depends on nothing but itself.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload
-from bfcerts.ocpp.frames import ErrorCode
+from bfcerts.ocpp.frames import ErrorCode, Malformed
 
 
 class RefusedCallError(Exception):
@@ -37,15 +40,18 @@ class Request:
 
     action: str
     payload: Payload = field(repr=False)
+    command: Action | None = field(default=None, compare=False)
+    """What it was made of, where the same message can answer to more than one command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A station's answer to a command, judged."""
+    """A station's answer to a command, judged. `content` is what it says, as `Evidence.COMMAND_ANSWERED` has it."""
 
     outcome: CommandOutcome
     status: str
     status_info: Payload | None
+    content: Payload = field(default_factory=dict)
 
 
 class ProtocolAdapter(Protocol):
@@ -61,10 +67,17 @@ class ProtocolAdapter(Protocol):
         :raises RefusedCallError: for what is unknown, not for us, or breaks its schema.
         """
 
-    def request(self, action: Action, payload: Payload) -> Request:
+    def error_code(self, code: ErrorCode) -> str:
+        """How this version spells the code of a CALLERROR."""
+
+    def ignores(self, frame: Malformed) -> bool:
+        """Whether this version keeps silent on such a frame, instead of answering with a CALLERROR."""
+
+    def request(self, action: Action, payload: Payload) -> Request | None:
         """Translate a command, secrets merged in, and check it against its schema.
 
-        :raises UnsendableCommandError: when the message would break its schema.
+        :returns: None where this version needs no such message (`NOT_APPLICABLE`).
+        :raises UnsendableCommandError: when this version has no message that says it, or it would break its schema.
         """
 
     def judge(self, request: Request, answer: Payload) -> Answer:
@@ -72,3 +85,19 @@ class ProtocolAdapter(Protocol):
 
         :raises SchemaError: when the answer breaks its schema.
         """
+
+
+def refuse_lowering(payload: Payload) -> None:
+    """A security profile only goes up, unless the command says that the family may lower it.
+
+    The gateway serves Profiles 2 and 3, so 3 never lowers anything, 2 may, and there is nothing below.
+
+    :raises UnsendableCommandError: names what is missing.
+    """
+    profile = payload["security_profile"]
+    if profile not in (2, 3):
+        raise UnsendableCommandError(f"security profile {profile} is not served here; use 2 or 3")
+    if profile < 3 and not payload.get("may_lower"):
+        raise UnsendableCommandError(
+            "a security profile is lowered only for a charger family that allows it; record that capability first"
+        )

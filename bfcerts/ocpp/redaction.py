@@ -9,7 +9,9 @@ from bfcerts.ocpp.canonical import Payload
 REDACTED: Final = "[redacted]"
 
 # BasicAuthPassword of 2.0.1 is write-only and AuthorizationKey of 1.6 too, yet stations were seen to return them.
-_SECRET_NAME: Final = re.compile(r"password|passphrase|authorizationkey|secret|privatekey|\bpin\b", re.IGNORECASE)
+_SECRET_NAME: Final = re.compile(
+    r"password|passphrase|auth\w*[ ._-]?key|secret|private[ ._-]?key|\bpin\b", re.IGNORECASE
+)
 _NAMED_BY: Final = ("name", "key")
 _VALUES: Final = ("attributeValue", "value")
 

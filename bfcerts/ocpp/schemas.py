@@ -4,6 +4,7 @@ A violation is told by the CALLERROR code that OCPP 2.0.1 part 4 §4.3 has for i
 by the value: the value is the station's and may be anything.
 """
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -17,6 +18,11 @@ from bfcerts.ocpp.canonical import Payload
 from bfcerts.ocpp.frames import ErrorCode
 
 Validator = Callable[[Any], Any]
+
+HAS_ZONE: Final = re.compile(r"(?:[+-]\d\d:?\d\d|[zZ])\Z")
+_ZONE_LEFT_OUT: Final = {
+    "date-time": r"^\d{4}-[01]\d-[0-3]\d[tT][0-2]\d:[0-5]\d:[0-5]\d(?:\.\d+)?(?:[+-]\d\d:?\d\d|[zZ])?\Z"
+}
 
 _CODES: Final = {
     "type": ErrorCode.TYPE_CONSTRAINT_VIOLATION,
@@ -80,17 +86,19 @@ def _check(validate: Validator, payload: Payload) -> None:
 
 
 @cache
-def load(package: str) -> Schemas:
+def load(package: str, *, zone_required: bool = True) -> Schemas:
     """Compile the schemas in a package's `schemas` folder; about two milliseconds each.
 
     :param package: for example `ocpp.v201`.
+    :param zone_required: whether a dateTime must name its time zone, as RFC 3339 demands.
     """
+    formats = {} if zone_required else _ZONE_LEFT_OUT
     requests, responses = {}, {}
     for file in (resources.files(package) / "schemas").iterdir():
         name = file.name.removesuffix(".json")
         if name != file.name:
             definition = orjson.loads(file.read_bytes().removeprefix(BOM_UTF8))
-            validate = fastjsonschema.compile(definition, use_default=False)
+            validate = fastjsonschema.compile(definition, formats=formats, use_default=False)
             if name.endswith("Response"):
                 responses[name.removesuffix("Response")] = validate
             else:

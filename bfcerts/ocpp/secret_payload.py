@@ -27,7 +27,8 @@ def _cipher(key: bytes) -> AESGCM:
 def seal(payload: Mapping[str, Any], key: bytes) -> bytes:
     """Encrypt a canonical payload for `OutboxCommand.secret_payload`.
 
-    :param payload: what `canonical.set_variables` returns, with the secret triples only.
+    :param payload: what `canonical.set_authorization_key` returns, or `canonical.set_variables` with the secret triples
+        only.
     :param key: the credential key of the configuration, as bytes; the cipher's key is derived from it.
     """
     nonce = os.urandom(NONCE_BYTES)
@@ -67,5 +68,8 @@ def merge(payload: Mapping[str, Any], secret: Mapping[str, Any]) -> Payload:
 
 
 def values(secret: Mapping[str, Any]) -> frozenset[str]:
-    """The secret strings themselves, so that an answer that echoes one can be redacted."""
-    return frozenset(str(triple[2]) for triple in secret.get("variables", []) if triple[2])
+    """The secret strings themselves, so that an answer that echoes one can be redacted: in every form that goes out."""
+    found = {str(triple[2]) for triple in secret.get("variables", [])}
+    key = str(secret.get("authorization_key", ""))
+    digits = key.encode().hex()
+    return frozenset(found | {key, digits, digits.upper()}) - {""}

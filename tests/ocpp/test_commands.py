@@ -12,7 +12,7 @@ from django.db import transaction
 
 from bfcerts.ocpp import canonical, outbox, secret_payload
 from bfcerts.ocpp.canonical import Action
-from bfcerts.ocpp.gateway import commands, sessions
+from bfcerts.ocpp.gateway import commands, delivery, sessions
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
 from tests.ocpp.node import Node, Site, Station, client_frame, eventually, frozen_station, stored
@@ -154,7 +154,7 @@ def test_a_command_is_sent_and_its_answer_stored_verbatim(station: Station, case
     station.answer(message_id, answer)
     row, evidence = ended(row)
     assert (row.state, row.outcome, row.answer) == (State.ANSWERED, outcome, answer)
-    assert evidence["answer"] == answer
+    assert evidence["answer"]["status"] == evidence["status"]
     assert evidence["status"] in str(answer)
     assert evidence["status_info"] == answer.get("statusInfo")
     assert (evidence["reference"], evidence["correlation_id"]) == ("job:7", "c7")
@@ -358,6 +358,34 @@ def test_a_station_that_has_not_booted_is_asked_again_when_it_has(station: Stati
     station.answer(message_id, {"getVariableResult": [result]})
     row, _ = ended(row)
     assert (row.outcome, row.attempts) == ("accepted", 1)
+
+
+def test_a_refusal_that_crosses_the_boot_on_the_wire_is_no_error(station: Station) -> None:
+    """What counts is whether the station had booted when it was asked, not when its refusal arrives."""
+    row = command(Action.GET_VARIABLES, canonical.get_variables([("c", "v")]))
+    message_id, sent = station.expect("GetVariables")
+    station.send(2, "boot", "BootNotification", BOOT)
+    assert station.receive()[1] == "boot"
+    station.send(4, message_id, "SecurityError", "boot first", {})
+    assert station.expect("GetVariables") == (message_id, sent)
+    result = {"attributeStatus": "Accepted", "component": {"name": "c"}, "variable": {"name": "v"}}
+    station.answer(message_id, {"getVariableResult": [result]})
+    row, _ = ended(row)
+    assert (row.outcome, row.attempts) == ("accepted", 1)
+
+
+def test_a_station_that_never_boots_and_always_refuses_ends_the_command(node: Node, station: Station) -> None:
+    row = command(Action.GET_VARIABLES, canonical.get_variables([("c", "v")]))
+    for _ in range(delivery.MOST_PUT_BACK):
+        message_id, _ = station.expect("GetVariables")
+        station.send(4, message_id, "SecurityError", "boot first", {})
+        eventually(lambda: OutboxCommand.objects.get().state == State.QUEUED, "the command back in its queue")
+        (held,) = node.gateway.live.of_station("CS-1")
+        node.loop.call_soon_threadsafe(held.delivery.resume)
+    message_id, _ = station.expect("GetVariables")
+    station.send(4, message_id, "SecurityError", "boot first", {})
+    row, _ = ended(row)
+    assert (row.state, row.error_code) == (State.FAILED, "SecurityError")
 
 
 def test_a_security_error_after_the_boot_is_an_error(station: Station) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bfcerts.ocpp import canonical, schemas
-from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence
+from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, ResetKind, Setting
 from bfcerts.ocpp.frames import ErrorCode
 from bfcerts.ocpp.protocol import Reaction, RefusedCallError, Request, UnsendableCommandError
 from bfcerts.ocpp.v201 import OCPP201
@@ -171,10 +171,31 @@ def test_a_refusal_does_not_repeat_what_the_station_sent() -> None:
             "SetNetworkProfile", {"configurationSlot": 2, "connectionData": {
                 "ocppVersion": "OCPP20", "ocppTransport": "JSON", "ocppCsmsUrl": "wss://h:1/ocpp",
                 "messageTimeout": 30, "securityProfile": 3, "ocppInterface": "Wired0"}})),
+        (Action.GET_SETTINGS, canonical.get_settings([Setting.ORGANIZATION_NAME, Setting.CERTIFICATE_STORE_MAX_LENGTH]),
+         Request("GetVariables", {"getVariableData": [
+             {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "OrganizationName"},
+              "attributeType": "Actual"},
+             {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "CertificateEntries"},
+              "attributeType": "MaxSet"}]})),
+        (Action.CHANGE_SETTING, canonical.change_setting(Setting.ORGANIZATION_NAME, "Operator"), Request(
+            "SetVariables", {"setVariableData": [{
+                "component": {"name": "SecurityCtrlr"}, "variable": {"name": "OrganizationName"},
+                "attributeValue": "Operator"}]})),
+        (Action.SET_AUTHORIZATION_KEY, canonical.set_authorization_key("0123456789abcdef"), Request(
+            "SetVariables", {"setVariableData": [{
+                "component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"},
+                "attributeValue": "0123456789abcdef"}]})),
+        (Action.SET_NETWORK_PRIORITY, canonical.set_network_priority([2, 1]), Request(
+            "SetVariables", {"setVariableData": [{
+                "component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "NetworkConfigurationPriority"},
+                "attributeValue": "2,1"}]})),
+        (Action.SET_SECURITY_PROFILE, canonical.set_security_profile(3), None),
         (Action.RESET, canonical.reset(), Request("Reset", {"type": "OnIdle"})),
+        (Action.RESET, canonical.reset(ResetKind.IMMEDIATE), Request("Reset", {"type": "Immediate"})),
+        (Action.RESET, canonical.reset(ResetKind.APPLY_CONFIGURATION), Request("Reset", {"type": "OnIdle"})),
     ],
 )  # fmt: skip
-def test_commands_become_requests(action: Action, payload: dict[str, Any], request_: Request) -> None:
+def test_commands_become_requests(action: Action, payload: dict[str, Any], request_: Request | None) -> None:
     assert OCPP201().request(action, payload) == request_
 
 
@@ -187,6 +208,15 @@ def test_commands_become_requests(action: Action, payload: dict[str, Any], reque
         (Action.RESET, {}),
         (Action.SET_VARIABLES, {"variables": [["only two", "parts"]]}),
         (Action.SET_VARIABLES, canonical.set_variables([])),
+        (Action.SET_VARIABLES, canonical.set_variables([("", "KeyOfAnotherVersion", "1")])),
+        (Action.CHANGE_SETTING, canonical.change_setting(Setting.SECURITY_PROFILE, "1")),
+        (Action.GET_SETTINGS, canonical.get_settings([])),
+        (Action.SET_AUTHORIZATION_KEY, canonical.set_authorization_key()),
+        (Action.SET_AUTHORIZATION_KEY, canonical.set_authorization_key("x" * 41)),
+        (Action.SET_NETWORK_PRIORITY, canonical.set_network_priority([])),
+        (Action.SET_NETWORK_PROFILE, canonical.set_network_profile(1, 2, "wss://h")),
+        (Action.SET_NETWORK_PROFILE, canonical.set_network_profile(1, 1, "ws://h", may_lower=True)),
+        (Action.SET_SECURITY_PROFILE, canonical.set_security_profile(2)),
     ],
 )
 def test_a_command_that_would_break_its_schema_is_not_sent(action: Action, payload: dict[str, Any]) -> None:
@@ -222,6 +252,53 @@ VARIABLE = {"component": {"name": "c"}, "variable": {"name": "v"}}
 def test_what_an_answer_means(action: str, answer: dict[str, Any], outcome: str, status: str) -> None:
     judged = OCPP201().judge(Request(action, {}), answer)
     assert (judged.outcome, judged.status) == (CommandOutcome(outcome), status)
+
+
+def test_a_profile_is_lowered_only_where_the_command_says_that_it_may() -> None:
+    lowered = OCPP201().request(
+        Action.SET_NETWORK_PROFILE, canonical.set_network_profile(1, 2, "wss://h", may_lower=True)
+    )
+    assert lowered is not None
+    assert lowered.payload["connectionData"]["securityProfile"] == 2
+
+
+def test_a_list_of_certificates_is_told_in_the_canonical_form() -> None:
+    adapter = OCPP201()
+    request = adapter.request(Action.LIST_CERTIFICATES, canonical.list_certificates())
+    assert request is not None
+    chain = {"certificateType": "V2GCertificateChain", "certificateHashData": HASH_DATA}
+    answer = {"status": "Accepted", "certificateHashDataChain": [{**chain, "childCertificateHashData": [HASH_DATA]}]}
+    assert adapter.judge(request, answer).content == {
+        "status": "Accepted",
+        "uses": [],
+        "certificates": [{"use": "V2GCertificateChain", "hash_data": HASH_DATA, "children": [HASH_DATA]}],
+    }
+    nothing = adapter.judge(request, {"status": "NotFound"})
+    assert nothing.content == {"status": "NotFound", "uses": [], "certificates": []}
+
+
+def test_settings_are_told_in_the_canonical_form_and_one_that_is_unknown_is_no_refusal() -> None:
+    adapter = OCPP201()
+    request = adapter.request(Action.GET_SETTINGS, canonical.get_settings())
+    assert request is not None
+    results = [
+        {**asked, "attributeStatus": status, **({"attributeValue": value} if value else {})}
+        for asked, (status, value) in zip(
+            request.payload["getVariableData"],
+            [("Accepted", "Operator"), ("UnknownVariable", ""), ("Accepted", "12"), ("Accepted", "9000"),
+             ("Accepted", "2")],
+            strict=True,
+        )
+    ]  # fmt: skip
+    judged = adapter.judge(request, {"getVariableResult": results})
+    assert judged.outcome is CommandOutcome.ACCEPTED
+    assert {one["name"]: (one["value"], one["read_only"]) for one in judged.content["settings"]} == {
+        "organization_name": ("Operator", False),
+        "additional_root_certificate_check": (None, True),
+        "certificate_store_max_length": ("12", True),
+        "certificate_chain_max_size": ("9000", True),
+        "security_profile": ("2", True),
+    }
 
 
 def test_the_reason_of_a_refusal_is_kept_verbatim() -> None:

@@ -66,7 +66,7 @@ class Doorkeeper:
             password=None,
             now=self._services.clock(),
         )
-        adapter = self._services.adapters.get(attempt.protocol)
+        adapter = self._services.adapters.of(attempt.protocol)
         if adapter is None:
             self._close_without_subprotocol(websocket, attempt)
         elif tls.session_reused:
@@ -132,6 +132,9 @@ class Doorkeeper:
         websocket, attempt = connection.websocket, connection.attempt
         connection.evidence_wanted = opened.admission.evidence_wanted
         connection.options = opened.admission.options
+        connection.adapter = self._services.adapters.of_family(
+            connection.adapter, opened.admission.options, attempt.station_id
+        )
         if attempt.certificate is None:
             self._services.throttle.succeeded(attempt.station_id, attempt.address)
         if connection.dismissed:

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from bfcerts.ocpp import frames, secret_payload
-from bfcerts.ocpp.canonical import CommandOutcome
+from bfcerts.ocpp.canonical import NOT_APPLICABLE, CommandOutcome
 from bfcerts.ocpp.frames import CallError, CallResult, ErrorCode, Malformed
 from bfcerts.ocpp.gateway.commands import Command, Result, Wish
 from bfcerts.ocpp.gateway.database import DatabaseUnavailableError
@@ -112,6 +112,10 @@ class Delivery:
         except (UnsendableCommandError, secret_payload.SecretPayloadError) as error:
             await self._record(command, Ending(command.id, CommandOutcome.ERROR, "", error_description=str(error)))
             return
+        if request is None:
+            content = {"status": NOT_APPLICABLE}
+            await self._record(command, Ending(command.id, CommandOutcome.ACCEPTED, NOT_APPLICABLE, content=content))
+            return
         # Its BootNotification may cross our request on the wire: what counts is what it was when it was asked.
         had_booted = connection.booted
         answer = await self._call(str(command.message_id), request)
@@ -185,6 +189,7 @@ class Delivery:
             judged.status,
             storable(redact(judged.status_info, secrets)),
             storable(redact(answer.payload, secrets)),
+            storable(redact(judged.content, secrets)),
         )
 
     async def _record(self, command: Command, ending: Ending | None) -> None:

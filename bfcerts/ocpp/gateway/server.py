@@ -13,6 +13,7 @@ from typing import Final
 from websockets.frames import CloseCode
 
 from bfcerts.configuration import Configuration
+from bfcerts.ocpp.adapters import Adapters
 from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.gateway import commands, keys, node, notifications, sessions
 from bfcerts.ocpp.gateway.admission import Doorkeeper
@@ -29,7 +30,6 @@ from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.gateway.upkeep import Upkeep
 from bfcerts.ocpp.gateway.websocket import WebSocket
 from bfcerts.ocpp.registry import certificate_door, listeners, password_door
-from bfcerts.ocpp.v201 import OCPP201
 
 GOODBYE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 2.0
@@ -64,12 +64,11 @@ class Gateway:
         self._messages = DatabaseThread("messages", loop)
         self._upkeep = DatabaseThread("upkeep", loop)
         evidence = EvidenceWriter(self._messages)
-        adapter = OCPP201()
         self._services = Services(
             configuration=configuration,
             clock=clock,
             loop=loop,
-            adapters={adapter.subprotocol: adapter},
+            adapters=Adapters(),
             credential_key=configuration.credential_secret(),
             admissions=self._door.lane(lambda arrivals: sessions.admit(arrivals, self.name)),
             departures=self._door.lane(sessions.close),
@@ -159,7 +158,7 @@ class Gateway:
 
     def _websocket(self, listener: ListenerName) -> WebSocket:
         return WebSocket(
-            list(self._services.adapters),
+            self._services.adapters.subprotocols,
             self._configuration.gateway_max_frame_bytes,
             functools.partial(self._doorkeeper.request, listener),
         )

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bfcerts.configuration import Configuration
+from bfcerts.ocpp.adapters import Adapters
 from bfcerts.ocpp.gateway.commands import Command, Result, Wish
 from bfcerts.ocpp.gateway.database import Lane
 from bfcerts.ocpp.gateway.evidence import EvidenceWriter
 from bfcerts.ocpp.gateway.limits import PasswordThrottle
 from bfcerts.ocpp.gateway.refusals import Refusals
 from bfcerts.ocpp.gateway.sessions import Arrival, Departure, Opened
-from bfcerts.ocpp.protocol import ProtocolAdapter
 from bfcerts.ocpp.registry import Refusal
 
 
@@ -23,7 +23,7 @@ class Services:
     configuration: Configuration
     clock: Callable[[], datetime]
     loop: asyncio.AbstractEventLoop
-    adapters: dict[str, ProtocolAdapter]
+    adapters: Adapters
     credential_key: bytes = field(repr=False)
     admissions: Lane[Arrival, Opened | Refusal]
     departures: Lane[Departure, None]

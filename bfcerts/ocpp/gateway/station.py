@@ -156,7 +156,7 @@ class StationConnection:
             interval = self.services.configuration.gateway_heartbeat_interval_seconds
             reaction = self.adapter.react(call.action, call.payload, now, interval)
         except RefusedCallError as error:
-            self._answer(raw, call, frames.call_error(call.message_id, error.code, error.description))
+            self._answer(raw, call, self._call_error(call.message_id, error.code, error.description))
         except Exception:
             logger.exception("%s of %s could not be handled", call.action, self.station_id)
             self._fail(call)
@@ -173,7 +173,7 @@ class StationConnection:
             self.websocket.send(earlier[1])
             return
         reason = "this message id was used before on this connection"
-        self.websocket.send(frames.call_error(call.message_id, ErrorCode.RPC_FRAMEWORK_ERROR, reason))
+        self.websocket.send(self._call_error(call.message_id, ErrorCode.RPC_FRAMEWORK_ERROR, reason))
         self._violation("reused_message_id", "the station used a message id twice, for different messages")
 
     def _store_slowly(self, raw: bytes, call: Call, reaction: Reaction, kind: Evidence, now: datetime) -> None:
@@ -219,11 +219,15 @@ class StationConnection:
     def _fail(self, call: Call) -> None:
         """Not remembered: the same message again is a new try."""
         reason = "the message could not be handled now; send it again later"
-        self.websocket.send(frames.call_error(call.message_id, ErrorCode.INTERNAL_ERROR, reason))
+        self.websocket.send(self._call_error(call.message_id, ErrorCode.INTERNAL_ERROR, reason))
+
+    def _call_error(self, message_id: str | None, code: ErrorCode, description: str) -> bytes:
+        return frames.call_error(message_id, self.adapter.error_code(code), description)
 
     def _malformed(self, frame: Malformed) -> None:
         self._malformed_in_a_row += 1
-        self.websocket.send(frames.call_error(frame.message_id, frame.code, frame.reason))
+        if not self.adapter.ignores(frame):
+            self.websocket.send(self._call_error(frame.message_id, frame.code, frame.reason))
         self._violation("malformed_frame", frame.reason)
         if self._malformed_in_a_row >= MOST_MALFORMED_IN_A_ROW:
             self.websocket.close(CloseCode.PROTOCOL_ERROR, "too many malformed frames")

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from bfcerts.ocpp import schemas
 from bfcerts.ocpp.canonical import Action, Payload
-from bfcerts.ocpp.frames import ErrorCode
+from bfcerts.ocpp.frames import ErrorCode, Malformed
 from bfcerts.ocpp.protocol import Answer, Reaction, RefusedCallError, Request, UnsendableCommandError
 from bfcerts.ocpp.v201.commands import BUILDERS, judge
 from bfcerts.ocpp.v201.station import HANDLERS
@@ -32,9 +32,18 @@ class OCPP201:
         self._schemas.check_response(action, reaction.answer)
         return reaction
 
-    def request(self, action: Action, payload: Payload) -> Request:
+    def error_code(self, code: ErrorCode) -> str:
+        return code.value
+
+    def ignores(self, frame: Malformed) -> bool:
+        """Part 4 §4.2.3: even what has no readable id is answered."""
+        return False
+
+    def request(self, action: Action, payload: Payload) -> Request | None:
         try:
             request = BUILDERS[action](payload)
+            if request is None:
+                return None
             self._schemas.check_request(request.action, request.payload)
         except (KeyError, TypeError, ValueError) as error:
             raise UnsendableCommandError(
@@ -46,4 +55,4 @@ class OCPP201:
 
     def judge(self, request: Request, answer: Payload) -> Answer:
         self._schemas.check_response(request.action, answer)
-        return judge(request.action, answer)
+        return judge(request, answer)

@@ -1,0 +1,6 @@
+"""OCPP 1.6J with its security extension (whitepaper, 3rd edition) in the canonical vocabulary."""
+
+from bfcerts.ocpp.v16.adapter import OCPP16
+from bfcerts.ocpp.v16.legacy_trigger import OCPP16LegacyTrigger
+
+__all__ = ["OCPP16", "OCPP16LegacyTrigger"]
