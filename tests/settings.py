@@ -29,3 +29,4 @@ STATIC_ROOT = VAR_DIRECTORY / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES["default"]["OPTIONS"] = {**DATABASE_OPTIONS, "options": "-c synchronous_commit=off"}
+DATABASES["default"]["ENGINE"] = "tests.database"

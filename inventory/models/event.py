@@ -86,6 +86,10 @@ class SecurityEvent(models.Model):
             models.Index(fields=["identity", "-id"]),
             models.Index(fields=["severity", "-id"]),
             models.Index(fields=["type", "-id"]),
+            models.Index(fields=["category", "-id"]),
+            models.Index(fields=["source", "-id"]),
+            models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="security_by_correlation"),
+            models.Index(fields=["station_id", "-id"], condition=~Q(station_id=""), name="security_by_station"),
         ]
 
     def __str__(self) -> str:

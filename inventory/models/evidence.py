@@ -18,7 +18,10 @@ class Evidence(models.Model):
 
     class Meta:
         verbose_name_plural = "evidence"
-        indexes = [models.Index(fields=["record", "-observed_at"])]
+        indexes = [
+            models.Index(fields=["record", "-observed_at"]),
+            models.Index(fields=["kind", "-id"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} at {self.observed_at:%Y-%m-%d %H:%M:%S}Z"

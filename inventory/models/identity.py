@@ -1,6 +1,7 @@
 """Managed identities: the subjects that can hold certificates."""
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -82,6 +83,11 @@ class ManagedIdentity(models.Model):
             models.Index(fields=["site"]),
             models.Index(fields=["region"]),
             models.Index(fields=["owner"]),
+            models.Index(fields=["program"], condition=~Q(program=""), name="identity_by_program"),
+            models.Index(fields=["id"], condition=Q(enabled=False), name="identity_disabled"),
+            models.Index(fields=["security_profile", "-id"]),
+            models.Index(fields=["fallback_until"], condition=Q(fallback_until__isnull=False), name="identity_fallback"),
+            GinIndex(fields=["tags"], name="identity_by_tag"),
         ]
         permissions = [
             ("command_managedidentity", "Can send commands to a station"),

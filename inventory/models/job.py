@@ -94,6 +94,8 @@ class CertificateJob(models.Model):
             models.Index(fields=["queue", "next_run_at"], condition=OPEN, name="job_due"),
             models.Index(fields=["identity", "-id"]),
             models.Index(fields=["state", "-id"]),
+            models.Index(fields=["action", "-id"]),
+            models.Index(fields=["purpose", "-id"]),
             models.Index(fields=["lease_until"], condition=OPEN, name="job_leases"),
         ]
         permissions = [

@@ -129,6 +129,10 @@ class CertificateRecord(models.Model):
         indexes = [
             models.Index(fields=["identity", "purpose", "slot", "state"]),
             models.Index(fields=["not_after"], condition=Q(state="active"), name="active_by_expiry"),
+            models.Index(fields=["not_after"], condition=Q(not_after__isnull=False), name="certificate_by_expiry"),
+            models.Index(fields=["serial_number"], condition=~Q(serial_number=""), name="record_by_serial_number"),
+            models.Index(fields=["slot", "-id"], condition=~Q(slot=""), name="record_by_slot"),
+            models.Index(fields=["mode", "-id"], condition=~Q(mode="managed"), name="record_by_mode_not_ours"),
             models.Index(fields=["state", "-id"]),
             models.Index(fields=["purpose", "state", "-id"]),
             models.Index(

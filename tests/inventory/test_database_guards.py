@@ -13,6 +13,7 @@ from inventory.choices import RECORD_TRANSITIONS, RecordState
 from inventory.models import (
     CertificateJob,
     CertificateRecord,
+    DomainEvent,
     IssuingAuthority,
     LifecyclePolicy,
 )
@@ -262,6 +263,28 @@ def test_logs_evidence_and_history_are_append_only(filled: None, table: str) -> 
         sql(f"UPDATE {table} SET {key} = {key}")  # noqa: S608
     with refused(f"table {table} is append-only"):
         sql(f"DELETE FROM {table}")  # noqa: S608
+
+
+@pytest.mark.parametrize("table", [*APPEND_ONLY, "inventory_certificaterecord"])
+def test_what_is_append_only_is_not_emptied_at_once_either(filled: None, table: str) -> None:
+    with refused(f"table {table} is append-only; it is not emptied"):
+        sql(f"TRUNCATE {table} CASCADE")
+
+
+def test_emptying_what_they_refer_to_does_not_empty_them(filled: None) -> None:
+    with refused("is append-only; it is not emptied"):
+        sql("TRUNCATE inventory_managedidentity CASCADE")
+    assert DomainEvent.objects.exists()
+
+
+def test_only_a_transaction_that_says_so_empties_them(filled: None) -> None:
+    with transaction.atomic():
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        sql("SET LOCAL bfcerts.truncation = 'allowed'")
+        sql("TRUNCATE inventory_securityevent")
+        transaction.set_rollback(True)
+    with refused("table inventory_securityevent is append-only"):
+        sql("TRUNCATE inventory_securityevent")
 
 
 # -- jobs ------------------------------------------------------------------------------------------------------------
