@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='outboxcommand',
-            index=models.Index(fields=['state', '-id'], name='outbox_by_state'),
+            index=models.Index(condition=models.Q(('state__in', ['failed', 'expired', 'cancelled'])), fields=['state', '-id'], name='outbox_unanswered_by_state'),
         ),
         migrations.AddIndex(
             model_name='stationsession',

@@ -67,7 +67,11 @@ class OutboxCommand(models.Model):
             models.Index(fields=["finished_at", "id"], condition=Q(finished_at__isnull=False), name="outbox_ended"),
             models.Index(fields=["station_id", "-id"], name="outbox_by_station"),
             models.Index(fields=["correlation_id", "-id"], name="outbox_by_correlation"),
-            models.Index(fields=["state", "-id"], name="outbox_by_state"),
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(state__in=["failed", "expired", "cancelled"]),
+                name="outbox_unanswered_by_state",
+            ),
         ]
 
     def __str__(self) -> str:
