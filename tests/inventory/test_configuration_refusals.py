@@ -1,5 +1,6 @@
 """A bad setting stops start-up with one sentence that names it, an exit code, and no traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,16 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from bfcerts.configuration import BASE_DIRECTORY
+from bfcerts.configuration import BASE_DIRECTORY, Configuration
 
 DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 
 
 def check(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, "manage.py", "check"], tmp_path, **environment)
+
+
+def run(command: list[str], tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     foreign = ("PYTEST", "BFCERTS_", "DATABASE")
     own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return subprocess.run(
-        [sys.executable, "manage.py", "check"],
+        command,
         cwd=BASE_DIRECTORY,
         env={
             **own,
@@ -40,6 +45,22 @@ def check(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
         ({"BFCERTS_JOB_LEASE_SECONDS": "0"}, "BFCERTS_JOB_LEASE_SECONDS: "),
         ({"DATABASE_URL": "mysql://u@h/d", "BFCERTS_SECRET_KEY": "x" * 50}, "PostgreSQL is the only engine supported"),
         ({"DATABASE_URL": DATABASE}, "BFCERTS_SECRET_KEY is required with DATABASE_URL"),
+        *(
+            (
+                {"DATABASE_URL": DATABASE, "BFCERTS_SECRET_KEY": "x" * 50, "BFCERTS_PROCESS": process},
+                f"the {process} process needs BFCERTS_CREDENTIAL_KEY with DATABASE_URL",
+            )
+            for process in ("web", "gateway", "worker")
+        ),
+        (
+            {f"BFCERTS_GATEWAY_{name}_PORT": "off" for name in ("PROFILE2", "PROFILE3", "DUAL")},
+            "all listeners of the gateway are off",
+        ),
+        (
+            {"BFCERTS_GATEWAY_PROFILE3_PORT": "", "BFCERTS_GATEWAY_DUAL_PORT": "Off"},
+            "no listener takes client certificates; set BFCERTS_GATEWAY_PROFILE3_URL",
+        ),
+        ({"BFCERTS_KEEP_MESSAGES_DAYS": "0"}, "BFCERTS_KEEP_MESSAGES_DAYS: "),
         ({"DATABASE_URL": DATABASE, "BFCERTS_PROCESS": "pki"}, "the pki process needs BFCERTS_PKI_SECRET_KEY"),
         ({"BFCERTS_LOCAL_CA_KEY": "k" * 40}, "the command process was given the PKI process's secrets"),
         ({"BFCERTS_QUEUE_BROKER": "sqs"}, "BFCERTS_QUEUE_BROKER=sqs needs BFCERTS_SQS_REGION"),
@@ -79,6 +100,61 @@ def test_several_bad_values_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_good_values_start(tmp_path: Path) -> None:
-    answer = check(tmp_path, DATABASE_URL=DATABASE, BFCERTS_SECRET_KEY="x" * 50, BFCERTS_PROCESS="web")
+    answer = check(
+        tmp_path,
+        DATABASE_URL=DATABASE,
+        BFCERTS_SECRET_KEY="x" * 50,
+        BFCERTS_CREDENTIAL_KEY="y" * 50,
+        BFCERTS_PROCESS="web",
+    )
 
     assert answer.returncode == 0, answer.stderr
+    assert not (tmp_path / "secrets").exists(), "no process makes up a secret that others have to share"
+
+
+def test_the_pki_process_and_commands_need_no_credential_key(tmp_path: Path) -> None:
+    own = {"pki": {"BFCERTS_PKI_SECRET_KEY": "k" * 50}, "command": {"BFCERTS_SECRET_KEY": "x" * 50}}
+    for process, secret in own.items():
+        answer = check(tmp_path, DATABASE_URL=DATABASE, BFCERTS_PROCESS=process, **secret)
+
+        assert answer.returncode == 0, answer.stderr
+
+
+def test_a_listener_is_switched_off_by_an_empty_value_or_by_a_word() -> None:
+    configuration = Configuration.model_validate(
+        {"gateway_profile2_port": "", "gateway_profile3_port": "off", "gateway_dual_port": "9443"}
+    )
+
+    assert (configuration.gateway_profile2_port, configuration.gateway_profile3_port) == (None, None)
+    assert configuration.profile2_url == configuration.profile3_url == "wss://localhost:9443"
+
+
+def test_every_connection_follows_the_database_url(tmp_path: Path) -> None:
+    url = "postgresql://u:p@db.example:6432/fleet?sslmode=verify-full&sslrootcert=/etc/ca.pem&connect_timeout=7"
+    script = (
+        "import django, json; django.setup()\n"
+        "from bfcerts.connections import connection_parameters\n"
+        "print(json.dumps(connection_parameters('listener')))"
+    )
+    answer = run(
+        [sys.executable, "-c", script],
+        tmp_path,
+        DATABASE_URL=url,
+        BFCERTS_SECRET_KEY="x" * 50,
+        BFCERTS_PROCESS="command",
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout) == {
+        "dbname": "fleet",
+        "user": "u",
+        "password": "p",
+        "host": "db.example",
+        "port": "6432",
+        "sslmode": "verify-full",
+        "sslrootcert": "/etc/ca.pem",
+        "connect_timeout": "7",
+        "keepalives_idle": 15,
+        "client_encoding": "UTF8",
+        "application_name": "listener",
+    }

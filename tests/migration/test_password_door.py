@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from bfcerts.ocpp.canonical import RefusalReason as R
-from bfcerts.ocpp.registry import Admission, Refusal
+from bfcerts.ocpp.registry import Admission, Refusal, Stay
 from inventory.models import ManagedIdentity
 from inventory.services import identities
 from migration.models import AuthorizationKey
@@ -230,3 +230,55 @@ def test_a_storm_of_reconnects_costs_two_queries_and_is_answered_in_order() -> N
 
     assert len(queries) == 2
     assert [isinstance(decision, Admission) for decision in decisions] == [number != 7 for number in range(21)]
+
+
+# -- live sessions ---------------------------------------------------------------------------------------------------
+
+
+def review(entry: AuthorizationKey, now: datetime = NOW) -> R | None:
+    stay = Stay(entry.identity.authoritative_identifier, {"authorization_key": entry.pk}, now)
+    (refusal,) = PasswordDoor().review([stay])
+    return refusal.reason if refusal else None
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (State.ACTIVE, None),
+        (State.PENDING, None),
+        (State.RETIRING, None),
+        (State.RETIRED, R.WRONG_PASSWORD),
+        (State.REVOKED, R.WRONG_PASSWORD),
+    ],
+)
+def test_a_session_may_stay_as_long_as_its_key_opens_the_door(state: str, reason: R | None) -> None:
+    assert review(key(charger("CS-1"), state=state)) == reason
+
+
+def test_a_session_of_a_retiring_key_ends_with_its_window() -> None:
+    entry = key(charger("CS-1"), state=State.RETIRING, retiring_until=NOW + SECOND)
+
+    assert review(entry) is None
+    assert review(entry, NOW + SECOND) == R.WRONG_PASSWORD
+
+
+def test_a_session_ends_where_no_password_opens_the_door_any_more() -> None:
+    disabled, moved, falling_back = (key(charger(name)) for name in ("CS-1", "CS-2", "CS-3"))
+    ManagedIdentity.objects.filter(pk=disabled.identity_id).update(enabled=False)
+    ManagedIdentity.objects.filter(pk=moved.identity_id).update(security_profile=3)
+    ManagedIdentity.objects.filter(pk=falling_back.identity_id).update(security_profile=3, fallback_until=NOW + DAY)
+
+    assert review(disabled) == R.DISABLED_STATION
+    assert review(moved) == R.PROFILE_TOO_LOW
+    assert review(falling_back) is None
+    assert review(falling_back, NOW + DAY) == R.PROFILE_TOO_LOW
+
+
+def test_what_the_door_gives_along_is_what_it_is_asked_about_again() -> None:
+    entry = key(charger("CS-1"))
+    decision = decide()
+    assert isinstance(decision, Admission)
+
+    assert PasswordDoor().review([Stay("CS-1", decision.options, NOW)]) == [None]
+    AuthorizationKey.objects.filter(pk=entry.pk).update(state=State.REVOKED)
+    assert PasswordDoor().review([Stay("CS-1", decision.options, NOW)]) != [None]

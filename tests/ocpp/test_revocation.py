@@ -136,6 +136,23 @@ def test_a_revocation_that_went_unheard_is_caught_up_with(site: Site, node: Node
     assert eventually(lambda: stored("connection_refused"))[0].payload["reason"] == "certificate_revoked"
 
 
+def test_a_password_that_ended_unheard_is_caught_up_with(site: Site, node: Node) -> None:
+    """Nobody keeps the password: the door is asked about what the station came in with."""
+    site.passwords.passwords |= {"CS-1": {b"the-old-password"}, "CS-2": {b"another-password"}}
+    ended = site.connect(node, ListenerName.PROFILE2, "CS-1", password=b"the-old-password")
+    other = site.connect(node, ListenerName.PROFILE2, "CS-2", password=b"another-password")
+    certified = dial(site, node, site.issue("CS-3"), "CS-3")
+    site.passwords.passwords["CS-1"] = {b"the-new-password"}
+
+    break_listening()
+
+    assert ended.closed_with() == (1008, "the password is not accepted any more")
+    (refused,) = eventually(lambda: stored("connection_refused"))
+    assert (refused.station_id, refused.payload["reason"], refused.payload["profile"]) == ("CS-1", "wrong_password", 2)
+    assert other.call("Heartbeat")[0] == 3
+    assert certified.call("Heartbeat")[0] == 3
+
+
 def test_a_session_that_was_closed_unheard_is_caught_up_with(site: Site, node: Node) -> None:
     leaf = site.issue("CS-1")
     station = dial(site, node, leaf)
