@@ -138,6 +138,22 @@ class EvidenceKind(models.TextChoices):
     OPERATOR_STATEMENT = "operator_statement", "Statement by an operator"
 
 
+STATEABLE_EVIDENCE: frozenset[str] = frozenset(
+    {
+        EvidenceKind.INSTALL_ACKNOWLEDGED,
+        EvidenceKind.DELIVERY_ACKNOWLEDGED,
+        EvidenceKind.EXTERNAL_CONFIRMATION,
+        EvidenceKind.EVSE_ACCEPTANCE,
+        EvidenceKind.PLATFORM_STATUS,
+        EvidenceKind.OPERATOR_STATEMENT,
+    }
+)
+"""What a person or a partner may state, because it happens out of our sight.
+
+The other kinds are facts only as our own doors, listeners and gateways saw them, and are stored by those alone.
+"""
+
+
 class SubjectRule(models.TextChoices):
     """What a charger family puts into the common name of its requests; compared exactly."""
 

@@ -23,6 +23,8 @@ SigningPublicKey = (
 # RSA beyond this costs milliseconds for each request of a stranger, and no device in the field uses it.
 LARGEST_RSA_BITS = 8192
 LARGEST_RSA_EXPONENT_BITS = 32
+SMALLEST_RSA_EXPONENT = 65537
+"""NIST SP 800-56B §6.2 for keys that are new; certificates of the field with smaller ones are read all the same."""
 
 _CURVES = MappingProxyType({"secp224r1": "P224", "secp256r1": "P256", "secp384r1": "P384", "secp521r1": "P521"})
 
@@ -92,6 +94,14 @@ def key_algorithm_name(public_key: object) -> str:
             return "ML-DSA-87"
         case _:
             return f"UNKNOWN-{type(public_key).__name__}"
+
+
+def weak_rsa_exponent(public_key: object) -> int | None:
+    """The public exponent of an RSA key that no new key should have: even, or below 65537; None where it is sound."""
+    if not isinstance(public_key, rsa.RSAPublicKey):
+        return None
+    exponent = public_key.public_numbers().e
+    return exponent if exponent < SMALLEST_RSA_EXPONENT or exponent % 2 == 0 else None
 
 
 def public_key_sha256(public_key_der: bytes) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from bfcerts.conflicts import repeated_on_conflict
 from bfcerts.ocpp import outbox
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.rows import row_of
@@ -38,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 UNEXPECTED_ENDS = 12
 """Unexpected errors and vanished workers in a row before a job fails for good; policy decides the expected retries."""
+ANSWERED_WITHIN = timedelta(hours=25)
+"""How long a CA that was asked has for its answer, whatever the job's deadline.
+
+An hour more than its step waits for a person to find out what became of a lost one: that step's sentence says more.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +188,15 @@ def _run_step(identifier: int, queue: str, clock: Clock) -> None:
     with attributed(actor, reason, correlation_id):
         try:
             try:
-                _record(job, _recorder(job, clock()), clock())
+                repeated_on_conflict(lambda: _record(job, _recorder(job, clock()), clock()))
             except InventoryError as error:
                 message = str(error)
-                _record(job, lambda _job, _now: Fail(message), clock())
+                repeated_on_conflict(lambda: _record(job, lambda _job, _now: Fail(message), clock()))
             except LeaseLostError:
                 raise
             except Exception:  # a defect or an outage: the job must outlive both
                 logger.exception("job %s: step %s ended unexpectedly", identifier, job.step)
-                _record(job, _after_unexpected_error, clock())
+                repeated_on_conflict(lambda: _record(job, _after_unexpected_error, clock()))
         except LeaseLostError:
             logger.info("job %s was moved on by somebody else during step %s", identifier, job.step)
 
@@ -203,13 +209,29 @@ def _recorder(job: CertificateJob, now: datetime) -> Recorder:
     """What is to be stored for the job's present step; an external step does its work here."""
     if job.unexpected_ends >= UNEXPECTED_ENDS:
         return _ended_unexpectedly_too_often
-    if job.deadline is not None and job.deadline <= now:
-        return lambda _job, _now: Fail("Its deadline has passed.")
+    if job.deadline is not None and _end(job, job.deadline) <= now:
+        return _past_its_deadline
     if job.step in _external_steps:
         return _external_steps[job.step](job, now)
     if job.step in _local_steps:
         return _local_steps[job.step]
     raise InventoryError(f"No step {job.step!r} is known for {job.get_action_display().lower()} jobs.")
+
+
+def _end(job: CertificateJob, deadline: datetime) -> datetime:
+    """When a job ends as a whole: while a CA that was asked has not answered, it has its own time for that."""
+    asked = job.intents.filter(record_id=job.record_id, submitted_at__isnull=False, collected_at__isnull=True).first()
+    if asked is None or asked.submitted_at is None:
+        return deadline
+    return max(deadline, asked.submitted_at + ANSWERED_WITHIN)
+
+
+def _past_its_deadline(job: CertificateJob, now: datetime) -> Result:
+    last = f" What went wrong last: {job.outcome}" if job.outcome else ""
+    return Fail(
+        f"Not done by {job.deadline:%Y-%m-%d %H:%M} UTC, the end of the time that it had as a whole; it had come as "
+        f"far as the step {job.step}.{last} What was in use before stays so; mend the cause, then start it again."
+    )
 
 
 def _after_unexpected_error(job: CertificateJob, now: datetime) -> Result:
@@ -274,8 +296,8 @@ def apply_result(job: CertificateJob, result: Result, now: datetime) -> None:
         case Fail(outcome):
             finish(job, JobState.FAILED, outcome, now)
             return
-    if job.deadline is not None:
-        job.next_run_at = min(job.next_run_at, job.deadline)
+    if job.deadline is not None and job.next_run_at > job.deadline:
+        job.next_run_at = min(job.next_run_at, max(now, _end(job, job.deadline)))
     save_without_history(job)
     if job.next_run_at <= now and job.is_open:
         wake(job.queue)

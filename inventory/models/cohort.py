@@ -1,8 +1,10 @@
 """Cohorts: named sets of identities for policies, rollouts and bulk work."""
 
+from collections.abc import Sequence
+
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, When
 
 from inventory.audit import history
 from inventory.choices import CohortKind
@@ -84,6 +86,20 @@ class Cohort(models.Model):
             return ManagedIdentity.objects.filter(self.condition())
         return self.members.all()
 
-    def contains(self, identity: ManagedIdentity) -> bool:
-        """Whether an identity is a member now."""
-        return self.identities().filter(pk=identity.pk).exists()
+
+def containing(identity: ManagedIdentity, cohorts: Sequence[Cohort]) -> set[int]:
+    """The keys of those of these cohorts that an identity is a member of now; two queries, however many they are."""
+    static = [cohort.pk for cohort in cohorts if cohort.kind != CohortKind.FILTER]
+    filters = {cohort.pk: cohort.condition() for cohort in cohorts if cohort.kind == CohortKind.FILTER}
+    found: set[int] = set()
+    if static:
+        memberships = Cohort.members.through.objects.filter(managedidentity_id=identity.pk, cohort_id__in=static)
+        found |= set(memberships.values_list("cohort_id", flat=True))
+    if filters:
+        matches = [
+            Case(When(condition, then=True), default=False, output_field=models.BooleanField())
+            for condition in filters.values()
+        ]
+        row = ManagedIdentity.objects.filter(pk=identity.pk).values_list(*matches).first() or ()
+        found |= {key for key, matched in zip(filters, row, strict=False) if matched}
+    return found

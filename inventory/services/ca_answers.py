@@ -60,7 +60,7 @@ def already_issued(job: CertificateJob, now: datetime) -> Result:
 
 
 def waits(waiting_for: str, delay: timedelta, *, counted: bool = False) -> Recorder:
-    """Wait for what the CA will do: being throttled, or a slow CA, never fails a job.
+    """Wait for what the CA will do: being throttled, or a slow CA, fails no job before its time as a whole is over.
 
     :param counted: whether it counts as a try, so that the next wait of this step may be longer.
     """
@@ -97,7 +97,7 @@ def left_to_a_person(intent: IssuanceIntent, asked_at: datetime, why: str) -> Re
 
 
 def unavailable(why: str) -> Recorder:
-    """Wait for the CA, longer each time; an outage never fails a job."""
+    """Wait for the CA, longer each time; an outage fails no job before its time as a whole is over."""
 
     def record_it(job: CertificateJob, now: datetime) -> Result:
         policy = policies.resolve(job.identity, job.purpose).policy

@@ -8,6 +8,7 @@ may not have is refused all the same, because it says something about its sender
 from dataclasses import dataclass
 
 from bfcerts.pki.csr import CsrError, ParsedCsr, parse_csr
+from bfcerts.pki.keys import SMALLEST_RSA_EXPONENT, weak_rsa_exponent
 from bfcerts.rows import insert
 from inventory.choices import SubjectKind, SubjectRule
 from inventory.errors import CsrRejectedError
@@ -115,6 +116,11 @@ def check_csr(text: str, *, identity: ManagedIdentity, purpose: Purpose, policy:
             "key_not_allowed",
             f"The request's key is {csr.key_algorithm}; the policy “{policy.name}” allows "
             f"{', '.join(policy.allowed_key_algorithms)}.",
+        )
+    if (exponent := weak_rsa_exponent(csr.public_key)) is not None:
+        raise CsrRejectedError(
+            "weak_exponent",
+            f"The request's RSA key has the public exponent {exponent}; make a key with {SMALLEST_RSA_EXPONENT}.",
         )
     if csr.weak_signature:
         raise CsrRejectedError("weak_signature", "The request is signed with a broken digest; use SHA-256 or better.")

@@ -11,6 +11,7 @@ from bfcerts.ocpp.canonical import Action, CommandOutcome
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.pki.certificates import parse_ca_certificate, parse_certificate, split_chain
 from bfcerts.pki.chains import stack
+from bfcerts.rows import row
 from inventory.audit import save_without_history
 from inventory.choices import (
     ChainContent,
@@ -33,9 +34,6 @@ from inventory.services.events import record_event
 from inventory.services.locking import lock_record_of
 from inventory.services.security_events import record_security_event
 
-INSTALL_TRIES = 3
-"""How often a station may refuse a certificate before its job gives up: each try costs an issuance."""
-
 
 def reference(job: CertificateJob, step: str) -> str:
     """How a command in the outbox names the job and step that asked for it."""
@@ -52,12 +50,19 @@ def _try_number(job: CertificateJob, name: str) -> int:
     return number
 
 
+def _replaced_by(job: CertificateJob) -> CertificateRecord | None:
+    replaced = job.parameters.get("replaces")
+    return row(CertificateRecord, "id = %s", replaced) if replaced is not None else None
+
+
 @engine.local_step("request_csr")
 def request_csr(job: CertificateJob, now: datetime) -> Result:
     """Ask the endpoint for a certificate signing request."""
     policy = _policy(job)
     entry = job_purpose(job)
     number = _try_number(job, "csr_tries")
+    if job.deadline is None:
+        job.deadline = policies.issuing_deadline(policy, now=now, replaced=_replaced_by(job))
     if entry.key == BACKEND_SERVER.key:
         notify(Channel.LISTENERS)
         return Wait("a request from our listener", now + policy.csr_deadline, "await_csr")
@@ -344,7 +349,7 @@ def _refused(job: CertificateJob, record: CertificateRecord, detail: str, comman
     revoke_locked(record, RevocationReason.SUPERSEDED, detail=message, now=now)
     if not waits_for_it:
         return
-    if tries >= INSTALL_TRIES or job.action == JobAction.INSTALL:
+    if tries >= policies.INSTALL_TRIES or job.action == JobAction.INSTALL:
         engine.advance(job, Fail(f"{message}. Given up after {tries} tries."), now)
         return
     delay = policies.retry_delay(_policy(job), tries)

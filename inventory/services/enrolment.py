@@ -26,7 +26,7 @@ from inventory.choices import (
 )
 from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs import engine
-from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, ManagedIdentity
 from inventory.purposes import Purpose, purpose
 from inventory.services import jobs, policies, rate_limits, transitions
 from inventory.services.csr_policy import BoundCsr, check_csr, claim_public_key
@@ -80,7 +80,7 @@ def accept_csr(job: CertificateJob, csr_pem: str, *, certificate_type: str | Non
             return
         transitions.failed(current, "A newer certificate signing request took its place.", now=now, job=job)
     _withdraw_former(job, current, now)
-    _start_record(job, entry, bound, certificate_type, now)
+    _start_record(job, entry, bound, certificate_type, policy, now)
 
 
 def _withdraw_former(job: CertificateJob, former: CertificateRecord | None, now: datetime) -> None:
@@ -111,9 +111,16 @@ def _active_record(identity_id: int, purpose_key: str, slot: str = "") -> Certif
 
 
 def _start_record(
-    job: CertificateJob, entry: Purpose, bound: BoundCsr, certificate_type: str | None, now: datetime
+    job: CertificateJob,
+    entry: Purpose,
+    bound: BoundCsr,
+    certificate_type: str | None,
+    policy: LifecyclePolicy,
+    now: datetime,
 ) -> None:
     replaced = _active_record(job.identity_id, job.purpose, job.slot)
+    if job.deadline is None:
+        job.deadline = policies.issuing_deadline(policy, now=now, replaced=replaced)
     record = CertificateRecord(
         identity=job.identity,
         purpose=entry.key,

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from bfcerts.ocpp.gateway.commands import release
@@ -62,9 +62,13 @@ def create(*, kind: str, authoritative_identifier: str, actor: Actor, reason: st
     actor.require("add_managedidentity")
     _check_fields(fields)
     identity = ManagedIdentity(kind=kind, authoritative_identifier=authoritative_identifier, **fields)
-    with transaction.atomic(), attributed(actor, reason or "Added to the inventory"):
-        _validated(identity)
-        identity.save()
+    try:
+        with transaction.atomic(), attributed(actor, reason or "Added to the inventory"):
+            _validated(identity)
+            identity.save()
+    except IntegrityError:
+        _validated(identity)  # somebody was quicker with the same identifier: the ordinary refusal
+        raise
     return identity
 
 

@@ -2,24 +2,18 @@
 
 One function each, called alike by the admin, the API, the command line, tasks and policies (FR-003). Each checks its
 own permission, locks the identity, and writes transition, event, history row and job in one transaction; workers and
-gateways are woken by notifications that PostgreSQL delivers after the commit.
+gateways are woken by notifications that PostgreSQL delivers after the commit. Those that start work are in
+`requesting`, the one that takes in what others issued in `registration`; all of them are called by their names here.
 """
 
-import hashlib
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
-from bfcerts.pki.certificates import CertificateError, parse_certificate, split_chain
 from inventory.actors import Actor
-from inventory.audit import attributed
 from inventory.choices import (
     REVOCABLE_STATES,
+    STATEABLE_EVIDENCE,
     EventType,
     EvidenceKind,
     JobAction,
@@ -29,200 +23,31 @@ from inventory.choices import (
     RecordState,
     RevocationReason,
 )
-from inventory.errors import (
-    InvalidInputError,
-    LastCredentialError,
-    TransitionRefusedError,
-)
+from inventory.errors import InvalidInputError, LastCredentialError, TransitionRefusedError
 from inventory.jobs import engine
-from inventory.models import CertificateJob, CertificateRecord, Evidence, ManagedIdentity
-from inventory.purposes import Purpose
-from inventory.purposes import purpose as purpose_entry
+from inventory.models import CertificateJob, CertificateRecord, Evidence
 from inventory.services import jobs, transitions
-from inventory.services.csr_policy import check_given_csr, claim_public_key
+from inventory.services.command import command
 from inventory.services.events import record_event
-from inventory.services.locking import lock_identity, lock_record
+from inventory.services.locking import lock_record
+from inventory.services.registration import register_external
+from inventory.services.requesting import install, issue, renew
 
-
-@contextmanager
-def _command(actor: Actor, permission: str, reason: str) -> Iterator[None]:
-    """What every command has around it: permission, a reason, attribution, one transaction."""
-    actor.require(permission)
-    if not reason.strip():
-        raise InvalidInputError("A reason is needed: say why, for the audit trail.")
-    with attributed(actor, reason.strip()), transaction.atomic():
-        yield
-
-
-def _callers_key(key: str | None) -> str | None:
-    """A caller's idempotency key, kept apart from our own: nobody may take the key of a revocation in advance."""
-    return f"caller:{hashlib.sha256(key.encode()).hexdigest()}" if key else None
-
-
-def _responsible(
-    identity: ManagedIdentity, entry: Purpose, mode: str, verb: str, authority: str
-) -> TransitionRefusedError:
-    return TransitionRefusedError(
-        f"{entry.label} certificates of {identity.authoritative_identifier} are {OperatingMode(mode).label.lower()}: "
-        f"we do not {verb} them. {authority or 'Their external authority'} is responsible; what it reports is "
-        "registered here."
-    )
-
-
-def issue(
-    *,
-    identity: ManagedIdentity,
-    purpose: str,
-    slot: str = "",
-    actor: Actor,
-    reason: str,
-    csr_pem: str | None = None,
-    idempotency_key: str | None = None,
-    now: datetime | None = None,
-) -> CertificateJob:
-    """Start the issuance of a certificate; with a CSR given, from that, otherwise the endpoint is asked for one.
-
-    :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins.
-    :raises CsrRejectedError: when policy refuses the CSR; then no job is opened, and an open one goes on.
-    :raises InventoryError: when the purpose, the slot or the mode does not allow it.
-    """
-    from inventory.services.enrolment import accept_csr
-
-    now = now or timezone.now()
-    with _command(actor, "issue_certificaterecord", reason):
-        entry = purpose_entry(purpose)
-        locked = lock_identity(identity.pk)
-        _check_may_hold(locked, entry, slot)
-        if csr_pem is not None:
-            check_given_csr(csr_pem, identity=locked, purpose=entry)
-        job, created = jobs.open_job(
-            action=JobAction.ISSUE,
-            identity=locked,
-            purpose=entry.key,
-            slot=slot,
-            step="request_csr",
-            now=now,
-            idempotency_key=_callers_key(idempotency_key),
-        )
-        if created:
-            _requested(job, now)
-        if csr_pem is not None and job.is_open:
-            accept_csr(job, csr_pem, certificate_type=None, now=now)
-            job.refresh_from_db()
-    return job
-
-
-def renew(
-    *,
-    record: CertificateRecord,
-    actor: Actor,
-    reason: str,
-    idempotency_key: str | None = None,
-    now: datetime | None = None,
-) -> CertificateJob:
-    """Start the replacement of an active certificate. The old one goes on working until the new one is in use.
-
-    :raises TransitionRefusedError: when the certificate is not active, or not ours to renew.
-    """
-    now = now or timezone.now()
-    with _command(actor, "renew_certificaterecord", reason):
-        locked = lock_record(record.pk)
-        transitions.check_source(locked, "renewed", RecordState.ACTIVE)
-        if locked.mode != OperatingMode.MANAGED:
-            raise _responsible(
-                locked.identity, locked.purpose_entry, locked.mode, "renew", locked.responsible_authority
-            )
-        _check_may_hold(locked.identity, locked.purpose_entry, locked.slot)
-        job, created = jobs.open_job(
-            action=JobAction.RENEW,
-            identity=locked.identity,
-            purpose=locked.purpose,
-            slot=locked.slot,
-            step="request_csr",
-            now=now,
-            parameters={"replaces": locked.pk},
-            idempotency_key=_callers_key(idempotency_key),
-        )
-        if created:
-            record_event(
-                EventType.CERTIFICATE_RENEWAL_STARTED,
-                now=now,
-                record=locked,
-                job=job,
-                payload={
-                    "existingCertificateId": locked.pk,
-                    "renewalReason": reason,
-                    "thresholdTriggered": actor.name == "system:renewal",
-                },
-            )
-            _requested(job, now)
-    return job
-
-
-def _check_may_hold(identity: ManagedIdentity, entry: Purpose, slot: str) -> None:
-    if not identity.enabled:
-        raise TransitionRefusedError(
-            f"{identity.authoritative_identifier} is disabled; enable it before it gets certificates."
-        )
-    identity.check_purpose(entry)
-    entry.check_slot(slot)
-    mode = identity.mode_for(entry)
-    if mode != OperatingMode.MANAGED:
-        raise _responsible(identity, entry, mode, "issue", "")
-
-
-def _requested(job: CertificateJob, now: datetime) -> None:
-    record_event(
-        EventType.CERTIFICATE_REQUESTED,
-        now=now,
-        identity=job.identity,
-        job=job,
-        payload={
-            "managedIdentityId": job.identity_id,
-            "purpose": job.purpose,
-            "slot": job.slot,
-            "requestReason": job.reason,
-            "requestedBy": job.actor,
-        },
-        resulting_state=RecordState.REQUESTED,
-        dedupe_key=f"requested:{job.pk}",
-    )
-
-
-def install(
-    *,
-    record: CertificateRecord,
-    actor: Actor,
-    reason: str,
-    idempotency_key: str | None = None,
-    now: datetime | None = None,
-) -> CertificateJob:
-    """Deliver an issued certificate, again if need be.
-
-    :raises TransitionRefusedError: when it is not issued, or a job is still delivering it.
-    """
-    now = now or timezone.now()
-    with _command(actor, "install_certificaterecord", reason):
-        locked = lock_record(record.pk)
-        transitions.check_source(locked, "installed", RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION)
-        delivering = CertificateJob.objects.open().filter(record=locked).exclude(action=JobAction.INSTALL).first()
-        if delivering:
-            raise TransitionRefusedError(
-                f"Job {delivering.pk} is already delivering certificate {locked.pk}: it waits for "
-                f"{delivering.waiting_for or 'its turn'}."
-            )
-        job, _ = jobs.open_job(
-            action=JobAction.INSTALL,
-            identity=locked.identity,
-            purpose=locked.purpose,
-            slot=locked.slot,
-            step="deliver",
-            record=locked,
-            target=f"record:{locked.pk}",
-            now=now,
-            idempotency_key=_callers_key(idempotency_key),
-        )
-    return job
+__all__ = [
+    "activate",
+    "check_may_be_abandoned",
+    "deactivate",
+    "delete",
+    "finish_jobs_of",
+    "give_up_undelivered",
+    "install",
+    "issue",
+    "reactivate",
+    "register_external",
+    "renew",
+    "revoke",
+    "revoke_locked",
+]
 
 
 def activate(
@@ -233,7 +58,7 @@ def activate(
     :raises TransitionRefusedError: when the evidence is not what the purpose asks for (FR-002a).
     """
     now = now or timezone.now()
-    with _command(actor, "activate_certificaterecord", reason):
+    with command(actor, "activate_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.activated(locked, evidence, now=now, job=None)
         finish_jobs_of(locked, f"Certificate {locked.pk} is active.", now)
@@ -255,7 +80,7 @@ def deactivate(
     :raises LastCredentialError: when it is the identity's last working credential and `force` is not given.
     """
     now = now or timezone.now()
-    with _command(actor, "deactivate_certificaterecord", reason):
+    with command(actor, "deactivate_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "deactivated", RecordState.ACTIVE)
         _guard_last_credential(locked, actor, force, now, "Deactivating")
@@ -280,7 +105,7 @@ def reactivate(
     :raises TransitionRefusedError: when it is not inactive, or has expired.
     """
     now = now or timezone.now()
-    with _command(actor, "reactivate_certificaterecord", reason):
+    with command(actor, "reactivate_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "reactivated", RecordState.INACTIVE)
         if locked.not_after is None or locked.not_after <= now:
@@ -313,7 +138,9 @@ def revoke(
         raise InvalidInputError(
             f"{revocation_reason!r} is no revocation reason; use one of {', '.join(RevocationReason.values)}."
         )
-    with _command(actor, "revoke_certificaterecord", reason):
+    if evidence_kind not in STATEABLE_EVIDENCE:
+        raise InvalidInputError(f"{evidence_kind!r} is not how one learns of a revocation from another authority.")
+    with command(actor, "revoke_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "revoked", *REVOCABLE_STATES)
         if locked.mode != OperatingMode.MANAGED:
@@ -358,7 +185,7 @@ def delete(
     :raises LastCredentialError: when it is the identity's last working credential and `force` is not given.
     """
     now = now or timezone.now()
-    with _command(actor, "delete_certificaterecord", reason):
+    with command(actor, "delete_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(
             locked,
@@ -394,123 +221,6 @@ def _guard_last_credential(record: CertificateRecord, actor: Actor, force: bool,
             "working certificate. Renew it first, or force it if you mean to."
         )
     actor.require("forcedelete_certificaterecord")
-
-
-def register_external(
-    *,
-    identity: ManagedIdentity,
-    purpose: str,
-    slot: str = "",
-    certificate_pem: str,
-    chain_pem: str = "",
-    state: str = RecordState.ISSUED,
-    evidence_kind: str | None = None,
-    evidence_detail: Mapping[str, Any] | None = None,
-    responsible_authority: str = "",
-    native_status: str = "",
-    actor: Actor,
-    reason: str,
-    now: datetime | None = None,
-) -> CertificateRecord:
-    """Take a certificate that others issued into the inventory, with the evidence that its target state asks for.
-
-    Registering the same certificate again returns the record that exists.
-
-    :raises InvalidInputError: when the certificate cannot be read, or belongs to another identity or purpose.
-    :raises TransitionRefusedError: when the state asks for evidence that was not given.
-    """
-    now = now or timezone.now()
-    with _command(actor, "register_certificaterecord", reason):
-        entry = purpose_entry(purpose)
-        locked = lock_identity(identity.pk)
-        locked.check_purpose(entry)
-        entry.check_slot(slot)
-        try:
-            leaf = parse_certificate(certificate_pem)
-            chain = "".join(parse_certificate(part).pem for part in split_chain(chain_pem)) if chain_pem else ""
-        except CertificateError as error:
-            raise InvalidInputError(f"The certificate cannot be registered: {error}") from None
-        if leaf.is_ca:
-            raise InvalidInputError(
-                "This is the certificate of a CA, not of an endpoint; CAs are kept as trust anchors."
-            )
-        known = CertificateRecord.objects.filter(fingerprint=leaf.fingerprint_sha256).first()
-        if known:
-            return _known_record(known, locked, entry, slot)
-        namesake = CertificateRecord.objects.filter(
-            issuer_sha256=leaf.issuer_sha256, serial_number=leaf.serial_hex
-        ).first()
-        if namesake:
-            raise InvalidInputError(
-                f"Record {namesake.pk} has another certificate of “{leaf.issuer_text}” with the serial number "
-                f"{leaf.serial_hex}: one of the two is not genuine. Ask the issuer."
-            )
-        claim_public_key(leaf.public_key_sha256, locked)
-        if state not in (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.ACTIVE):
-            raise InvalidInputError(
-                f"A certificate cannot be registered as {state}; use issued, installed_pending_activation or active."
-            )
-        record = CertificateRecord(
-            identity=locked,
-            purpose=entry.key,
-            slot=slot,
-            trust_domain=entry.trust_domain,
-            mode=locked.mode_for(entry),
-            state=RecordState.ISSUED,
-            registered_externally=True,
-            responsible_authority=(responsible_authority or leaf.issuer_text)[:200],
-            native_status=native_status,
-            requested_at=now,
-            issued_at=now,
-            chain_pem=chain,
-        )
-        transitions.describe_certificate(record, leaf)
-        record.save()
-        record_event(
-            EventType.CERTIFICATE_ISSUED,
-            now=now,
-            record=record,
-            payload={"registeredExternally": True, "issuerRef": record.issuer},
-            dedupe_key=f"issued:{record.pk}",
-        )
-        _bring_to(record, state, evidence_kind, dict(evidence_detail or {}), now, actor)
-    return record
-
-
-def _known_record(known: CertificateRecord, identity: ManagedIdentity, entry: Purpose, slot: str) -> CertificateRecord:
-    if (known.identity_id, known.purpose, known.slot) != (identity.pk, entry.key, slot):
-        raise InvalidInputError(
-            f"This certificate is registered already, as record {known.pk} of "
-            f"{known.identity.authoritative_identifier} for {known.purpose_entry.label}."
-        )
-    return known
-
-
-def _bring_to(
-    record: CertificateRecord,
-    state: str,
-    kind: str | None,
-    detail: dict[str, Any],
-    now: datetime,
-    actor: Actor,
-) -> None:
-    if state == RecordState.ISSUED:
-        return
-    if kind is None:
-        raise TransitionRefusedError(
-            f"Registering a certificate as {RecordState(state).label.lower()} needs evidence; name its kind."
-        )
-    evidence = transitions.observe(
-        record,
-        kind,
-        now=now,
-        source=actor.name,
-        dedupe_key=f"register:{record.pk}:{kind}:{uuid.uuid4().hex}",
-        detail=detail,
-    )
-    transitions.installation_recorded(record, evidence, now=now, job=None)
-    if state == RecordState.ACTIVE:
-        transitions.activated(record, evidence, now=now, job=None)
 
 
 def check_may_be_abandoned(job: CertificateJob) -> None:

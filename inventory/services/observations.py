@@ -84,6 +84,11 @@ _REFUSALS: dict[str, tuple[SecurityCategory, Severity, str]] = {
         Severity.WARNING,
         "a resumed TLS session",
     ),
+    RefusalReason.TLS_HANDSHAKE_FAILED: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.WARNING,
+        "a TLS handshake that failed",
+    ),
     RefusalReason.UNSUPPORTED_SUBPROTOCOL: (
         SecurityCategory.OTHER,
         Severity.INFO,

@@ -9,6 +9,7 @@ from django.db.models import prefetch_related_objects
 from bfcerts.rows import rows
 from inventory.errors import InventoryError
 from inventory.models import CertificateRecord, LifecyclePolicy, ManagedIdentity
+from inventory.models.cohort import containing
 from inventory.purposes import purpose
 
 
@@ -17,6 +18,9 @@ class NoPolicyError(InventoryError):
 
     code = "no_policy"
 
+
+INSTALL_TRIES = 3
+"""How often a station may refuse a certificate before its job gives up: each try costs an issuance."""
 
 _WEIGHTS = {"cohort": 8, "family": 4, "program": 2, "mode": 1}
 """A cohort is narrower than a family, that than a program, that than an operating mode; they add up."""
@@ -41,10 +45,10 @@ class ResolvedPolicy:
     explanation: list[PolicyCandidate] = field(default_factory=list)
 
 
-def _judge(policy: LifecyclePolicy, identity: ManagedIdentity, mode: str) -> PolicyCandidate:
+def _judge(policy: LifecyclePolicy, identity: ManagedIdentity, mode: str, cohorts: set[int]) -> PolicyCandidate:
     conditions: list[tuple[str, str, bool]] = []
     if policy.cohort is not None:
-        conditions.append(("cohort", f"cohort {policy.cohort.name}", policy.cohort.contains(identity)))
+        conditions.append(("cohort", f"cohort {policy.cohort.name}", policy.cohort_id in cohorts))
     if policy.family_id is not None:
         name = policy.family.name if policy.family else ""
         conditions.append(("family", f"family {name}", policy.family_id == identity.family_id))
@@ -72,8 +76,9 @@ def resolve(identity: ManagedIdentity, purpose_key: str) -> ResolvedPolicy:
     # A join for every decision would cost more than these queries for the few policies that are narrowed.
     prefetch_related_objects([policy for policy in policies if policy.family_id is not None], "family")
     prefetch_related_objects([policy for policy in policies if policy.cohort_id is not None], "cohort")
+    cohorts = containing(identity, [policy.cohort for policy in policies if policy.cohort is not None])
     candidates = sorted(
-        (_judge(policy, identity, mode) for policy in policies),
+        (_judge(policy, identity, mode, cohorts) for policy in policies),
         key=lambda candidate: (not candidate.matches, -candidate.specificity, candidate.policy.pk),
     )
     if not candidates or not candidates[0].matches:
@@ -106,3 +111,15 @@ def retry_delay(policy: LifecyclePolicy, attempt: int) -> timedelta:
     """How long to wait after the given failed attempt (1 is the first): doubling up to the limit."""
     doubled: timedelta = policy.retry_delay * (2 ** min(attempt - 1, 20))
     return min(doubled, policy.retry_delay_limit)
+
+
+def issuing_deadline(policy: LifecyclePolicy, *, now: datetime, replaced: CertificateRecord | None) -> datetime:
+    """When an issuing job ends as a whole, so that nothing waits for ever; no step of it comes near that by itself.
+
+    It has the time of every round of asking and delivering, of every retry, of the cut-over, and a rollback window more
+    for a CA that is throttling or away. A renewal has at least until what it replaces expires.
+    """
+    rounds = 2 * INSTALL_TRIES * policy.delivery_deadline
+    retries = policy.retry_attempts * (policy.csr_deadline + policy.retry_delay_limit)
+    ends: datetime = now + rounds + retries + policy.cut_over_deadline + policy.rollback_window
+    return max(ends, replaced.not_after) if replaced is not None and replaced.not_after is not None else ends

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 
+from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.outbox import expire_overdue
 from inventory.actors import Actor
 from inventory.audit import attributed
@@ -20,13 +21,15 @@ from inventory.choices import (
     SecurityCategory,
     SecuritySource,
     Severity,
+    SubjectKind,
 )
 from inventory.errors import InventoryError
 from inventory.jobs.periodic import duty
-from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, QueueBeat
+from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, ManagedIdentity, QueueBeat
 from inventory.services import lifecycle, policies, transitions
 from inventory.services.events import record_event
-from inventory.services.locking import lock_record
+from inventory.services.identities import close_sessions
+from inventory.services.locking import lock_identity, lock_record
 from inventory.services.policies import NoPolicyError
 from inventory.services.security_events import record_security_event
 
@@ -210,6 +213,30 @@ def _raise(candidate: CertificateRecord, incident: bool, policy: LifecyclePolicy
             dedupe_key=f"{'incident' if incident else 'escalation'}:{record.pk}",
         )
     return 1
+
+
+@duty("ended-fallbacks", timedelta(minutes=1))
+def end_fallbacks(now: datetime) -> int:
+    """Close what came in below a charger's profile while its migration allowed that, when the time for it is over.
+
+    :returns: how many chargers lost such a session.
+    """
+    below = StationSession.objects.filter(
+        station_id=OuterRef("authoritative_identifier"),
+        closed_at__isnull=True,
+        security_profile__lt=OuterRef("security_profile"),
+    )
+    over = ManagedIdentity.objects.filter(Exists(below), kind=SubjectKind.CHARGER, fallback_until__lte=now)
+    count = 0
+    reason = "The time in which its migration allowed a lower profile is over"
+    for identity_id in list(over.order_by("pk").values_list("pk", flat=True)):
+        with attributed(Actor.system("lifecycle"), reason), transaction.atomic():
+            identity = lock_identity(identity_id)
+            if over.filter(pk=identity_id).exists():
+                why = f"a lower profile is no longer allowed on the way to Profile {identity.security_profile}"
+                close_sessions(identity, why, now, highest_profile=identity.security_profile - 1)
+                count += 1
+    return count
 
 
 @duty("outbox-expiry", timedelta(seconds=10))

@@ -5,9 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Model
@@ -34,7 +31,8 @@ from inventory.services import catalogue, identities, lifecycle
 from inventory.services import jobs as job_service
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
-from tests.support import OPERATOR, charger, new_key
+from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
+from tests.support import OPERATOR, charger
 
 PASSWORD = "correct-horse-battery"
 
@@ -66,33 +64,26 @@ def identity(**fields: Any) -> ManagedIdentity:
 
 
 def certificate_for(name: str, *, days: int = 100) -> str:
-    """A certificate that somebody else issued, in PEM."""
-    key = new_key()
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    """A certificate that somebody else issued, in PEM; for chargers its CA is one that we accept."""
     now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Somebody's CA")]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=days))
-    )
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    publish_external_authority(now, name="Somebody's CA")
+    return external_certificate(name, now - timedelta(hours=1), days, issuer="Somebody's CA")
 
 
 def active_record(identity: ManagedIdentity, **values: Any) -> CertificateRecord:
-    """An active charger certificate, registered with the evidence that it is in use."""
-    options = {"state": "active", "evidence_kind": "mtls_connection", **values}
-    return lifecycle.register_external(
+    """A charger certificate that others issued and that was seen in use, unless these values say otherwise."""
+    record = lifecycle.register_external(
         identity=identity,
         purpose="charger_identity",
         certificate_pem=certificate_for(identity.authoritative_identifier),
         actor=OPERATOR,
         reason="given",
-        **options,
+        **{"state": "installed_pending_activation", "evidence_kind": "install_acknowledged", **values},
     )
+    if "state" in values:
+        return record
+    evidence = seen_in_use(record)
+    return lifecycle.activate(record=record, evidence=evidence, actor=OPERATOR, reason="given")
 
 
 def session(identity: ManagedIdentity, **values: Any) -> StationSession:
@@ -166,7 +157,7 @@ def job(identity: ManagedIdentity, **values: Any) -> CertificateJob:
 
 
 def authority(**values: Any) -> IssuingAuthority:
-    pem = certificate_for("Issuing CA")
+    pem = ca_certificate(datetime.now(UTC), name="Issuing CA")
     options = {
         "trust_domain": "charger_identity",
         "name": f"Issuing CA {uuid4().hex[:6]}",
@@ -236,7 +227,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     AuthorizationKey: lambda: authorization_key(charger()),
     DomainEvent: lambda: domain_event(charger()),
     SecurityEvent: lambda: security_event(charger()),
-    RecordEvidence: lambda: active_record(charger()).evidence.get(),
+    RecordEvidence: lambda: seen_in_use(active_record(charger())),
     User: lambda: User.objects.create_user(f"user-{uuid4().hex[:8]}"),
     Group: lambda: Group.objects.create(name=f"group-{uuid4().hex[:8]}"),
 }

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bfcerts.pki.keys import weak_rsa_exponent
 from bfcerts.pki.pem import encode
 from inventory.audit import attributed
 from inventory.choices import EventType, JobState, SubjectRule
@@ -308,6 +309,27 @@ def test_the_policy_decides_which_keys_are_allowed() -> None:
             purpose=purpose("charger_identity"),
             policy=narrow,
         )
+
+
+def test_a_small_public_exponent_is_refused_with_its_reason() -> None:
+    key = rsa.generate_private_key(public_exponent=3, key_size=2048)
+
+    with pytest.raises(CsrRejectedError) as refusal:
+        check(request_for("CS-1", key), charger("CS-1"))
+
+    assert (refusal.value.reason_code, str(refusal.value)) == (
+        "weak_exponent",
+        "The request's RSA key has the public exponent 3; make a key with 65537.",
+    )
+
+
+@pytest.mark.parametrize(("exponent", "weak"), [(3, True), (65535, True), (65537, False), (65539, False)])
+def test_public_exponents_begin_at_65537(exponent: int, weak: bool) -> None:
+    modulus = rsa_key(2048).public_key().public_numbers().n
+    key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+
+    assert weak_rsa_exponent(key) == (exponent if weak else None)
+    assert weak_rsa_exponent(new_key().public_key()) is None
 
 
 def test_a_broken_digest_is_refused(tmp_path: Path) -> None:

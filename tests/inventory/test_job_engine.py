@@ -362,7 +362,11 @@ def test_a_job_does_not_outlive_its_deadline(db: None, clock: Clock) -> None:
     assert run(clock) == 1
 
     job.refresh_from_db()
-    assert (job.state, job.outcome) == (JobState.FAILED, "Its deadline has passed.")
+    assert (job.state, job.outcome) == (
+        JobState.FAILED,
+        f"Not done by {clock():%Y-%m-%d %H:%M} UTC, the end of the time that it had as a whole; it had come as far as "
+        "the step test_succeeds. What was in use before stays so; mend the cause, then start it again.",
+    )
     assert ran == [("test_waits", job.pk)]
 
 

@@ -24,7 +24,7 @@ from inventory.models import (
 )
 from inventory.purposes import PurposeError, purpose, purposes
 from inventory.services import identities, lifecycle, policies, transitions
-from tests.inventory.material import external_certificate
+from tests.inventory.material import external_certificate, publish_external_authority
 from tests.support import OPERATOR, ControlPlane, charger, new_key, request_for
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +38,12 @@ def vehicle(**fields: Any) -> ManagedIdentity:
     )
 
 
+INSTALLED = {"state": "installed_pending_activation", "evidence_kind": "install_acknowledged"}
+"""How a certificate is registered that somebody has put into its station by hand."""
+
+
 def register(plane: ControlPlane, identity: ManagedIdentity, **fields: Any) -> CertificateRecord:
+    publish_external_authority(plane.clock())
     return lifecycle.register_external(
         **{
             "identity": identity,
@@ -326,9 +331,11 @@ def test_installed_is_not_active(plane: ControlPlane) -> None:
 def test_an_external_certificate_that_is_active_retires_the_one_before(plane: ControlPlane) -> None:
     old = plane.enrol(charger("CS-1"))
 
-    new = register(plane, old.identity, state=RecordState.ACTIVE, evidence_kind=EvidenceKind.MTLS_CONNECTION)
+    new = register(plane, old.identity, **INSTALLED)
+    lifecycle.activate(record=new, evidence=seen(plane, new), actor=OPERATOR, reason="test", now=plane.clock())
 
     old.refresh_from_db()
+    new.refresh_from_db()
     assert (new.state, old.state) == (RecordState.ACTIVE, RecordState.RETIRED)
 
 
@@ -356,7 +363,9 @@ def test_a_ca_is_no_endpoints_certificate(plane: ControlPlane) -> None:
 
 
 def test_a_long_name_of_the_issuer_is_no_obstacle(plane: ControlPlane) -> None:
-    pem = external_certificate("CS-1", plane.clock(), 100, issuer="An issuer with a name" * 3, unit="x" * 64)
+    named = {"issuer": "An issuer with a name" * 3, "unit": "x" * 64}
+    publish_external_authority(plane.clock(), name=named["issuer"], unit=named["unit"])
+    pem = external_certificate("CS-1", plane.clock(), 100, **named)
 
     assert len(register(plane, charger("CS-1"), certificate_pem=pem).responsible_authority) <= 200
 
@@ -417,8 +426,10 @@ def test_a_retired_certificate_that_is_the_last_way_in_is_not_deleted_by_acciden
 
 @pytest.mark.parametrize("state", ["active", "issued", "installed_pending_activation"])
 def test_what_is_in_use_or_under_way_is_not_deleted(plane: ControlPlane, state: str) -> None:
-    evidence = None if state == "issued" else EvidenceKind.MTLS_CONNECTION
-    record = register(plane, charger("CS-1"), state=state, evidence_kind=evidence)
+    record = register(plane, charger("CS-1"), **({} if state == "issued" else INSTALLED))
+    if state == "active":
+        evidence = seen(plane, record)
+        record = lifecycle.activate(record=record, evidence=evidence, actor=OPERATOR, reason="test", now=plane.clock())
 
     with pytest.raises(TransitionRefusedError, match="can be deleted"):
         lifecycle.delete(record=record, actor=OPERATOR, reason="test", force=True, now=plane.clock())

@@ -11,7 +11,7 @@ from inventory.choices import EvidenceKind, RecordState
 from inventory.errors import InvalidInputError, NotPermittedError
 from inventory.models import CertificateJob, CertificateRecord, ChargerFamily, Cohort, DomainEvent
 from inventory.services import catalogue, identities, jobs, lifecycle, station_commands, transitions
-from tests.inventory.material import external_certificate
+from tests.inventory.material import external_certificate, publish_external_authority
 from tests.support import OPERATOR, ControlPlane, charger
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +59,7 @@ def activate(plane: ControlPlane, actor: Actor, reason: str) -> object:
 
 
 def register(plane: ControlPlane, actor: Actor, reason: str) -> object:
+    publish_external_authority(plane.clock())
     return lifecycle.register_external(
         identity=charger("CS-1"),
         purpose="charger_identity",

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from inventory.audit import attributed
 from inventory.choices import CohortKind
 from inventory.models import CertificateRecord, ChargerFamily, Cohort, LifecyclePolicy, ManagedIdentity
+from inventory.models.cohort import containing
 from inventory.services import policies
 from inventory.services.policies import NoPolicyError
 from tests.support import OPERATOR, charger, restore_default_policies
@@ -95,6 +97,51 @@ def test_a_cohorts_members_are_those_of_now(identity: ManagedIdentity) -> None:
     assert winner(identity) == "by cohort"
     cohort.members.remove(identity)
     assert winner(identity) == "Charger identity, default"
+
+
+def test_the_number_of_queries_does_not_grow_with_the_cohorts(identity: ManagedIdentity) -> None:
+    def resolved_with(cohorts: int) -> int:
+        for number in range(Cohort.objects.count(), cohorts):
+            with attributed(OPERATOR, "test"):
+                kind = CohortKind.FILTER if number % 2 else CohortKind.STATIC
+                condition = {"site": ["South", f"Depot {number}"], "tag": "pilot"} if number % 2 else {}
+                policy(
+                    f"policy {number}", cohort=Cohort.objects.create(name=f"C-{number}", kind=kind, filter=condition)
+                )
+        with CaptureQueriesContext(connection) as queries:
+            policies.resolve(identity, "charger_identity")
+        return len(queries)
+
+    few = resolved_with(2)
+
+    assert resolved_with(20) == few <= 4
+
+
+def test_each_of_many_cohorts_is_judged_by_itself(identity: ManagedIdentity) -> None:
+    filters = [{"site": "South"}, {"site": "North", "family": "Acme 7"}, {"tag": ["a", "b"]}, {"family": "Other"}, {}]
+    with attributed(OPERATOR, "test"):
+        cohorts = [
+            Cohort.objects.create(name=f"F-{number}", kind=CohortKind.FILTER, filter=condition)
+            for number, condition in enumerate(filters)
+        ]
+        named, empty = Cohort.objects.create(name="Named"), Cohort.objects.create(name="Empty")
+    named.members.add(identity)
+    ManagedIdentity.objects.filter(pk=identity.pk).update(tags=["b", "z"])
+
+    assert containing(identity, [*cohorts, named, empty]) == {cohorts[1].pk, cohorts[2].pk, named.pk}
+    assert containing(identity, []) == set()
+
+
+def test_an_issuing_job_has_time_for_all_that_its_policy_allows_and_a_renewal_until_the_old_one_ends() -> None:
+    entry = default("charger_identity")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    soon, late = CertificateRecord(not_after=now + DAY), CertificateRecord(not_after=now + 90 * DAY)
+
+    ends = policies.issuing_deadline(entry, now=now, replaced=None)
+
+    assert ends - now == 3 * 2 * 3 * DAY + 8 * timedelta(hours=2) + timedelta(hours=4) + 7 * DAY
+    assert policies.issuing_deadline(entry, now=now, replaced=soon) == ends
+    assert policies.issuing_deadline(entry, now=now, replaced=late) == late.not_after
 
 
 def test_a_disabled_policy_applies_to_nobody(identity: ManagedIdentity, cohort: Cohort) -> None:

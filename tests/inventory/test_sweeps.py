@@ -1,11 +1,12 @@
 """What happens because time passes: renewals, thresholds, expiry, unconfirmed certificates, stopped queues."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from bfcerts.ocpp.canonical import Action
+from bfcerts.ocpp.models import StationSession
 from inventory.audit import attributed
 from inventory.choices import EventType, JobAction, JobQueue, JobState, RecordState
 from inventory.jobs import engine, periodic, pulse
@@ -14,12 +15,13 @@ from inventory.models import (
     CertificateRecord,
     DomainEvent,
     LifecyclePolicy,
+    ManagedIdentity,
     PeriodicTask,
     QueueBeat,
     SecurityEvent,
 )
 from inventory.services import identities, jobs, lifecycle, policies, sweeps
-from tests.inventory.material import external_certificate
+from tests.inventory.material import external_certificate, publish_external_authority
 from tests.support import OPERATOR, Clock, ControlPlane, charger, job_for, request_for, undeliverable_charger
 
 pytestmark = pytest.mark.django_db
@@ -225,6 +227,7 @@ def test_a_certificate_whose_delivery_never_began_is_not_forgotten(plane: Contro
 
 
 def test_an_external_certificate_that_is_merely_issued_is_left_alone(plane: ControlPlane) -> None:
+    publish_external_authority(plane.clock())
     lifecycle.register_external(
         identity=charger("CS-1"),
         purpose="charger_identity",
@@ -235,6 +238,57 @@ def test_an_external_certificate_that_is_merely_issued_is_left_alone(plane: Cont
     )
 
     assert sweeps.revoke_unconfirmed(plane.clock() + 30 * DAY) == 0
+
+
+# -- the way back to a lower profile ---------------------------------------------------------------------------------
+
+
+def session_of(identity: ManagedIdentity, profile: int, now: datetime) -> StationSession:
+    return StationSession.objects.create(
+        station_id=identity.authoritative_identifier,
+        node="n1",
+        listener="dual",
+        protocol="ocpp2.0.1",
+        security_profile=profile,
+        address="127.0.0.1",
+        connected_at=now,
+    )
+
+
+def fallen_back(name: str, until: datetime | None, *, profile: int = 3) -> ManagedIdentity:
+    identity = charger(name)
+    ManagedIdentity.objects.filter(pk=identity.pk).update(security_profile=profile, fallback_until=until)
+    return identity
+
+
+def test_a_session_below_the_profile_ends_with_the_time_that_its_migration_allowed(db: None, clock: Clock) -> None:
+    ends = clock() + timedelta(hours=1)
+    session = session_of(fallen_back("CS-1", ends), 2, clock())
+
+    assert sweeps.end_fallbacks(ends - timedelta(seconds=1)) == 0
+    assert sweeps.end_fallbacks(ends) == 1
+    assert sweeps.end_fallbacks(ends) == 0
+
+    session.refresh_from_db()
+    assert session.closed_at == ends
+    assert session.close_reason == "a lower profile is no longer allowed on the way to Profile 3"
+
+
+def test_other_sessions_stay_when_a_fallback_ends(db: None, clock: Clock) -> None:
+    over, open_still = clock() - timedelta(hours=1), clock() + timedelta(hours=1)
+    staying = [
+        session_of(fallen_back("CS-1", over), 3, clock()),
+        session_of(fallen_back("CS-2", open_still), 2, clock()),
+        session_of(fallen_back("CS-3", None, profile=2), 2, clock()),
+        session_of(fallen_back("CS-4", over, profile=2), 2, clock()),
+    ]
+
+    assert sweeps.end_fallbacks(clock()) == 0
+    assert not StationSession.objects.filter(pk__in=[one.pk for one in staying], closed_at__isnull=False).exists()
+
+
+def test_ending_fallbacks_is_a_duty_of_the_worker() -> None:
+    assert sweeps.end_fallbacks in [item.run for item in periodic.known_duties()]
 
 
 # -- the workers themselves ------------------------------------------------------------------------------------------

@@ -1,0 +1,170 @@
+"""The lifecycle commands that start work: issue, renew, install. Each opens a job, or joins the one that is open."""
+
+from datetime import datetime
+
+from django.utils import timezone
+
+from inventory.actors import Actor
+from inventory.choices import EventType, JobAction, OperatingMode, RecordState
+from inventory.errors import TransitionRefusedError
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.purposes import Purpose
+from inventory.purposes import purpose as purpose_entry
+from inventory.services import jobs, transitions
+from inventory.services.command import callers_key, command, not_ours
+from inventory.services.csr_policy import check_given_csr
+from inventory.services.enrolment import accept_csr
+from inventory.services.events import record_event
+from inventory.services.locking import lock_identity, lock_record
+
+
+def issue(
+    *,
+    identity: ManagedIdentity,
+    purpose: str,
+    slot: str = "",
+    actor: Actor,
+    reason: str,
+    csr_pem: str | None = None,
+    idempotency_key: str | None = None,
+    now: datetime | None = None,
+) -> CertificateJob:
+    """Start the issuance of a certificate; with a CSR given, from that, otherwise the endpoint is asked for one.
+
+    :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins.
+    :raises CsrRejectedError: when policy refuses the CSR; then no job is opened, and an open one goes on.
+    :raises InventoryError: when the purpose, the slot or the mode does not allow it.
+    """
+    now = now or timezone.now()
+    with command(actor, "issue_certificaterecord", reason):
+        entry = purpose_entry(purpose)
+        locked = lock_identity(identity.pk)
+        _check_may_hold(locked, entry, slot)
+        if csr_pem is not None:
+            check_given_csr(csr_pem, identity=locked, purpose=entry)
+        job, created = jobs.open_job(
+            action=JobAction.ISSUE,
+            identity=locked,
+            purpose=entry.key,
+            slot=slot,
+            step="request_csr",
+            now=now,
+            idempotency_key=callers_key(idempotency_key),
+        )
+        if created:
+            _requested(job, now)
+        if csr_pem is not None and job.is_open:
+            accept_csr(job, csr_pem, certificate_type=None, now=now)
+            job.refresh_from_db()
+    return job
+
+
+def renew(
+    *,
+    record: CertificateRecord,
+    actor: Actor,
+    reason: str,
+    idempotency_key: str | None = None,
+    now: datetime | None = None,
+) -> CertificateJob:
+    """Start the replacement of an active certificate. The old one goes on working until the new one is in use.
+
+    :raises TransitionRefusedError: when the certificate is not active, or not ours to renew.
+    """
+    now = now or timezone.now()
+    with command(actor, "renew_certificaterecord", reason):
+        locked = lock_record(record.pk)
+        transitions.check_source(locked, "renewed", RecordState.ACTIVE)
+        if locked.mode != OperatingMode.MANAGED:
+            raise not_ours(locked.identity, locked.purpose_entry, locked.mode, "renew", locked.responsible_authority)
+        _check_may_hold(locked.identity, locked.purpose_entry, locked.slot)
+        job, created = jobs.open_job(
+            action=JobAction.RENEW,
+            identity=locked.identity,
+            purpose=locked.purpose,
+            slot=locked.slot,
+            step="request_csr",
+            now=now,
+            parameters={"replaces": locked.pk},
+            idempotency_key=callers_key(idempotency_key),
+        )
+        if created:
+            record_event(
+                EventType.CERTIFICATE_RENEWAL_STARTED,
+                now=now,
+                record=locked,
+                job=job,
+                payload={
+                    "existingCertificateId": locked.pk,
+                    "renewalReason": reason,
+                    "thresholdTriggered": actor.name == "system:renewal",
+                },
+            )
+            _requested(job, now)
+    return job
+
+
+def _check_may_hold(identity: ManagedIdentity, entry: Purpose, slot: str) -> None:
+    if not identity.enabled:
+        raise TransitionRefusedError(
+            f"{identity.authoritative_identifier} is disabled; enable it before it gets certificates."
+        )
+    identity.check_purpose(entry)
+    entry.check_slot(slot)
+    mode = identity.mode_for(entry)
+    if mode != OperatingMode.MANAGED:
+        raise not_ours(identity, entry, mode, "issue", "")
+
+
+def _requested(job: CertificateJob, now: datetime) -> None:
+    record_event(
+        EventType.CERTIFICATE_REQUESTED,
+        now=now,
+        identity=job.identity,
+        job=job,
+        payload={
+            "managedIdentityId": job.identity_id,
+            "purpose": job.purpose,
+            "slot": job.slot,
+            "requestReason": job.reason,
+            "requestedBy": job.actor,
+        },
+        resulting_state=RecordState.REQUESTED,
+        dedupe_key=f"requested:{job.pk}",
+    )
+
+
+def install(
+    *,
+    record: CertificateRecord,
+    actor: Actor,
+    reason: str,
+    idempotency_key: str | None = None,
+    now: datetime | None = None,
+) -> CertificateJob:
+    """Deliver an issued certificate, again if need be.
+
+    :raises TransitionRefusedError: when it is not issued, or a job is still delivering it.
+    """
+    now = now or timezone.now()
+    with command(actor, "install_certificaterecord", reason):
+        locked = lock_record(record.pk)
+        transitions.check_source(locked, "installed", RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION)
+        delivering = CertificateJob.objects.open().filter(record=locked).exclude(action=JobAction.INSTALL).first()
+        if delivering:
+            raise TransitionRefusedError(
+                f"Job {delivering.pk} is already delivering certificate {locked.pk}: it waits for "
+                f"{delivering.waiting_for or 'its turn'}."
+            )
+        job, _ = jobs.open_job(
+            action=JobAction.INSTALL,
+            identity=locked.identity,
+            purpose=locked.purpose,
+            slot=locked.slot,
+            step="deliver",
+            record=locked,
+            target=f"record:{locked.pk}",
+            now=now,
+            idempotency_key=callers_key(idempotency_key),
+        )
+    return job
