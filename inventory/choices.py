@@ -290,3 +290,118 @@ class SystemPart(models.TextChoices):
     EXPIRY = "expiry", "Expiry check"
     LIFECYCLE = "lifecycle", "Lifecycle check"
     FIRST_LOOK = "first-look", "First look (simulated fleet)"
+
+
+class Capability(models.TextChoices):
+    """What a charger family can do, as the specification's readiness appendix lists it for firmware, and what else
+    we ask of stations."""
+
+    DUAL_KEY_SLOTS = "dual_key_slots", "Two AuthorizationKey slots"
+    SECURITY_LOG_STORE = "security_log_store", "Keeps a security log"
+    SECURITY_EVENT_NOTIFICATION = "security_event_notification", "SecurityEventNotification"
+    GET_LOG = "get_log", "GetLog and LogStatusNotification"
+    INSTALL_CERTIFICATE = "install_certificate", "InstallCertificate"
+    SIGN_CERTIFICATE = "sign_certificate", "SignCertificate"
+    CERTIFICATE_SIGNED = "certificate_signed", "CertificateSigned"
+    LOCAL_KEY_AND_CSR = "local_key_and_csr", "Makes its key and its request itself"
+    ACTIVATION_AND_ROLLBACK = "activation_and_rollback", "Activates a certificate, and goes back if that fails"
+    PROFILE_3 = "profile_3", "Connects by mutual TLS (Profile 3)"
+    LIST_CERTIFICATES = "list_certificates", "GetInstalledCertificateIds"
+    DELETE_CERTIFICATE = "delete_certificate", "DeleteCertificate"
+
+
+MANDATORY_FOR_PROFILE_3: tuple[Capability, ...] = (
+    Capability.DUAL_KEY_SLOTS,
+    Capability.SECURITY_LOG_STORE,
+    Capability.SECURITY_EVENT_NOTIFICATION,
+    Capability.GET_LOG,
+    Capability.INSTALL_CERTIFICATE,
+    Capability.SIGN_CERTIFICATE,
+    Capability.CERTIFICATE_SIGNED,
+    Capability.LOCAL_KEY_AND_CSR,
+    Capability.ACTIVATION_AND_ROLLBACK,
+    Capability.PROFILE_3,
+)
+"""The readiness appendix's firmware workstream, and the mutual-TLS reconnect of its milestone M3. An approved key path
+stands in for the second key slot."""
+
+
+class CapabilityBasis(models.TextChoices):
+    """How we know of a capability."""
+
+    DECLARED = "declared", "Declared"
+    OBSERVED = "observed", "Observed"
+
+
+class KeyForm(models.TextChoices):
+    """How a family takes a new AuthorizationKey."""
+
+    LITERAL = "literal", "The characters themselves"
+    HEXADECIMAL = "hex", "Hexadecimal"
+
+
+class KeyPath(models.TextChoices):
+    """How an AuthorizationKey of a family may be changed without locking anybody out."""
+
+    UNAPPROVED = "unapproved", "Not approved"
+    VENDOR_SECOND_SLOT = "vendor_second_slot", "The vendor's own second slot"
+    TWO_SLOTS_AT_OUR_DOOR = "two_slots_at_our_door", "One slot on the station, two at our door"
+
+
+class PlanState(models.TextChoices):
+    """The life of a plan. Only a planned one can be applied."""
+
+    PREPARING = "preparing", "Being prepared"
+    PLANNED = "planned", "Planned"
+    APPLIED = "applied", "Applied"
+    EXPIRED = "expired", "Expired"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+PLAN_TRANSITIONS: dict[str, frozenset[str]] = {
+    PlanState.PREPARING: frozenset({PlanState.PLANNED, PlanState.EXPIRED, PlanState.CANCELLED}),
+    PlanState.PLANNED: frozenset({PlanState.APPLIED, PlanState.EXPIRED, PlanState.CANCELLED}),
+    PlanState.APPLIED: frozenset(),
+    PlanState.EXPIRED: frozenset(),
+    PlanState.CANCELLED: frozenset(),
+}
+"""The database's trigger is built from the same."""
+
+PLAN_COLOURS: dict[str, str] = {
+    PlanState.PREPARING: "info",
+    PlanState.PLANNED: "warning",
+    PlanState.APPLIED: "success",
+    PlanState.EXPIRED: "default",
+    PlanState.CANCELLED: "default",
+}
+
+
+class PlanRun(models.TextChoices):
+    """How the work of an applied plan stands, for the kinds that run from their plan."""
+
+    NONE = "", "Not run from the plan"
+    RUNNING = "running", "Running"
+    PAUSED = "paused", "Paused"
+    STOPPED = "stopped", "Stopped"
+    FINISHED = "finished", "Finished"
+
+
+class TargetOutcome(models.TextChoices):
+    """How one target of an applied plan stands."""
+
+    NONE = "", "Not run from the plan"
+    WAITING = "waiting", "Waiting"
+    STARTED = "started", "Started"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+    SKIPPED = "skipped", "Skipped"
+
+
+TARGET_COLOURS: dict[str, str] = {
+    TargetOutcome.NONE: "default",
+    TargetOutcome.WAITING: "info",
+    TargetOutcome.STARTED: "warning",
+    TargetOutcome.DONE: "success",
+    TargetOutcome.FAILED: "danger",
+    TargetOutcome.SKIPPED: "default",
+}

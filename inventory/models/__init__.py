@@ -1,6 +1,8 @@
 """The inventory's tables, one aggregate a file."""
 
+from inventory.models.absence import PlannedAbsence, SitePolicy
 from inventory.models.authority import AuditReport, IssuanceIntent, IssuingAuthority, PublicKeyOwner
+from inventory.models.capability import FamilyCapability
 from inventory.models.cohort import Cohort
 from inventory.models.event import DomainEvent, SecurityEvent
 from inventory.models.evidence import Evidence
@@ -8,6 +10,7 @@ from inventory.models.family import ChargerFamily
 from inventory.models.idempotency import IdempotencyKey
 from inventory.models.identity import ManagedIdentity
 from inventory.models.job import CertificateJob
+from inventory.models.plan import Plan, PlanTarget
 from inventory.models.policy import LifecyclePolicy
 from inventory.models.record import CertificateRecord
 from inventory.models.scheduling import PeriodicTask, QueueBeat, RateBucket
@@ -20,14 +23,19 @@ __all__ = [
     "Cohort",
     "DomainEvent",
     "Evidence",
+    "FamilyCapability",
     "IdempotencyKey",
     "IssuanceIntent",
     "IssuingAuthority",
     "LifecyclePolicy",
     "ManagedIdentity",
     "PeriodicTask",
+    "Plan",
+    "PlanTarget",
+    "PlannedAbsence",
     "PublicKeyOwner",
     "QueueBeat",
     "RateBucket",
     "SecurityEvent",
+    "SitePolicy",
 ]

@@ -1,0 +1,60 @@
+"""Plan, then apply: every bulk action is looked at before it is done, and done only as it was looked at.
+
+A kind says whom it concerns and what it would do to each; `make` stores that as a plan with a digest; `apply` names the
+digest, judges everybody anew, and refuses with the difference when anything has changed. Kinds are registered when
+their app is ready.
+"""
+
+from inventory.services.plans.applying import Change, ChangedTarget, PlanChangedError, apply, cancel
+from inventory.services.plans.errors import (
+    NothingToPlanError,
+    PlanError,
+    PlanExpiredError,
+    PlanNotReadyError,
+    WrongDigestError,
+)
+from inventory.services.plans.kinds import (
+    Field,
+    PlanCounts,
+    PlanKind,
+    RunningPlanKind,
+    Started,
+    Verdict,
+    excluded,
+    included,
+    kind_named,
+    kinds,
+    register,
+)
+from inventory.services.plans.planner import make, prepare, start
+from inventory.services.plans.running import pause, resume, stop
+
+__all__ = [
+    "Change",
+    "ChangedTarget",
+    "Field",
+    "NothingToPlanError",
+    "PlanChangedError",
+    "PlanCounts",
+    "PlanError",
+    "PlanExpiredError",
+    "PlanKind",
+    "PlanNotReadyError",
+    "RunningPlanKind",
+    "Started",
+    "Verdict",
+    "WrongDigestError",
+    "apply",
+    "cancel",
+    "excluded",
+    "included",
+    "kind_named",
+    "kinds",
+    "make",
+    "pause",
+    "prepare",
+    "register",
+    "resume",
+    "start",
+    "stop",
+]

@@ -1,0 +1,256 @@
+"""The bulk actions of the certificate lifecycle: renew many, revoke many."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from inventory.actors import Actor
+from inventory.choices import (
+    ISSUING_ACTIONS,
+    REVOCABLE_STATES,
+    OperatingMode,
+    RecordState,
+    RevocationReason,
+    SubjectKind,
+    TargetOutcome,
+)
+from inventory.errors import InvalidInputError
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, Plan, PlanTarget
+from inventory.purposes import CHARGER_IDENTITY, purpose, purposes
+from inventory.services import lifecycle, lockouts
+from inventory.services.plans import running, selection
+from inventory.services.plans.kinds import Field, PlanCounts, Started, Verdict, excluded, included
+
+PER_MINUTE = 300
+"""Renewals started in a minute where nothing else is said: a quarter of what the CA's default quota allows."""
+_PURPOSE = Field(
+    "purpose",
+    "Purpose",
+    default=CHARGER_IDENTITY.key,
+    choices=[(item.key, item.label) for item in purposes() if item.default_mode == OperatingMode.MANAGED],
+)
+_EXCLUSIONS = {
+    "disabled": "disabled",
+    "not_ours": "not managed by us",
+    "no_certificate": "no certificate",
+}
+
+
+def _purpose_key(parameters: Mapping[str, Any]) -> str:
+    key = selection.text(parameters, "purpose", CHARGER_IDENTITY.key)
+    return purpose(key).key
+
+
+def _of_purpose(parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
+    kinds = purpose(parameters["purpose"]).subject_kinds
+    return selection.identities(parameters).filter(kind__in=kinds)
+
+
+class BulkRenewal:
+    """Start the renewal of the active certificates of many, at a rate."""
+
+    key = "bulk_renewal"
+    label = "Renewal of many certificates"
+    permission = "renew_certificaterecord"
+    fields: Sequence[Field] = (
+        *selection.FIELDS,
+        _PURPOSE,
+        Field("slot", "Slot", "For purposes that have slots: which one."),
+        Field("expires_before", "Only what expires before", "A date, YYYY-MM-DD; empty: all."),
+        Field("per_minute", "Starts in a minute", default=str(PER_MINUTE)),
+    )
+    words: Mapping[str, str] = {
+        **_EXCLUSIONS,
+        "renew": "renew certificate",
+        "no_active_certificate": "no active certificate",
+        "under_way": "a renewal is under way",
+        "expires_later": "expires later",
+    }
+
+    def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        selection.refuse_unknown(parameters, "purpose", "slot", "expires_before", "per_minute")
+        key, slot = _purpose_key(parameters), selection.text(parameters, "slot")
+        purpose(key).check_slot(slot)
+        before = selection.text(parameters, "expires_before")
+        checked = {
+            **selection.validate(parameters),
+            "purpose": key,
+            "per_minute": selection.number(parameters, "per_minute", PER_MINUTE, 1, 100_000),
+        }
+        if slot:
+            checked["slot"] = slot
+        if before:
+            checked["expires_before"] = _date(before).isoformat()
+        return checked
+
+    def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
+        return _of_purpose(parameters)
+
+    def judge(
+        self, parameters: Mapping[str, Any], identities: Sequence[ManagedIdentity], now: datetime
+    ) -> list[Verdict]:
+        wanted, slot = parameters["purpose"], parameters.get("slot", "")
+        active = {
+            record.identity_id: record
+            for record in CertificateRecord.objects.filter(
+                identity__in=identities, purpose=wanted, slot=slot, state=RecordState.ACTIVE
+            ).only("identity_id", "mode", "not_after", "state")
+        }
+        busy = set(
+            CertificateJob.objects.open()
+            .filter(identity__in=identities, purpose=wanted, slot=slot, action__in=ISSUING_ACTIONS)
+            .values_list("identity_id", flat=True)
+        )
+        return [
+            self._verdict(parameters, identity, active.get(identity.pk), identity.pk in busy) for identity in identities
+        ]
+
+    def _verdict(
+        self, parameters: Mapping[str, Any], identity: ManagedIdentity, record: CertificateRecord | None, busy: bool
+    ) -> Verdict:
+        who = identity.authoritative_identifier
+        if not identity.enabled:
+            return excluded("disabled", f"{who} is disabled.")
+        if record is None:
+            return excluded("no_active_certificate", f"{who} has no active certificate to renew; issue one instead.")
+        mode = identity.mode_for(purpose(parameters["purpose"]))
+        if record.mode != OperatingMode.MANAGED or mode != OperatingMode.MANAGED:
+            return excluded("not_ours", f"Certificate {record.pk} of {who} is not ours to renew.")
+        if busy:
+            return excluded("under_way", f"{who} is getting a new certificate already.")
+        before = parameters.get("expires_before")
+        if before and record.not_after is not None and record.not_after >= _start_of(before):
+            return excluded("expires_later", f"Certificate {record.pk} of {who} expires on or after {before}.")
+        return included(f"renew:{record.pk}")
+
+    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
+        rate = min(parameters["per_minute"] / 60, settings.CONFIGURATION.aws_issue_per_second)
+        return timedelta(seconds=round(counts.included / rate))
+
+    def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
+        running.begin(plan)
+
+    def per_minute(self, parameters: Mapping[str, Any]) -> float | None:
+        return float(parameters["per_minute"])
+
+    def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
+        (record,) = _records(target)
+        job = lifecycle.renew(record=record, actor=actor, reason=plan.applied_reason, now=now)
+        return Started(TargetOutcome.STARTED, f"Job {job.pk} renews certificate {record.pk}.", job)
+
+
+class BulkRevocation:
+    """Revoke every certificate of many for a purpose: our doors refuse them as fast as rows can be written.
+
+    The CA is told by a job for each, at its own rate.
+    """
+
+    key = "bulk_revocation"
+    label = "Revocation of many certificates"
+    permission = "revoke_certificaterecord"
+    fields: Sequence[Field] = (
+        *selection.FIELDS,
+        _PURPOSE,
+        Field(
+            "revocation_reason",
+            "Reason in the revocation list",
+            default=RevocationReason.UNSPECIFIED,
+            choices=RevocationReason.choices,
+        ),
+    )
+    words: Mapping[str, str] = {
+        **_EXCLUSIONS,
+        "revoke": "revoke certificate",
+        "locks_out": "is locked out",
+    }
+
+    def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        selection.refuse_unknown(parameters, "purpose", "revocation_reason")
+        why = selection.text(parameters, "revocation_reason", RevocationReason.UNSPECIFIED)
+        if why not in RevocationReason.values:
+            raise InvalidInputError(
+                f"{why!r} is no revocation reason; use one of {', '.join(RevocationReason.values)}."
+            )
+        return {**selection.validate(parameters), "purpose": _purpose_key(parameters), "revocation_reason": str(why)}
+
+    def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
+        return _of_purpose(parameters)
+
+    def judge(
+        self, parameters: Mapping[str, Any], identities: Sequence[ManagedIdentity], now: datetime
+    ) -> list[Verdict]:
+        ours: dict[int, list[int]] = {}
+        others: set[int] = set()
+        found = CertificateRecord.objects.filter(
+            identity__in=identities, purpose=parameters["purpose"], state__in=REVOCABLE_STATES
+        )
+        for record_id, identity_id, mode in found.order_by("pk").values_list("pk", "identity_id", "mode"):
+            if mode == OperatingMode.MANAGED:
+                ours.setdefault(identity_id, []).append(record_id)
+            else:
+                others.add(identity_id)
+        return [self._verdict(parameters, identity, ours.get(identity.pk, []), others, now) for identity in identities]
+
+    def _verdict(
+        self,
+        parameters: Mapping[str, Any],
+        identity: ManagedIdentity,
+        records: Sequence[int],
+        others: set[int],
+        now: datetime,
+    ) -> Verdict:
+        who = identity.authoritative_identifier
+        if not records:
+            if identity.pk in others:
+                return excluded("not_ours", f"The certificates of {who} are revoked by the authority that issued them.")
+            return excluded("no_certificate", f"{who} has no certificate that could be revoked.")
+        locks_out = (
+            parameters["purpose"] == CHARGER_IDENTITY.key
+            and identity.kind == SubjectKind.CHARGER
+            and lockouts.depends_on_certificate(identity, now)
+        )
+        return included(*(f"revoke:{record}" for record in records), *(["locks_out"] if locks_out else []))
+
+    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
+        certificates = counts.steps.get("revoke", 0)
+        return timedelta(seconds=round(certificates / settings.CONFIGURATION.aws_revoke_per_second))
+
+    def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
+        running.begin(plan)
+
+    def per_minute(self, parameters: Mapping[str, Any]) -> float | None:
+        return None
+
+    def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
+        records = _records(target)
+        for record in records:
+            lifecycle.revoke(
+                record=record,
+                actor=actor,
+                reason=plan.applied_reason,
+                revocation_reason=plan.parameters["revocation_reason"],
+                now=now,
+            )
+        names = ", ".join(str(record.pk) for record in records)
+        return Started(TargetOutcome.DONE, f"Revoked: {names}. The CA is told by a job for each.")
+
+
+def _records(target: PlanTarget) -> list[CertificateRecord]:
+    """The certificates that a target's steps name, as they are now."""
+    named = [int(step.partition(":")[2]) for step in target.steps if ":" in step]
+    return list(CertificateRecord.objects.filter(pk__in=named).order_by("pk"))
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError(f"{text!r} is no date; write it as 2027-01-31.") from None
+
+
+def _start_of(day: str) -> datetime:
+    return datetime.combine(_date(day), time_of_day.min, tzinfo=UTC)

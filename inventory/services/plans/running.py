@@ -1,0 +1,167 @@
+"""Running an applied plan from its targets: at its rate, one target a transaction, paused and stopped at once."""
+
+import time
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from inventory import seams
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import JobState, PlanRun, TargetOutcome
+from inventory.errors import InventoryError
+from inventory.jobs.periodic import duty
+from inventory.models import CertificateJob, Plan, PlanTarget
+from inventory.services import rate_limits
+from inventory.services.command import command
+from inventory.services.locking import lock_identity
+from inventory.services.plans.errors import PlanError
+from inventory.services.plans.kinds import PlanKind, RunningPlanKind, Started, kind_named
+
+BATCH = 100
+SLICE_SECONDS = 3.0
+"""How long a worker runs plans at a stretch, so that it does its other duties too."""
+PLANNER = Actor.system("planner")
+
+
+def begin(plan: Plan) -> None:
+    """Let an applied plan run: for kinds whose targets start from it. The plan is locked, and saved by the caller."""
+    plan.run = PlanRun.RUNNING
+    PlanTarget.objects.filter(plan=plan, included=True).update(outcome=TargetOutcome.WAITING)
+
+
+def pause(*, plan: Plan, actor: Actor, reason: str) -> Plan:
+    """Start no further target until the plan is resumed; from the moment this returns."""
+    return _turn(plan, PlanRun.PAUSED, "paused", (PlanRun.RUNNING,), actor, reason)
+
+
+def resume(*, plan: Plan, actor: Actor, reason: str) -> Plan:
+    """Go on with a paused plan."""
+    return _turn(plan, PlanRun.RUNNING, "resumed", (PlanRun.PAUSED,), actor, reason)
+
+
+def stop(*, plan: Plan, actor: Actor, reason: str, now: datetime) -> Plan:
+    """Start no further target, ever; what was started goes on."""
+    with transaction.atomic():
+        locked = _turn(plan, PlanRun.STOPPED, "stopped", (PlanRun.RUNNING, PlanRun.PAUSED), actor, reason)
+        waiting = PlanTarget.objects.filter(plan=locked, outcome=TargetOutcome.WAITING)
+        waiting.update(outcome=TargetOutcome.SKIPPED, detail=f"The plan was stopped: {reason.strip()}")
+        locked.finished_at = now
+        with attributed(actor, reason.strip(), locked.correlation_id):
+            locked.save()
+    return locked
+
+
+def _turn(plan: Plan, run: PlanRun, verb: str, allowed: tuple[PlanRun, ...], actor: Actor, reason: str) -> Plan:
+    with command(actor, kind_named(plan.kind).permission, reason):
+        locked = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        if locked.run not in allowed:
+            names = " or ".join(item.label.lower() for item in allowed)
+            raise PlanError(
+                f"Plan {locked.pk} is {PlanRun(locked.run).label.lower()}; only one that is {names} can be {verb}."
+            )
+        locked.run = run
+        locked.run_note = reason.strip() if run != PlanRun.RUNNING else ""
+        locked.save()
+    return locked
+
+
+@duty("plan-runs", timedelta(seconds=1))
+def run_plans(now: datetime) -> None:
+    """Start targets of the plans that run, each in its turn, until a slice of time is over."""
+    ends = time.monotonic() + SLICE_SECONDS
+    plans = list(Plan.objects.filter(run=PlanRun.RUNNING).select_related("applied_user").order_by("pk")[:20])
+    for position, plan in enumerate(plans):
+        share = (ends - time.monotonic()) / (len(plans) - position)
+        _run(plan, now, time.monotonic() + share)
+
+
+def _run(plan: Plan, now: datetime, ends: float) -> None:
+    kind = kind_named(plan.kind)
+    if not isinstance(kind, RunningPlanKind):
+        raise TypeError(f"plans of kind {plan.kind} do not run from their targets")
+    actor = Actor.person(plan.applied_user) if plan.applied_user else Actor(plan.applied_by)
+    if not actor.may(kind.permission):
+        _pause_for_lost_permission(plan, kind)
+        return
+    waiting = PlanTarget.objects.filter(plan=plan, outcome=TargetOutcome.WAITING).order_by("position")
+    rate = kind.per_minute(plan.parameters)
+    while batch := list(waiting.values_list("pk", "identity_id")[:BATCH]):
+        for target_id, identity_id in batch:
+            if time.monotonic() > ends or (rate is not None and _over(plan, rate, now)):
+                return
+            if not _start(plan, kind, target_id, identity_id, actor, now):
+                return
+    _finish_if_all_ended(plan, now)
+
+
+def _over(plan: Plan, rate: float, now: datetime) -> bool:
+    """Whether the plan's rate allows no further start now; a burst is what ten seconds allow."""
+    return rate_limits.take(f"plan:{plan.pk}", per_second=rate / 60, burst=max(1.0, rate / 6), now=now) is not None
+
+
+def _start(plan: Plan, kind: RunningPlanKind, target_id: int, identity_id: int, actor: Actor, now: datetime) -> bool:
+    """
+    :returns: whether the plan still runs. Its row is locked for sharing, so that a pause waits for this start, and
+        this start sees a pause.
+    """
+    with transaction.atomic(), attributed(actor, plan.applied_reason, plan.correlation_id):
+        lock_identity(identity_id)
+        if not _still_runs(plan):
+            return False
+        target = PlanTarget.objects.select_for_update(of=("self",)).get(pk=target_id)
+        if target.outcome != TargetOutcome.WAITING:
+            return True
+        try:
+            with transaction.atomic():
+                started = kind.start(plan, target, actor, now)
+        except InventoryError as error:
+            started = Started(TargetOutcome.FAILED, str(error))
+        target.outcome, target.detail, target.job = started.outcome, started.detail, started.job
+        if started.job is not None and not started.job.is_open:
+            target.outcome, target.detail = _outcome_of(started.job), started.job.outcome
+        target.save(update_fields=["outcome", "detail", "job"])
+    return True
+
+
+def _still_runs(plan: Plan) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT run FROM inventory_plan WHERE id = %s FOR SHARE", [plan.pk])
+        return bool(cursor.fetchone()[0] == PlanRun.RUNNING)
+
+
+def _pause_for_lost_permission(plan: Plan, kind: PlanKind) -> None:
+    why = f"Paused: {plan.applied_by} no longer has the permission “{kind.permission}”. Who has it can stop it."
+    with transaction.atomic(), attributed(PLANNER, why, plan.correlation_id):
+        locked = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        if locked.run == PlanRun.RUNNING:
+            locked.run, locked.run_note = PlanRun.PAUSED, why
+            locked.save()
+
+
+def _outcome_of(job: CertificateJob) -> TargetOutcome:
+    return TargetOutcome.DONE if job.state == JobState.SUCCEEDED else TargetOutcome.FAILED
+
+
+def _job_ended(job: CertificateJob, now: datetime) -> None:
+    """A target that works on in a job ends as the job does."""
+    PlanTarget.objects.filter(job=job, outcome=TargetOutcome.STARTED).update(
+        outcome=_outcome_of(job), detail=job.outcome
+    )
+
+
+def _finish_if_all_ended(plan: Plan, now: datetime) -> None:
+    """A plan is finished when none of its targets waits or works any more."""
+    unfinished = PlanTarget.objects.filter(plan=plan, outcome__in=[TargetOutcome.WAITING, TargetOutcome.STARTED])
+    if unfinished.exists():
+        return
+    with transaction.atomic(), attributed(PLANNER, "All its targets ended", plan.correlation_id):
+        locked = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        if locked.run == PlanRun.RUNNING:
+            locked.run, locked.finished_at = PlanRun.FINISHED, now
+            locked.save()
+
+
+def connect() -> None:
+    """Called once, when the app is ready."""
+    seams.on_job_ended(_job_ended)
