@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 from django.contrib.admin import ShowFacets
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from bfcerts.console import navigation
+from bfcerts.console.live import asks_for_part, only_if_changed
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.paginator import CappedPaginator
 
@@ -64,6 +66,9 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
             "crumbs": navigation.crumbs(self.model),
         }
         response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
+        if asks_for_part(request) and isinstance(response, TemplateResponse):
+            response.template_name = "console/list_fragment.html"
+            only_if_changed(request, response)
         return response
 
     def crumb_title(self, target: Any) -> str:

@@ -200,13 +200,27 @@ def crumbs(model: type[Model], *further: Crumb) -> list[Crumb]:
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """django-unfold's navigation: only what this person may view."""
-    overview = {"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}
+    index = reverse("admin:index")
+    here = request.path == index
+    overview = {
+        "title": "Overview",
+        "icon": "dashboard",
+        "link": index,
+        "active": here,
+        "current": "page" if here else "",
+    }
     groups: list[dict[str, Any]] = [{"items": [overview]}]
     for section in SECTIONS:
         items = [item for entry in section.entries if (item := _item(entry, request))]
         if items:
             groups.append({"title": section.title, "items": items})
     return groups
+
+
+def _place(request: HttpRequest, link: str) -> dict[str, Any]:
+    """Whether a list is where somebody is: on its own page, or on one of what it lists (ARIA `aria-current`)."""
+    active = request.path.startswith(link)
+    return {"active": active, "current": "page" if request.path == link else "true" if active else ""}
 
 
 def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
@@ -216,4 +230,4 @@ def _item(entry: Entry, request: HttpRequest) -> dict[str, Any] | None:
         link = reverse(entry.route)
     except NoReverseMatch:
         return None
-    return {"title": entry.title, "icon": entry.icon, "link": link, "active": request.path.startswith(link)}
+    return {"title": entry.title, "icon": entry.icon, "link": link, **_place(request, link)}

@@ -6,31 +6,43 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, When
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, FieldTextFilter, RelatedDropdownFilter
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console import navigation
+from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import key_of
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, Badge
 from bfcerts.ocpp.models import StationSession
 from inventory.actors import Actor
-from inventory.admin import identity_page
+from inventory.admin import identity_page, states
 from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
 from inventory.admin.filters import CohortFilter, ConnectedFilter, NeedFilter
-from inventory.admin.live import live_response
 from inventory.admin.verbs import identity_verbs
-from inventory.choices import SubjectKind
-from inventory.models import ManagedIdentity
-from inventory.purposes import PURPOSE_CHOICES
+from inventory.choices import RecordState, SubjectKind
+from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.purposes import CHARGER_IDENTITY, PURPOSE_CHOICES
 from inventory.services import actions, identities
 from inventory.services.actions import AvailableAction
+
+_FOREMOST = (
+    RecordState.ACTIVE,
+    RecordState.INSTALLED_PENDING_ACTIVATION,
+    RecordState.ISSUED,
+    RecordState.REQUESTED,
+    RecordState.INACTIVE,
+    RecordState.REVOKED,
+    RecordState.RETIRED,
+)
 
 
 class IdentityForm(ReasonedForm):
@@ -49,15 +61,31 @@ class IdentityForm(ReasonedForm):
 
 
 class IdentityChangeList(ChangeList):  # type: ignore[misc]
-    """Looks up the sessions of the identities on the page in one query."""
+    """Looks up the sessions and the certificates of the identities on the page in one query each."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: list[ManagedIdentity] = list(self.result_list)  # type: ignore[has-type]
-        sessions = _open_sessions(rows)
+        sessions = _open_sessions(rows) if "connected" in self.list_display else {}
+        records = _foremost_records(rows) if "certificate" in self.list_display else {}
         for row in rows:
             row.__dict__["session_now"] = sessions.get(row.authoritative_identifier)
+            row.__dict__["record_now"] = records.get(row.pk)
         self.result_list = rows
+
+
+def _foremost_records(rows: Iterable[ManagedIdentity]) -> dict[int, CertificateRecord]:
+    """The certificate that says how each identity stands: a charger's own before others, the living ones first."""
+    own = Case(When(purpose=CHARGER_IDENTITY.key, then=0), default=1)
+    state = Case(*(When(state=state, then=place) for place, state in enumerate(_FOREMOST)), default=len(_FOREMOST))
+    found = (
+        CertificateRecord.objects.filter(identity__in=[row.pk for row in rows])
+        .exclude(state=RecordState.DELETED)
+        .only("identity_id", "purpose", "slot", "state", "not_before", "not_after", "incident_at", "escalated_at")
+        .order_by("identity_id", own, state, "-id")
+        .distinct("identity_id")
+    )
+    return {record.identity_id: record for record in found}
 
 
 def _open_sessions(rows: Iterable[ManagedIdentity]) -> dict[str, StationSession]:
@@ -72,7 +100,7 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
 
     form = IdentityForm
     verbs = identity_verbs
-    list_display = ("identifier", "name", "kind", "site", "owner", "profile", "connected", "admitted")
+    list_display = ("identifier", "kind", "site", "certificate", "ends", "connected", "profile", "admitted")
     list_filter = (
         ("kind", ChoicesDropdownFilter),
         ConnectedFilter,
@@ -101,11 +129,36 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
             )
         return queryset, False
 
-    @admin.display(description="Identifier")
-    def identifier(self, identity: ManagedIdentity) -> str:
-        return identity.authoritative_identifier
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        """Without what this person may not see elsewhere."""
+        may = request.user.has_perm
+        hidden = set() if may("inventory.view_certificaterecord") else {"certificate", "ends"}
+        if not may("ocpp.view_stationsession"):
+            hidden.add("connected")
+        return [name for name in self.list_display if name not in hidden]
 
-    @admin.display(description="Security profile")
+    @admin.display(description="Identifier")
+    def identifier(self, identity: ManagedIdentity) -> SafeString | str:
+        if not identity.name:
+            return identity.authoritative_identifier
+        return format_html('{}<span class="c-under">{}</span>', identity.authoritative_identifier, identity.name)
+
+    @admin.display(description="Certificate")
+    def certificate(self, identity: ManagedIdentity) -> SafeString | str:
+        record: CertificateRecord | None = getattr(identity, "record_now", None)
+        if record is None:
+            return Badge("None", "warning" if identity.enabled else "default").__html__()
+        badge = states.record_badge(record.state)
+        if record.purpose == CHARGER_IDENTITY.key:
+            return badge.__html__()
+        return format_html('{}<div class="c-subtle">{}</div>', badge, record.get_purpose_display())
+
+    @admin.display(description="Validity")
+    def ends(self, identity: ManagedIdentity) -> SafeString | str:
+        record: CertificateRecord | None = getattr(identity, "record_now", None)
+        return NOTHING if record is None else states.validity(record, timezone.now())
+
+    @admin.display(description="Reached")
     def profile(self, identity: ManagedIdentity) -> Badge | str:
         return identity_page.profile_badge(identity) or NOTHING
 
@@ -113,7 +166,7 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
     def connected(self, identity: ManagedIdentity) -> Badge | str:
         session: StationSession | None = getattr(identity, "session_now", None)
         if session is not None:
-            return Badge(f"Profile {session.security_profile}", "success")
+            return Badge(f"On Profile {session.security_profile}", "success")
         return Badge("Not connected") if identity.kind == SubjectKind.CHARGER else NOTHING
 
     @admin.display(description="Admission")

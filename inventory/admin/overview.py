@@ -10,12 +10,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from bfcerts.console.live import live_base
 from bfcerts.console.paginator import CAP
 from bfcerts.console.presentation import Badge
-from bfcerts.ocpp.models import GatewayNode, StationSession
-from inventory.admin import states
+from bfcerts.ocpp.models import StationSession
+from inventory.admin import health, states
 from inventory.admin.filters import SEVERITIES_TO_LOOK_AT, failed_lately, recorded_lately
-from inventory.admin.live import live_base
 from inventory.choices import JOB_COLOURS, JOB_OPEN_STATES, RECORD_COLOURS, SEVERITY_COLOURS, JobState, RecordState
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, SecurityEvent
 from inventory.services import lockouts
@@ -28,7 +28,6 @@ SHOWN = (
     "inventory.view_managedidentity",
     "ocpp.view_stationsession",
 )
-NODE_SILENT_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,14 @@ def overview(request: HttpRequest, now: datetime) -> dict[str, Any]:
     may = request.user.has_perm
     figures: dict[str, Any] = {"now": now}
     figures["attention"] = attention = _attention(may, now)
-    figures["needs_nothing"] = not any(figure.value for figure in attention)
+    figures["parts"] = parts = health.parts(may, now)
+    figures["away"] = [part for part in parts if part.away]
+    figures["needs_nothing"] = not figures["away"] and not any(figure.value for figure in attention)
     if may("inventory.view_certificaterecord"):
         figures["certificates"] = _certificates()
         figures["ending"] = _ending(now)
     if may("ocpp.view_stationsession"):
         figures["sessions"] = _sessions()
-        figures["nodes"] = GatewayNode.objects.filter(beat_at__gt=now - NODE_SILENT_AFTER).count()
     if may("inventory.view_certificatejob"):
         figures["jobs"] = _jobs()
         figures["open_jobs"] = [

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from bfcerts.console import navigation
+from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, copyable, short
@@ -20,7 +21,6 @@ from inventory.admin import record_page, states
 from inventory.admin.actions import ActionsMixin
 from inventory.admin.filters import ExpiryFilter
 from inventory.admin.history import HistoryMixin
-from inventory.admin.live import live_response
 from inventory.admin.search import records_matching
 from inventory.admin.verbs import record_verbs
 from inventory.models import CertificateRecord

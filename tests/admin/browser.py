@@ -27,8 +27,9 @@ class Browser:
     It notes what a careful reader of the developer tools would: errors on the console, and requests to other hosts.
     """
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, *, time_zone: str = "UTC") -> None:
         self.base = base
+        self._time_zone = time_zone
         self.complaints: list[str] = []
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._playwright: Playwright
@@ -48,7 +49,7 @@ class Browser:
     def _open(self) -> None:
         self._playwright = sync_playwright().start()
         chromium = self._playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
-        self._context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        self._context = chromium.new_context(viewport={"width": 1440, "height": 900}, timezone_id=self._time_zone)
         self._page = self._context.new_page()
         self._page.on("console", self._hear)
         self._page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -124,3 +124,90 @@ def test_a_page_whose_session_ended_says_so(browser: Browser) -> None:
 
     status = "[data-live-status]"
     browser.do(lambda page: expect(page.locator(status)).to_contain_text("Signed out", timeout=PATIENCE))
+
+
+def test_a_list_shows_what_is_new_and_leaves_what_somebody_has_begun(browser: Browser) -> None:
+    identity = charger("CS-1")
+    listing = reverse("admin:inventory_managedidentity_changelist")
+    browser.open(listing)
+    row = "#result_list tbody >> nth=0"
+    browser.do(lambda page: expect(page.locator(row)).to_contain_text("Not connected"))
+    browser.do(lambda page: page.evaluate("window.neverReloaded = document.querySelector('#result_list')"))
+
+    given.session(identity)
+    browser.do(lambda page: expect(page.locator(row)).to_contain_text("On Profile 3", timeout=PATIENCE))
+    same = "window.neverReloaded === document.querySelector('#result_list')"
+    assert browser.do(lambda page: page.evaluate(same)) is True
+
+    browser.do(lambda page: page.get_by_role("textbox", name="Search").fill("CS"))
+    status = "[data-live-status]"
+    waits = "Waits while a form is filled in"
+    browser.do(lambda page: expect(page.locator(status)).to_contain_text(waits, timeout=PATIENCE))
+    charger("CS-2")
+    browser.do(lambda page: page.get_by_role("textbox", name="Search").fill(""))
+    browser.do(lambda page: expect(page.locator("#result_list")).to_contain_text("CS-2", timeout=PATIENCE))
+
+
+def focused(page: Page) -> str:
+    return str(
+        page.evaluate("(document.activeElement.getAttribute('aria-label') || document.activeElement.innerText).trim()")
+    )
+
+
+def test_the_console_is_worked_by_keyboard_alone(browser: Browser) -> None:
+    charger("CS-1")
+    browser.open(reverse("admin:inventory_managedidentity_changelist"))
+
+    def tab_to(page: Page, wanted: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if wanted in focused(page):
+                outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+                assert outline == "solid", f"{wanted} shows no focus"
+                return
+        raise AssertionError(f"Tab never came to {wanted}")
+
+    def steps(page: Page) -> None:
+        page.keyboard.press("Tab")
+        assert focused(page) == "Skip to the content"
+        tab_to(page, "Identities")
+        assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "page"
+        tab_to(page, "maria")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("navigation", name="Account")).to_be_visible()
+        expect(page.get_by_test_id("account")).to_have_attribute("aria-expanded", "true")
+        page.keyboard.press("Shift+Tab")
+        assert "Log out" in focused(page)
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("navigation", name="Account")).to_be_hidden()
+        assert "maria" in focused(page)
+        tab_to(page, "Filters")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("group", name="Filters")).to_be_visible()
+        page.wait_for_function("document.getElementById('changelist-filter').contains(document.activeElement)")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("group", name="Filters")).to_be_hidden()
+        assert "Filters" in focused(page)
+        page.reload()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.getElementById('content').contains(document.activeElement)")
+
+    browser.do(steps)
+
+
+def test_times_are_in_utc_and_their_titles_in_the_time_of_the_reader(live_server: Any) -> None:
+    restore_default_policies()
+    given.administrator("maria")
+    identity = charger("CS-1")
+    given.session(identity, connected_at=datetime(2026, 7, 1, 12, 0, tzinfo=UTC))
+    with Browser(live_server.url, time_zone="Europe/Berlin") as browser:
+        browser.sign_in("maria", given.PASSWORD)
+        browser.open(page_of(identity))
+
+        time = "[data-testid=session] time"
+        title = "2026-07-01 12:00:00 UTC = 01/07/2026, 14:00:00 CEST in Europe/Berlin"
+        browser.do(lambda page: expect(page.locator(time).first).to_have_attribute("title", title))
+        browser.do(lambda page: expect(page.locator("[data-time-zone]")).to_contain_text("Europe/Berlin"))
+        assert browser.complaints == []

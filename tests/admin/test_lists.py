@@ -6,6 +6,7 @@ from html import unescape
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -16,8 +17,9 @@ from bfcerts.console.navigation import SECTIONS
 from bfcerts.console.paginator import CAP
 from bfcerts.ocpp.models import StationSession
 from inventory.models import CertificateRecord, DomainEvent, ManagedIdentity
+from inventory.services import lifecycle
 from tests.admin import given
-from tests.support import charger
+from tests.support import OPERATOR, charger
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 QUERIES = {
@@ -31,7 +33,7 @@ QUERIES = {
     "inventory.Evidence": 4,
     "inventory.IssuingAuthority": 4,
     "inventory.LifecyclePolicy": 6,
-    "inventory.ManagedIdentity": 7,
+    "inventory.ManagedIdentity": 8,
     "inventory.SecurityEvent": 4,
     "migration.AuthorizationKey": 4,
     "ocpp.InboxMessage": 4,
@@ -204,3 +206,58 @@ def test_sessions_go_on_by_the_time_they_began(console: Client) -> None:
 
     assert older is not None
     assert "1 in all" in shown(console, url + older[1])
+
+
+def test_identities_show_how_their_certificate_and_their_session_stand(console: Client) -> None:
+    certified, stranded = charger("CERTIFIED"), charger("STRANDED")
+    given.active_record(certified)
+    old = given.active_record(charger("OLD"))
+    lifecycle.revoke(record=old, actor=OPERATOR, reason="x")
+    given.session(certified)
+
+    rows = {
+        row.authoritative_identifier: row for row in console.get(listing(ManagedIdentity)).context["cl"].result_list
+    }
+    page = shown(console, listing(ManagedIdentity))
+
+    assert rows["CERTIFIED"].record_now.state == "active"
+    assert rows["OLD"].record_now.state == "revoked"
+    assert rows[stranded.authoritative_identifier].record_now is None
+    assert "On Profile 3" in page
+    assert re.search(r"ends in \d+ days", page)
+
+
+@pytest.mark.django_db
+def test_the_list_of_identities_hides_what_somebody_may_not_see_elsewhere() -> None:
+    identity = charger("CS-1")
+    given.active_record(identity)
+    given.session(identity)
+    client = Client()
+    client.force_login(given.person("viewer", "inventory.view_managedidentity"))
+
+    page = shown(client, listing(ManagedIdentity))
+
+    assert "CS-1" in page
+    assert "On Profile 3" not in page
+    assert "c-validity" not in page
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_a_list_gives_its_rows_alone_and_says_when_nothing_has_changed(model: type[Model], console: Client) -> None:
+    given.some(model, 1)
+    live = {"X-Live": "fragment"}
+
+    first = console.get(listing(model), headers=live)
+    again = console.get(listing(model), headers={**live, "If-None-Match": first.headers["ETag"]})
+    if model is not User:
+        given.some(model, 1)
+    else:
+        User.objects.update(first_name="Maria")
+    after = console.get(listing(model), headers={**live, "If-None-Match": first.headers["ETag"]})
+
+    assert first.content.startswith(b"<!--live-->")
+    assert b"<html" not in first.content
+    assert b'data-live-part="rows"' in first.content
+    assert (again.status_code, again.content) == (304, b"")
+    assert after.status_code == 200
+    assert b"<html" in console.get(listing(model)).content

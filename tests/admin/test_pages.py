@@ -11,9 +11,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from bfcerts.ocpp.models import GatewayNode
+from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import JobState
-from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.choices import JobQueue, JobState, JobStep, SystemPart
+from inventory.jobs import engine
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, QueueBeat
 from inventory.services import identities, lifecycle
 from tests.admin import given
 from tests.support import OPERATOR, charger
@@ -260,7 +263,6 @@ def test_the_overview_counts_and_links_to_what_it_counts(console: Client) -> Non
     assert figures["Jobs queued"].value == 1
     assert "CS-2" in page
     assert "A wrong certificate was refused." in page
-    assert "No gateway node is running" in page
     for figure in figures.values():
         listed = console.get(figure.url)
         assert listed.status_code == 200
@@ -268,8 +270,9 @@ def test_the_overview_counts_and_links_to_what_it_counts(console: Client) -> Non
 
 
 def test_the_overview_says_first_what_needs_somebody_and_links_to_it(console: Client) -> None:
-    assert "Nothing needs you now." in console.get("/admin/").content.decode()
     now = datetime.now(UTC)
+    everything_beats(now)
+    assert "Nothing needs you now." in console.get("/admin/").content.decode()
     certified, stranded = charger("CS-1"), charger("CS-2")
     given.active_record(certified)
     with attributed(OPERATOR, "given"):
@@ -317,12 +320,65 @@ def test_the_overview_costs_the_same_with_many_as_with_few(console: Client) -> N
         given.job(charger())
         given.security_event(identity)
 
+    everything_beats(datetime.now(UTC))
     something()
     few = queries()
     for _ in range(10):
         something()
 
-    assert queries() == few == 16
+    assert queries() == few == 17
+
+
+def everything_beats(now: datetime) -> None:
+    """One gateway node and both kinds of worker run."""
+    GatewayNode.objects.update_or_create(name="node-1", defaults={"started_at": now, "beat_at": now})
+    for queue in JobQueue:
+        QueueBeat.objects.update_or_create(
+            cluster=f"{queue}@host", defaults={"queue": queue.value, "started_at": now, "beat_at": now}
+        )
+
+
+def parts_of(console: Client) -> dict[str, tuple[str, str]]:
+    """What the overview says of each part of the system."""
+    return {part.name: (part.badge.text, part.words) for part in console.get("/admin/").context["parts"]}
+
+
+def test_the_overview_tells_which_part_is_away_since_when_and_what_to_do(console: Client) -> None:
+    now = datetime.now(UTC)
+    everything_beats(now - timedelta(seconds=5))
+    page = console.get("/admin/").content.decode()
+    assert {state for state, _ in parts_of(console).values()} == {"Running"}
+    assert 'data-testid="away"' not in page
+
+    GatewayNode.objects.create(name="node-2", started_at=now, beat_at=now - timedelta(seconds=28))
+    QueueBeat.objects.filter(queue="pki").update(beat_at=now - timedelta(minutes=4))
+    given.job(charger(), queue=JobQueue.PKI, step="issue")
+    page = unescape(console.get("/admin/").content.decode())
+
+    parts = parts_of(console)
+    assert parts["Gateway node node-1"][0] == "Running"
+    assert parts["Gateway node node-2"] == (
+        "Away",
+        "It has stopped, or cannot reach the database; its chargers come back on the other nodes. Look at its log, "
+        "then start it again.",
+    )
+    assert parts["General worker"] == ("Running", "1 process")
+    assert parts["PKI worker"][0] == "Stopped"
+    assert parts["PKI worker"][1].startswith("Its queue is not worked off: 1 job waits for it. Start it with “python")
+    assert "Gateway node node-2: away, last heard of" in page
+    assert "28 seconds ago" in page
+    assert "4 minutes ago" in page
+    assert "Nothing needs you now." not in page
+
+
+def test_the_overview_says_when_no_part_has_ever_run(console: Client) -> None:
+    parts = parts_of(console)
+
+    assert parts["Gateway"] == (
+        "No node is running",
+        "No charger can connect. Start one with “python manage.py gateway”.",
+    )
+    assert parts["General worker"][0] == parts["PKI worker"][0] == "Has never run"
 
 
 def test_the_overview_tells_somebody_without_a_role_whom_to_ask() -> None:
@@ -363,3 +419,44 @@ def test_text_from_the_wire_is_shown_and_never_obeyed(console: Client) -> None:
     for model in ("securityevent", "domainevent"):
         latest = console.get(f"/admin/inventory/{model}/").context["cl"].result_list[0]
         assert evil not in console.get(page_of(latest)).content.decode()
+
+
+def test_codes_are_said_in_words(console: Client) -> None:
+    identity = charger("CS-1")
+    job = given.job(identity, step=JobStep.AWAIT_CSR)
+    with attributed(Actor.system("first-look"), "given"):
+        CertificateJob.objects.filter(pk=job.pk).update(actor="system:first-look")
+    given.domain_event(identity, actor="system:renewal", resulting_state="installed_pending_activation")
+    listing = reverse("admin:inventory_domainevent_changelist")
+
+    pages = {url: unescape(console.get(url).content.decode()) for url in (page_of(job), page_of(identity), listing)}
+
+    assert JobStep.AWAIT_CSR.label in pages[page_of(job)]
+    assert SystemPart.FIRST_LOOK.label in pages[page_of(job)]
+    assert SystemPart.FIRST_LOOK.label in pages[page_of(identity)]
+    assert SystemPart.RENEWAL.label in pages[page_of(identity)]
+    assert "Installed, not yet seen in use" in pages[listing]
+    for page in pages.values():
+        for code in ("await_csr", "await csr", "system:", "person:", "installed_pending"):
+            assert code not in page, code
+
+
+def test_every_step_that_the_engine_knows_has_its_words() -> None:
+    assert {*engine.known_local_steps(), *engine.known_external_steps()} == set(JobStep.values)
+
+
+def test_the_navigation_says_where_one_is(console: Client) -> None:
+    identity = charger("CS-1")
+    listing = reverse("admin:inventory_managedidentity_changelist")
+
+    assert 'href="/admin/" aria-current="page"' in console.get("/admin/").content.decode()
+    assert f'href="{listing}" aria-current="page"' in console.get(listing).content.decode()
+    assert f'href="{listing}" aria-current="true"' in console.get(page_of(identity)).content.decode()
+
+
+def test_whoever_signs_out_is_told_what_that_means(console: Client) -> None:
+    page = unescape(console.post("/admin/logout/").content.decode())
+
+    assert "You are signed out" in page
+    assert "quality time" not in page
+    assert 'href="/admin/"' in page

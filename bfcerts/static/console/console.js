@@ -49,43 +49,123 @@
     return element.hasAttribute(name) ? `[${name}="${CSS.escape(element.getAttribute(name))}"]` : null;
   };
 
+  // Times stand in UTC; their title also says the time where the reader is.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const elsewhere = zone && zone !== "UTC" && zone !== "Etc/UTC";
+  const local = new Intl.DateTimeFormat("en-GB", {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+  });
+
+  const addLocalTimes = (area) => {
+    if (!elsewhere) return;
+    area.querySelectorAll("time[datetime]:not([data-local])").forEach((time) => {
+      const here = `${local.format(new Date(time.dateTime))} in ${zone}`;
+      time.dataset.local = here;
+      time.title = `${time.title || time.textContent.trim()} = ${here}`;
+    });
+  };
+
+  const sayTimeZone = () => {
+    const note = document.querySelector("[data-time-zone]");
+    if (!note) return;
+    note.textContent = elsewhere ? `Times are in UTC. Point at one to see it in ${zone}.` : "Times are in UTC.";
+    note.hidden = false;
+  };
+
+  // What an operator has begun is never swept away by a refresh: a form with something typed, or rows that are chosen.
+  const touched = new Set();
+  document.addEventListener("input", (event) => { if (event.target.form) touched.add(event.target.form); });
+  document.addEventListener("change", (event) => { if (event.target.form) touched.add(event.target.form); });
+  document.addEventListener("reset", (event) => touched.delete(event.target));
+
+  const begun = () => {
+    if (document.querySelector(".action-select:checked")) return "Waits while rows are chosen";
+    const dirty = [...touched].some((form) => form.isConnected && isDirty(form));
+    return dirty ? "Waits while a form is filled in" : "";
+  };
+
+  const isDirty = (form) => [...form.elements].some((field) => {
+    if (field.type === "hidden" || field.matches(".action-select")) return false;
+    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+    if (field.options) return [...field.options].some((option) => option.selected !== option.defaultSelected) && field.value !== "";
+    return "defaultValue" in field && field.value !== field.defaultValue;
+  });
+
+  // A list keeps its frame, and with it where it is scrolled to: only its rows are put in anew.
+  const replaceRows = (table, fresh) => {
+    table.querySelectorAll(":scope > tbody").forEach((rows) => rows.remove());
+    table.append(...fresh.querySelectorAll(":scope > tbody"));
+  };
+
+  const show = (area, html) => {
+    const parts = document.querySelectorAll("[data-live-part]");
+    if (!parts.length) {
+      area.innerHTML = html;
+      return;
+    }
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    parts.forEach((part) => {
+      const next = fresh.querySelector(`[data-live-part="${part.dataset.livePart}"]`);
+      if (!next) return;
+      const [table, rows] = [part, next].map((item) => item.querySelector("#result_list"));
+      if (table && rows) replaceRows(table, rows);
+      else part.innerHTML = next.innerHTML;
+    });
+  };
+
   const live = (area) => {
+    const interval = Number(area.dataset.liveInterval) || INTERVAL;
     const status = document.querySelector("[data-live-status]");
     const words = status && status.querySelector("[data-live-words]");
     const toggle = status && status.querySelector("[data-live-toggle]");
     let paused = false;
-    let last = null;
+    let tag = "";
     let busy = false;
 
-    const show = (state, text) => {
-      if (!status) return;
-      status.dataset.state = state;
+    const say = (state, text) => {
+      if (!status || words.textContent === text) return;
       words.textContent = text;
+      if (status.dataset.state === state) return;
+      status.dataset.state = state;
+      status.querySelector("[data-live-said]").textContent = state === "live" ? "The page is live again" : text;
+    };
+
+    const put = (html) => {
+      const open = [...area.querySelectorAll("details[open][id]")].map((item) => item.id);
+      const within = document.activeElement && document.activeElement.closest("[data-live], [data-live-part]");
+      const focused = within ? selectorOf(document.activeElement) : null;
+      show(area, html);
+      const again = focused && within.isConnected && within.querySelector(focused);
+      if (again) again.focus({ preventScroll: true });
+      open.forEach((id) => { const item = document.getElementById(id); if (item) item.open = true; });
+      addLocalTimes(document);
     };
 
     const refresh = async () => {
       if (paused || busy || document.hidden || selecting(area)) return;
+      const waits = begun();
+      if (waits) {
+        say("paused", waits);
+        return;
+      }
       busy = true;
       try {
-        const answer = await fetch(window.location.href, { headers: { "X-Live": "fragment" }, credentials: "same-origin" });
-        const html = await answer.text();
-        if (!html.startsWith("<!--live-->")) {
-          paused = true;
-          show("lost", answer.redirected ? "Signed out. Reload the page." : "Not updating. Reload the page.");
-          return;
+        const headers = tag ? { "X-Live": "fragment", "If-None-Match": tag } : { "X-Live": "fragment" };
+        const answer = await fetch(window.location.href, { headers, credentials: "same-origin" });
+        if (answer.status !== 304) {
+          const html = await answer.text();
+          if (!html.startsWith("<!--live-->")) {
+            paused = true;
+            say("lost", answer.redirected ? "Signed out. Reload the page." : "Not updating. Reload the page.");
+            return;
+          }
+          if (begun() || selecting(area)) return;
+          put(html);
+          tag = answer.headers.get("ETag") || "";
         }
-        if (html !== last) {
-          const open = [...area.querySelectorAll("details[open][id]")].map((item) => item.id);
-          const focused = area.contains(document.activeElement) ? selectorOf(document.activeElement) : null;
-          area.innerHTML = html;
-          const again = focused && area.querySelector(focused);
-          if (again) again.focus({ preventScroll: true });
-          open.forEach((id) => { const item = document.getElementById(id); if (item) item.open = true; });
-          last = html;
-        }
-        show("live", `Live · ${new Date().toISOString().slice(11, 19)} UTC`);
+        say("live", `Live · ${new Date().toISOString().slice(11, 19)} UTC`);
       } catch {
-        show("lost", "No connection. Trying again.");
+        say("lost", "No connection. Trying again.");
       } finally {
         busy = false;
       }
@@ -95,16 +175,53 @@
       toggle.addEventListener("click", () => {
         paused = !paused;
         toggle.textContent = paused ? "Resume" : "Pause";
-        show(paused ? "paused" : "live", paused ? "Paused" : "Live");
+        say(paused ? "paused" : "live", paused ? "Paused" : "Live");
         if (!paused) refresh();
       });
     }
-    setInterval(refresh, INTERVAL);
+    setInterval(refresh, interval);
     document.addEventListener("visibilitychange", refresh);
   };
 
+  // Names for what has only a picture or a placeholder, and somewhere for “Skip to the content” to go.
+  const name = () => {
+    const content = document.getElementById("content");
+    if (content) {
+      content.setAttribute("role", "main");
+      content.tabIndex = -1;
+    }
+    const search = document.getElementById("searchbar");
+    if (search) search.setAttribute("aria-label", `Search: ${search.placeholder}`);
+    const button = document.getElementById("searchbar-submit");
+    if (button) button.setAttribute("aria-label", "Search");
+    const filters = document.getElementById("changelist-filter");
+    if (filters) {
+      filters.setAttribute("role", "group");
+      filters.setAttribute("aria-label", "Filters");
+    }
+    document.querySelectorAll("a.addlink[title]").forEach((link) => link.setAttribute("aria-label", link.title));
+    document.querySelectorAll(".material-symbols-outlined:not([aria-hidden])").forEach((icon) => icon.setAttribute("aria-hidden", "true"));
+  };
+
+  // Filters: opening them moves the focus in, Escape brings it back to the button.
+  const filters = (button) => {
+    const panel = document.getElementById("changelist-filter");
+    if (!panel) return;
+    const reachable = () => [...panel.querySelectorAll("input, select, button, a[href], [tabindex='0']")].find(
+      (item) => item.type !== "hidden" && item.tabIndex >= 0 && item.offsetParent !== null);
+    button.addEventListener("click", () => setTimeout(() => { const first = reachable(); if (first) first.focus(); }, 60));
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && panel.contains(document.activeElement)) button.focus();
+    });
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
+    name();
+    sayTimeZone();
+    addLocalTimes(document);
     const area = document.querySelector("[data-live]");
     if (area) live(area);
+    const button = document.querySelector("[data-filters-open]");
+    if (button) filters(button);
   });
 })();
