@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from tests.simulator.families import mixed_fleet
 from tests.simulator.fleet import Fleet
 from tests.simulator.fleet_file import (
     FleetDescription,
@@ -52,6 +53,9 @@ async def _run(description: FleetDescription, options: argparse.Namespace) -> No
 
 def _description(options: argparse.Namespace) -> FleetDescription:
     fleet = read_fleet_file(options.fleet) if options.fleet else FleetDescription()
+    if options.mixed:
+        mixed = mixed_fleet(options.mixed, options.seed, misfortune=options.misfortune)
+        fleet = replace(fleet, stations=fleet.stations + mixed)
     named = [name.strip() for name in options.stations.split(",") if name.strip()]
     given = {"profile2": options.url_profile2, "profile3": options.url_profile3, "dual": options.url_dual}
     fleet = replace(
@@ -61,7 +65,7 @@ def _description(options: argparse.Namespace) -> FleetDescription:
         urls={**fleet.urls, **{name: url for name, url in given.items() if url}},
     )
     if not fleet.stations:
-        raise FleetError("there is no station to run; give --stations or --fleet")
+        raise FleetError("there is no station to run; give --stations, --mixed or --fleet")
     if options.passwords:
         fleet = with_passwords(fleet, read_json(options.passwords))
     if options.quirks:
@@ -74,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--fleet", type=Path, help="JSON file that describes stations, roots and addresses")
     add("--stations", default="", help="station ids, comma-separated, beside those of the fleet file")
+    add("--mixed", type=int, default=0, metavar="COUNT", help="so many stations of families with quirks of their own")
+    add("--seed", type=int, default=1, help="the same seed is the same mixed fleet")
+    add("--misfortune", type=float, default=0.0, help="share of the mixed fleet that fails in one way, 0 to 1")
     add("--directory", type=Path, default=Path("var/simulator"), help="where each station has its folder")
     add("--url-profile2", help="wss:// address for server TLS and password")
     add("--url-profile3", help="wss:// address for client certificates; used by new stations with --profile 3")

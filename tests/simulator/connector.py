@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from websockets.asyncio.client import ClientConnection
@@ -18,6 +19,7 @@ from tests.simulator.events import EventKind
 from tests.simulator.network import ConnectionOrder, NetworkProfile
 from tests.simulator.store import StationState, StoredLeaf
 from tests.simulator.tls import ResumingContext, client_context
+from tests.simulator.variables import lowers
 
 if TYPE_CHECKING:
     from tests.simulator.quirks import Quirks
@@ -41,6 +43,7 @@ class Connector:
         self._station = station
         self._order = self._fresh_order()
         self._refusals_of_candidate = 0
+        self._refusals_of_password = 0
         self._resumption: tuple[StoredLeaf | None, ResumingContext] | None = None
 
     def restart(self) -> None:
@@ -92,10 +95,14 @@ class Connector:
             self._refusals_of_candidate = 0
             store.prove_candidate()
             station.record(EventKind.CERTIFICATE_PROVEN, fingerprint=admission.leaf.fingerprint)
+        if state.previous_password and profile.security_profile < 3:
+            self._refusals_of_password = 0
+            state.previous_password = ""
+            store.save()
         if state.security_profile != profile.security_profile:
             state.security_profile = profile.security_profile
             store.save()
-        if station.variables.get("SecurityCtrlr", "AllowSecurityProfileDowngrade") != "true":
+        if not lowers(station):
             self._drop_below(profile.security_profile)
 
     def remember_session(self, connection: ClientConnection) -> None:
@@ -150,6 +157,12 @@ class Connector:
                 store.discard_candidate()
                 station.record(EventKind.CERTIFICATE_DISCARDED, fingerprint=leaf.fingerprint)
                 station.security_log.note("DiscardedRenewedClientCertificate", leaf.fingerprint)
+        elif leaf is None and error.status == HTTPStatus.UNAUTHORIZED and store.state.previous_password:
+            self._refusals_of_password += 1
+            if self._refusals_of_password >= station.timings.attempts_with_new_certificate:
+                self._refusals_of_password = 0
+                store.go_back_to_previous_password()
+                station.record(EventKind.PASSWORD_DISCARDED)
         self._order.failed()
 
     def _drop_below(self, security_profile: int) -> None:

@@ -24,6 +24,7 @@ _SENTENCES: dict[EventKind, str] = {
     EventKind.ROOT_REFUSED: "{use} refused: {detail}",
     EventKind.ROOT_DELETED: "{use} {certificate} deleted",
     EventKind.PASSWORD_CHANGED: "password changed",
+    EventKind.PASSWORD_DISCARDED: "new password discarded, back to the one before",
     EventKind.NETWORK_PROFILE_SET: "network profile {slot} is security profile {security_profile} at {url}",
     EventKind.NETWORK_PRIORITY_SET: "network profiles in the order {priority}",
     EventKind.NETWORK_PROFILE_DROPPED: "network profile {slot} (security profile {security_profile}) dropped",

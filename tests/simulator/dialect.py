@@ -1,7 +1,8 @@
 """The seam between a station and the OCPP version it speaks.
 
 `SimulatedStation` knows certificates, connections and time; a dialect knows message names and payloads.
-OCPP 2.0.1 is `tests.simulator.v201.Ocpp201`; another version is one more class with these methods.
+OCPP 2.0.1 is `tests.simulator.v201.Ocpp201`, 1.6J `tests.simulator.v16.Ocpp16`; another version is one more class with
+these methods.
 """
 
 from dataclasses import dataclass

@@ -53,6 +53,8 @@ class EventKind(StrEnum):
     ROOT_DELETED = "root_deleted"
     """use, fingerprint."""
     PASSWORD_CHANGED = "password_changed"
+    PASSWORD_DISCARDED = "password_discarded"
+    """The new one was refused, the one before is used again."""
     NETWORK_PROFILE_SET = "network_profile_set"
     """slot, security_profile, url."""
     NETWORK_PRIORITY_SET = "network_priority_set"

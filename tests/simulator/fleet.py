@@ -12,7 +12,6 @@ from tests.simulator.fleet_file import FleetDescription, StationDescription
 from tests.simulator.network import NetworkProfile
 from tests.simulator.station import SimulatedStation
 from tests.simulator.store import StationState, StationStore
-from tests.simulator.v201 import Ocpp201
 
 logger = logging.getLogger("tests.simulator")
 EVENTS_KEPT = 100
@@ -39,14 +38,12 @@ class Fleet:
         :raises FleetError: an address or a root is missing.
         :raises StoreError: a station's folder cannot be used.
         """
-        dialect = Ocpp201()
         return cls(
             [
                 SimulatedStation(
                     _store(description, station, directory, security_profile),
                     quirks=station.quirks,
                     timings=description.timings,
-                    dialect=dialect,
                     keep_events=EVENTS_KEPT,
                 )
                 for station in description.stations
@@ -92,6 +89,7 @@ def _store(
             model=description.model,
             firmware=description.firmware,
             key_type=description.key_type,
+            protocol=description.protocol,
         )
         store = StationStore(StationStore.folder_of(directory, station_id), state)
     store.state.password = store.state.password or description.password

@@ -1,7 +1,7 @@
 """Descriptions of a fleet: from a JSON file, or from the command line. Errors are one sentence each.
 
     {"stations": [{"station_id": "CS-0001", "serial_number": "SN1", "vendor": "…", "model": "…", "firmware": "…",
-                   "password": "…", "key_type": "P-256", "quirks": {}}],
+                   "password": "…", "key_type": "P-256", "protocol": "ocpp2.0.1", "quirks": {}}],
      "roots": ["root.pem"],
      "urls": {"profile2": "wss://…", "profile3": "wss://…", "dual": "wss://…"},
      "timings": {}}
@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cryptography import x509
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -41,6 +41,7 @@ class StationDescription:
     firmware: str = "1.4.0"
     password: str = field(default="", repr=False)
     key_type: KeyType = KeyType.P256
+    protocol: Literal["ocpp1.6", "ocpp2.0.1"] = "ocpp2.0.1"
     quirks: Quirks = field(default_factory=Quirks)
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -173,8 +173,12 @@ class Life:
 
     async def _restart(self) -> None:
         self.registered = False
-        await self._pause(self._station.timings.boot_delay)
-        self._station.store.reload()
+        station = self._station
+        await self._pause(station.quirks.reboot_seconds or station.timings.boot_delay)
+        station.store.reload()
+        if password := station.store.state.next_password:
+            station.store.change_password(password, keep_previous=station.quirks.second_key_slot)
+            station.record(EventKind.PASSWORD_CHANGED)
         self._station.enrolment.pending = False
         self._connector.restart()
 

@@ -49,6 +49,17 @@ class SerialStyle(StrEnum):
     """Upper-case, padded with a zero to whole bytes."""
 
 
+class KeyForm(StrEnum):
+    """What an OCPP 1.6 station makes of the hexadecimal digits of its AuthorizationKey (TC_073)."""
+
+    DECODED = "decoded"
+    """The bytes that the digits stand for."""
+    AS_SENT = "as_sent"
+    """The digits themselves."""
+    DECODED_IF_PRINTABLE = "decoded_if_printable"
+    """The bytes, where each of them is a printable character, else the digits."""
+
+
 class MessageIdStyle(StrEnum):
     """How the station names its CALLs (at most 36 characters)."""
 
@@ -65,7 +76,7 @@ class QuirksError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """All defaults together are a well-behaved OCPP 2.0.1 station."""
+    """All defaults together are a well-behaved station."""
 
     reject_install: bool = False
     """Refuses every CertificateSigned and reports InvalidChargingStationCertificate (TC_A_14)."""
@@ -75,6 +86,13 @@ class Quirks:
     """Answers SetVariables(BasicAuthPassword) with Rejected (TC_A_10)."""
     stays_after_password_change: bool = False
     """Accepts a new password and does not reconnect by itself."""
+    password_needs_reboot: bool = False
+    """Answers RebootRequired to a new password, and uses it after the next Reset."""
+    second_key_slot: bool = False
+    """Keeps the password before, and goes back to it when the new one is refused; others have one slot only."""
+    key_form: KeyForm = KeyForm.DECODED
+    shows_key: bool = False
+    """Tells its AuthorizationKey in GetConfiguration, in clear (OCPP 1.6)."""
     never_reconnect: bool = False
     """After it left by itself (new certificate, new password, Reset) it does not come back."""
     reconnect_with_old_certificate: bool = False
@@ -96,8 +114,17 @@ class Quirks:
     """Sends SignCertificate after a boot without any certificate, untriggered."""
     upgrades_in_place: bool = False
     """With its first certificate it raises its own profile to 3 on the same URL (a dual listener)."""
+    falls_back_to_profile_2: bool = False
+    """When it cannot get in on a higher profile it goes back to the lower one by itself (OCPP 1.6; in 2.0.1 the network
+    priority says so)."""
+    lowers_profile: bool = False
+    """Takes a lower security profile when the CSMS asks for it."""
     slow: float = 0.0
     """Seconds it takes to answer a CALL."""
+    reboot_seconds: float = 0.0
+    """How long a restart takes; 0 is `Timings.boot_delay`."""
+    clock_offset_seconds: float = 0.0
+    """How wrong its clock is, from when it is switched on; positive is in the future."""
     subject_rule: SubjectRule = SubjectRule.STATION_ID
     subject_extras: bool = False
     """Adds ST, L, OU and an e-mail address to the subject."""
@@ -107,11 +134,15 @@ class Quirks:
     """Rejects a chain in CertificateSigned that contains a root."""
     only_last_root_trusted: bool = False
     """Trusts the CSMS root that was installed last and no other, and reconnects at once after each."""
+    store_size: int = 0
+    """How many roots it can hold; 0 is more than anybody installs."""
     serial_style: SerialStyle = SerialStyle.BARE
     hash_algorithm: str = "SHA256"
     """Of the hash data that it reports: SHA256, SHA384 or SHA512 (TC_M_17-19)."""
     trigger_accepted_no_csr: bool = False
     """Accepts TriggerMessage(SignChargingStationCertificate) and never sends the CSR."""
+    no_extended_trigger: bool = False
+    """Knows no ExtendedTriggerMessage and understands its words in TriggerMessage (OCPP 1.6)."""
     second_csr_refused_while_pending: bool = False
     """Rejects a trigger while a CSR is unanswered."""
     repeats_sign_certificate: bool = False

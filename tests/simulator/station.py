@@ -1,7 +1,7 @@
 """A simulated charging station: connects, boots, answers, enrols, reconnects and fails as real ones do."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ from cryptography import x509
 
 from tests.simulator.clock import Clock, SystemClock
 from tests.simulator.dialect import Dialect
+from tests.simulator.dialects import dialect_for
 from tests.simulator.enrolment import STATION_CERTIFICATE, Enrolment
 from tests.simulator.events import Event, EventKind, EventLog
 from tests.simulator.frames import Payload
@@ -21,7 +22,6 @@ from tests.simulator.security_log import SecurityLog
 from tests.simulator.store import StationState, StationStore
 from tests.simulator.timings import Timings
 from tests.simulator.uploads import LogUploads
-from tests.simulator.v201 import Ocpp201
 from tests.simulator.variables import Variables
 
 
@@ -45,8 +45,8 @@ class SimulatedStation:
         self.store = store
         self.quirks = quirks or Quirks()
         self.timings = timings or Timings()
-        self.clock = clock or SystemClock()
-        self.dialect = dialect or Ocpp201()
+        self.clock = clock or SystemClock(timedelta(seconds=self.quirks.clock_offset_seconds))
+        self.dialect = dialect or dialect_for(store.state.protocol)
         self.events = EventLog(self.clock.now, keep=keep_events)
         self.variables = Variables(self)
         self.enrolment = Enrolment(self)
@@ -69,6 +69,7 @@ class SimulatedStation:
         model: str = "AC22",
         firmware: str = "1.4.0",
         key_type: KeyType = KeyType.P256,
+        protocol: str = "ocpp2.0.1",
         **options: Any,
     ) -> Self:
         """A station as it leaves the factory: one network profile in slot 1, CSMS roots, a password.
@@ -82,6 +83,7 @@ class SimulatedStation:
             model=model,
             firmware=firmware,
             key_type=key_type,
+            protocol=protocol,
             password=password,
             network_profiles={1: NetworkProfile(security_profile, url)},
             network_priority=[1],

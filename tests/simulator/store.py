@@ -63,7 +63,13 @@ class StationState:
     model: str = "AC22"
     firmware: str = "1.4.0"
     key_type: KeyType = KeyType.P256
+    protocol: str = "ocpp2.0.1"
+    """The WebSocket subprotocol that it speaks."""
     password: str = ""
+    next_password: str = ""
+    """Taken, and used from the next boot on (`Quirks.password_needs_reboot`)."""
+    previous_password: str = ""
+    """Kept until the present one has proved itself (`Quirks.second_key_slot`)."""
     security_profile: int = 0
     """Of the latest successful connection; 0 before the first."""
     network_profiles: dict[int, NetworkProfile] = field(default_factory=dict)
@@ -134,6 +140,16 @@ class StationStore:
             self.add_root(CSMS_ROOT, root)
         self.save()
 
+    def change_password(self, password: str, *, keep_previous: bool) -> None:
+        """Use another password from the next connection on."""
+        self.state.previous_password = self.state.password if keep_previous else ""
+        self.state.password, self.state.next_password = password, ""
+        self.save()
+
+    def go_back_to_previous_password(self) -> None:
+        self.state.password, self.state.previous_password = self.state.previous_password, ""
+        self.save()
+
     def reload(self) -> None:
         """Read station.json again, as after a restart."""
         self.state = _STATE.validate_json((self.folder / "station.json").read_bytes())
@@ -198,6 +214,10 @@ class StationStore:
     def roots(self, use: str = CSMS_ROOT) -> list[x509.Certificate]:
         """The installed roots of one use, oldest first."""
         return [self.root(stored) for stored in self.state.roots if stored.use == use]
+
+    def holds(self, use: str, root: x509.Certificate) -> bool:
+        """Whether a root is installed for this use."""
+        return any((one.use, one.fingerprint) == (use, fingerprint(root)) for one in self.state.roots)
 
     def root(self, stored: StoredRoot) -> x509.Certificate:
         return x509.load_pem_x509_certificate(self._root_file(stored).read_bytes())

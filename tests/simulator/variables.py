@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tests.simulator.station import SimulatedStation
 
 PASSWORD_LENGTH = range(16, 41)
+STORE_SIZE = 50
+"""Roots that a station holds where no quirk says less."""
 
 
 class Mutability(StrEnum):
@@ -47,6 +49,7 @@ VARIABLES = (
     Variable("SecurityCtrlr", "BasicAuthPassword", _WO, "string"),
     Variable("SecurityCtrlr", "Identity", _RO, "string"),
     Variable("SecurityCtrlr", "OrganizationName", _RW, "string", "Example Operator"),
+    Variable("SecurityCtrlr", "AdditionalRootCertificateCheck", _RO, "boolean", "false"),
     Variable("SecurityCtrlr", "SecurityProfile", _RO, "integer"),
     Variable("SecurityCtrlr", "CertificateEntries", _RO, "integer"),
     Variable("SecurityCtrlr", "CertSigningWaitMinimum", _RW, "integer", "60"),
@@ -105,6 +108,11 @@ class Variables:
                 return state.firmware
         return self._stored(component, name, _BY_NAME[component, name].default)
 
+    @property
+    def store_size(self) -> int:
+        """How many roots the station can hold."""
+        return self._station.quirks.store_size or STORE_SIZE
+
     def change(self, component: str, name: str, value: str) -> Change:
         """Set a variable as the CSMS asks (OCPP 2.0.1 B05)."""
         if component not in COMPONENTS:
@@ -136,8 +144,11 @@ class Variables:
             return Change("Rejected", "this station keeps its password")
         if len(value) not in PASSWORD_LENGTH or not value.isprintable():
             return Change("Rejected", "a password has 16 to 40 printable characters")
-        station.store.state.password = value
-        station.store.save()
+        if station.quirks.password_needs_reboot:
+            station.store.state.next_password = value
+            station.store.save()
+            return Change("RebootRequired")
+        station.store.change_password(value, keep_previous=station.quirks.second_key_slot)
         station.record(EventKind.PASSWORD_CHANGED)
         leaves = station.security_profile in {1, 2} and not station.quirks.stays_after_password_change
         return Change("Accepted", departure=Departure.PASSWORD if leaves else None)
@@ -152,7 +163,7 @@ class Variables:
             profile = state.network_profiles.get(slot)
             if profile is None:
                 return Change("Rejected", f"slot {slot} holds no network profile")
-            if problem := _profile_problem(station, profile):
+            if problem := profile_problem(station, profile):
                 return Change("Rejected", f"slot {slot}: {problem}")
         state.network_priority = slots
         station.store.save()
@@ -160,11 +171,16 @@ class Variables:
         return Change("Accepted")
 
 
-def _profile_problem(station: "SimulatedStation", profile: NetworkProfile) -> str:
+def lowers(station: "SimulatedStation") -> bool:
+    """Whether the station takes a lower security profile than the one in use."""
+    allowed = station.variables.get("SecurityCtrlr", "AllowSecurityProfileDowngrade") == "true"
+    return allowed or station.quirks.lowers_profile
+
+
+def profile_problem(station: "SimulatedStation", profile: NetworkProfile) -> str:
     """A05.FR.01-03: why a profile cannot be used; empty where it can."""
     state = station.store.state
-    downgrade = station.variables.get("SecurityCtrlr", "AllowSecurityProfileDowngrade") == "true"
-    if profile.security_profile < station.security_profile and not downgrade:
+    if profile.security_profile < station.security_profile and not lowers(station):
         return "its security profile is lower than the one in use"
     if profile.security_profile > 1 and not station.enrolment.trusted_roots():
         return "no CSMS root certificate is installed"

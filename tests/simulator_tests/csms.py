@@ -135,8 +135,9 @@ class SmallCsms:
         return await self.ask(station_id, "CertificateSigned", {"certificateChain": chain})
 
     def _select_subprotocol(self, _: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-        if "ocpp2.0.1" in offered:
-            return Subprotocol("ocpp2.0.1")
+        for known in (Subprotocol("ocpp2.0.1"), Subprotocol("ocpp1.6")):
+            if known in offered:
+                return known
         if self.takes_any_subprotocol:
             return None
         raise NegotiationError("no common subprotocol")

@@ -34,6 +34,8 @@ def install_certificate(station: "SimulatedStation", payload: Payload) -> Answer
         if station.quirks.reject_root_install:
             raise CertificateRefusedError("StoreFailure", "this station keeps no further root")
         root = check_root(payload["certificate"], station.clock.now())
+        if len(station.store.state.roots) >= station.variables.store_size and not station.store.holds(use, root):
+            raise CertificateRefusedError("StoreFull", "this station keeps no further root")
     except CertificateRefusedError as error:
         status = "Failed" if error.reason == "StoreFailure" else "Rejected"
         station.record(EventKind.ROOT_REFUSED, use=use, detail=error.detail)

@@ -9,6 +9,7 @@ from tests.simulator.events import EventKind
 from tests.simulator.frames import Payload
 from tests.simulator.link import Answer, Departure
 from tests.simulator.network import SLOTS, NetworkProfile
+from tests.simulator.variables import lowers
 
 if TYPE_CHECKING:
     from tests.simulator.station import SimulatedStation
@@ -92,7 +93,6 @@ def _profile_refusal(station: "SimulatedStation", slot: int, data: Payload, prof
     scheme = "ws" if profile.security_profile == 1 else "wss"
     if urlsplit(profile.url).scheme != scheme or not urlsplit(profile.url).hostname:
         return f"security profile {profile.security_profile} needs a {scheme}:// address"
-    downgrade = station.variables.get("SecurityCtrlr", "AllowSecurityProfileDowngrade") == "true"
-    if profile.security_profile < station.security_profile and not downgrade:
+    if profile.security_profile < station.security_profile and not lowers(station):
         return "the security profile is lower than the one in use"
     return ""

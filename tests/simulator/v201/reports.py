@@ -68,6 +68,8 @@ def _read(station: "SimulatedStation", entry: Payload) -> Payload:
         return _echo(entry) | {"attributeStatus": "UnknownComponent"}
     if variable is None:
         return _echo(entry) | {"attributeStatus": "UnknownVariable"}
+    if (name, entry.get("attributeType")) == ("CertificateEntries", "MaxSet"):
+        return _echo(entry) | {"attributeStatus": "Accepted", "attributeValue": str(station.variables.store_size)}
     if entry.get("attributeType", "Actual") != "Actual":
         return _echo(entry) | {"attributeStatus": "NotSupportedAttributeType"}
     if variable.mutability is Mutability.WRITE_ONLY:
