@@ -8,13 +8,17 @@ these methods.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from tests.simulator.frames import Call, Payload
 from tests.simulator.link import Answer
 
 if TYPE_CHECKING:
     from tests.simulator.station import SimulatedStation
+
+
+Version = Literal["ocpp1.6", "ocpp2.0.1"]
+"""The WebSocket subprotocol of a version that a simulated station can speak."""
 
 
 class BootReason(StrEnum):

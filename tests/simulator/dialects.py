@@ -2,18 +2,9 @@
 
 from collections.abc import Mapping
 
-from tests.simulator.dialect import Dialect
+from tests.simulator.dialect import Dialect, Version
 from tests.simulator.v16 import Ocpp16
 from tests.simulator.v201 import Ocpp201
 
 # Stateless, so one of each serves every station of the process.
-DIALECTS: Mapping[str, Dialect] = {"ocpp2.0.1": Ocpp201(), "ocpp1.6": Ocpp16()}
-
-
-def dialect_for(protocol: str) -> Dialect:
-    """
-    :raises ValueError: names what there is.
-    """
-    if protocol not in DIALECTS:
-        raise ValueError(f"a simulated station speaks {' or '.join(DIALECTS)}, not {protocol}")
-    return DIALECTS[protocol]
+DIALECTS: Mapping[Version, Dialect] = {"ocpp2.0.1": Ocpp201(), "ocpp1.6": Ocpp16()}

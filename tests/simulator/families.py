@@ -8,6 +8,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from tests.simulator.dialect import Version
 from tests.simulator.fleet_file import StationDescription
 from tests.simulator.identity import KeyType
 from tests.simulator.quirks import KeyForm, Quirks, SerialStyle, SubjectRule
@@ -23,7 +24,7 @@ class Family:
     vendor: str
     model: str
     firmware: str
-    protocol: str
+    protocol: Version
     quirks: Quirks = field(default_factory=Quirks)
     key_type: KeyType = KeyType.P256
     weight: int = 1

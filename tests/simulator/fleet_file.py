@@ -13,11 +13,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cryptography import x509
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from tests.simulator.dialect import Version
 from tests.simulator.identity import KeyType
 from tests.simulator.problems import problems_of
 from tests.simulator.quirks import Quirks
@@ -41,7 +42,7 @@ class StationDescription:
     firmware: str = "1.4.0"
     password: str = field(default="", repr=False)
     key_type: KeyType = KeyType.P256
-    protocol: Literal["ocpp1.6", "ocpp2.0.1"] = "ocpp2.0.1"
+    protocol: Version = "ocpp2.0.1"
     quirks: Quirks = field(default_factory=Quirks)
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -8,8 +8,8 @@ from typing import Any, Self
 from cryptography import x509
 
 from tests.simulator.clock import Clock, SystemClock
-from tests.simulator.dialect import Dialect
-from tests.simulator.dialects import dialect_for
+from tests.simulator.dialect import Dialect, Version
+from tests.simulator.dialects import DIALECTS
 from tests.simulator.enrolment import STATION_CERTIFICATE, Enrolment
 from tests.simulator.events import Event, EventKind, EventLog
 from tests.simulator.frames import Payload
@@ -46,7 +46,7 @@ class SimulatedStation:
         self.quirks = quirks or Quirks()
         self.timings = timings or Timings()
         self.clock = clock or SystemClock(timedelta(seconds=self.quirks.clock_offset_seconds))
-        self.dialect = dialect or dialect_for(store.state.protocol)
+        self.dialect = dialect or DIALECTS[store.state.protocol]
         self.events = EventLog(self.clock.now, keep=keep_events)
         self.variables = Variables(self)
         self.enrolment = Enrolment(self)
@@ -69,7 +69,7 @@ class SimulatedStation:
         model: str = "AC22",
         firmware: str = "1.4.0",
         key_type: KeyType = KeyType.P256,
-        protocol: str = "ocpp2.0.1",
+        protocol: Version = "ocpp2.0.1",
         **options: Any,
     ) -> Self:
         """A station as it leaves the factory: one network profile in slot 1, CSMS roots, a password.

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.simulator.chains import AcceptedChain, fingerprint, pem_text
 from tests.simulator.csr import PrivateKey, key_pem, load_key, public_der
+from tests.simulator.dialect import Version
 from tests.simulator.identity import Identity, KeyType
 from tests.simulator.network import NetworkProfile
 from tests.simulator.problems import problems_of
@@ -63,8 +64,7 @@ class StationState:
     model: str = "AC22"
     firmware: str = "1.4.0"
     key_type: KeyType = KeyType.P256
-    protocol: str = "ocpp2.0.1"
-    """The WebSocket subprotocol that it speaks."""
+    protocol: Version = "ocpp2.0.1"
     password: str = ""
     next_password: str = ""
     """Taken, and used from the next boot on (`Quirks.password_needs_reboot`)."""

@@ -271,8 +271,8 @@ def test_tc_075_076_roots_are_installed_listed_and_deleted(tmp_path: Path, algor
                 for status in ("Accepted", "NotFound"):
                     deleted = await csms.ask(STATION, "DeleteCertificate", {"certificateHashData": expected})
                     assert deleted == {"status": status}
-            use = {"certificateType": "ManufacturerRootCertificate"}
-            assert await csms.ask(STATION, "GetInstalledCertificateIds", use) == {"status": "NotFound"}
+            message = {"certificateType": "ManufacturerRootCertificate"}
+            assert await csms.ask(STATION, "GetInstalledCertificateIds", message) == {"status": "NotFound"}
 
     asyncio.run(run())
 
