@@ -22,7 +22,7 @@ from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
 from migration.models import AuthorizationKey
-from migration.services import authorization_keys
+from migration.services import authorization_keys, secrets_of_keys
 
 TONES = {
     AuthorizationKey.State.PENDING: "info",
@@ -47,7 +47,7 @@ class SecretForm(ActionForm):
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"}),
         help_text=(
-            f"{authorization_keys.SHORTEST} to {authorization_keys.LONGEST} printable ASCII characters, as set on the "
+            f"{secrets_of_keys.SHORTEST} to {secrets_of_keys.LONGEST} printable ASCII characters, as set on the "
             "charger. It is never shown again."
         ),
     )

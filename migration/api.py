@@ -14,7 +14,7 @@ from inventory.api.conditional import on_version
 from inventory.api.filters import Narrowing
 from inventory.models import ManagedIdentity
 from migration.models import AuthorizationKey
-from migration.services import authorization_keys
+from migration.services import authorization_keys, secrets_of_keys
 
 REASON = "Why; it stays in the audit history with your name."
 
@@ -45,8 +45,8 @@ class NewKeySerializer(serializers.Serializer[Any]):
     secret = serializers.CharField(
         write_only=True,
         trim_whitespace=False,
-        max_length=authorization_keys.LONGEST,
-        help_text=f"{authorization_keys.SHORTEST} to {authorization_keys.LONGEST} printable ASCII characters.",
+        max_length=secrets_of_keys.LONGEST,
+        help_text=f"{secrets_of_keys.SHORTEST} to {secrets_of_keys.LONGEST} printable ASCII characters.",
     )
     reason = serializers.CharField(max_length=1000, help_text=REASON)
 

@@ -1,4 +1,4 @@
-"""The migration app: lends the wire its door for Profile 2 at start-up."""
+"""The migration app: lends the wire its door for Profile 2 at start-up, and listens to what chargers do with keys."""
 
 from django.apps import AppConfig
 
@@ -9,6 +9,10 @@ class MigrationConfig(AppConfig):
 
     def ready(self) -> None:
         from bfcerts.ocpp import registry
+        from inventory.services.retention import keep_commands_of
+        from migration.services import rotation
         from migration.services.authorization_keys import PasswordDoor
 
         registry.register_doors(password=PasswordDoor())
+        rotation.connect()
+        keep_commands_of("key", rotation.open_references)

@@ -4,40 +4,29 @@ A key is stored as a keyed HMAC, verified in microseconds, so that a fleet may r
 and pending, open the door; retiring ones until their window ends.
 """
 
-import binascii
-import contextlib
-import hashlib
 import hmac
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
 from bfcerts.ocpp.canonical import RefusalReason
+from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, Stay
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity, SubjectKind
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.models import ManagedIdentity
-from inventory.services.events import record_event
-from inventory.services.identities import close_sessions
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
-from migration.models import AuthorizationKey
-
-SHORTEST, LONGEST = 16, 40
-"""Characters of a BasicAuthPassword (OCPP 2.0.1 A00.FR.205); 1.6 has 16 to 20 bytes, as hex up to 40 digits."""
-PROFILE_2 = 2
-S = AuthorizationKey.State
-
-
-def digest(secret: bytes) -> str:
-    """The stored form of a secret."""
-    return hmac.new(settings.CONFIGURATION.credential_secret(), secret, hashlib.sha256).hexdigest()
+from migration.key_choices import KeySource, KeyState
+from migration.models import AuthorizationKey, KeyRotation
+from migration.services import key_states
+from migration.services.key_states import PROFILE_2
+from migration.services.secrets_of_keys import accepted_forms, checked, digest, digest_of
 
 
 def set_initial(
@@ -47,7 +36,7 @@ def set_initial(
 
     :raises InvalidInputError: when the secret is too short, too long, or another charger's.
     """
-    return _store(identity, secret, actor=actor, reason=reason, now=now or timezone.now(), source="set")
+    return _store(identity, secret, actor=actor, reason=reason, now=now or timezone.now(), source=KeySource.SET)
 
 
 def import_existing(
@@ -67,7 +56,7 @@ def import_existing(
         actor=actor,
         reason=reason,
         now=now or timezone.now(),
-        source="imported",
+        source=KeySource.IMPORTED,
         created_at=created_at,
         last_success_at=last_success_at,
     )
@@ -80,32 +69,30 @@ def _store(
     actor: Actor,
     reason: str,
     now: datetime,
-    source: str,
+    source: KeySource,
     created_at: datetime | None = None,
     last_success_at: datetime | None = None,
 ) -> AuthorizationKey:
     actor.require("migration.set_authorizationkey")
     if identity.kind != SubjectKind.CHARGER:
         raise InvalidInputError("Only chargers have AuthorizationKeys.")
-    if not SHORTEST <= len(secret) <= LONGEST or not secret.isascii() or not secret.isprintable():
-        raise InvalidInputError(f"An AuthorizationKey has {SHORTEST} to {LONGEST} printable ASCII characters.")
-    stored = digest(secret.encode())
-    with transaction.atomic(), attributed(actor, _needed(reason)):
+    stored = digest_of(checked(secret))
+    with transaction.atomic(), attributed(actor, needed(reason)):
         locked = lock_identity(identity.pk)
-        sharer = AuthorizationKey.objects.filter(digest=stored).exclude(identity=locked).first()
-        if sharer and source == "set":
+        sharers = AuthorizationKey.objects.filter(digest=stored).exclude(identity=locked)
+        other = sharers.select_related("identity").first()
+        if other and source == KeySource.SET:
             raise InvalidInputError("Another charger uses this AuthorizationKey; every charger needs one of its own.")
-        keys = AuthorizationKey.objects.select_for_update().filter(identity=locked)
-        active = keys.filter(state=S.ACTIVE).first()
+        keys = key_states.lock_accepted(locked)
+        active = key_states.in_state(keys, KeyState.ACTIVE)
         if active and hmac.compare_digest(active.digest, stored):
             return active
-        for former in keys.filter(state__in=AuthorizationKey.ACCEPTED_STATES):
-            _end(former, S.REVOKED, now)
-        newest = keys.order_by("-version").values_list("version", flat=True).first() or 0
+        for former in keys:
+            key_states.revoke(former, now)
         key = AuthorizationKey(
             identity=locked,
-            version=newest + 1,
-            state=S.ACTIVE,
+            version=key_states.next_version(locked),
+            state=KeyState.ACTIVE,
             digest=stored,
             source=source,
             created_at=created_at or now,
@@ -116,25 +103,24 @@ def _store(
         if locked.security_profile < PROFILE_2:
             locked.security_profile = PROFILE_2
             locked.save()
-        record_event(
-            EventType.AUTHORIZATION_KEY_ACTIVATED,
-            now=now,
-            identity=locked,
-            payload={"version": key.version, "source": source},
-            resulting_state=key.state,
-        )
-        if sharer:
-            _show_shared(locked, sharer.identity, now)
+        key_states.tell(EventType.AUTHORIZATION_KEY_ACTIVATED, key, now, source=source.value)
+        if other:
+            show_shared(locked, other.identity, now)
     return key
 
 
-def _needed(reason: str) -> str:
+def needed(reason: str) -> str:
+    """The reason of a change, as it goes into the audit trail.
+
+    :raises InvalidInputError: when there is none.
+    """
     if not reason.strip():
         raise InvalidInputError("A reason is needed: say why, for the audit trail.")
     return reason.strip()
 
 
-def _show_shared(identity: ManagedIdentity, other: ManagedIdentity, now: datetime) -> None:
+def show_shared(identity: ManagedIdentity, other: ManagedIdentity, now: datetime) -> None:
+    """Say once that two chargers use the same key."""
     record_security_event(
         "SharedAuthorizationKey",
         category=SecurityCategory.AUTHENTICATION,
@@ -152,34 +138,40 @@ def _show_shared(identity: ManagedIdentity, other: ManagedIdentity, now: datetim
     )
 
 
-def _end(key: AuthorizationKey, state: str, now: datetime) -> None:
-    key.state, key.ended_at = state, now
-    key.save()
-    record_event(
-        EventType.AUTHORIZATION_KEY_REVOKED,
-        now=now,
-        identity=key.identity,
-        payload={"version": key.version},
-        resulting_state=state,
-    )
-    # Whoever came in with this key must not stay, and turn it into a certificate.
-    close_sessions(key.identity, "its AuthorizationKey was revoked", now, highest_profile=PROFILE_2)
-
-
-def revoke(*, key: AuthorizationKey, actor: Actor, reason: str, now: datetime | None = None) -> AuthorizationKey:
+def revoke(
+    *, key: AuthorizationKey, actor: Actor, reason: str, force: bool = False, now: datetime | None = None
+) -> AuthorizationKey:
     """Refuse a key from now on.
 
-    :raises TransitionRefusedError: when it is no longer accepted anyway.
+    :param force: also a pending one that its charger may have stored already: it would be locked out with it.
+    :raises TransitionRefusedError: when it is no longer accepted anyway, or the charger may be about to use it.
     """
     actor.require("migration.set_authorizationkey")
+    if force:
+        actor.require("migration.forcerevoke_authorizationkey")
     now = now or timezone.now()
-    with transaction.atomic(), attributed(actor, _needed(reason)):
-        lock_identity(key.identity_id)
-        locked = AuthorizationKey.objects.select_for_update(of=("self",)).select_related("identity").get(pk=key.pk)
+    with transaction.atomic(), attributed(actor, needed(reason)):
+        identity = lock_identity(key.identity_id)
+        locked = AuthorizationKey.objects.select_for_update().get(pk=key.pk)
+        locked.identity = identity
         if locked.state not in AuthorizationKey.ACCEPTED_STATES:
             raise TransitionRefusedError(f"This key is {locked.get_state_display().lower()} already.")
-        _end(locked, S.REVOKED, now)
+        if locked.state == KeyState.PENDING and not force and _may_be_stored(locked):
+            raise TransitionRefusedError(
+                f"{identity.authoritative_identifier} may have stored this key and be about to come back with it: "
+                "revoked, it could lock the charger out. Wait for the rotation to end, or force it."
+            )
+        key_states.revoke(locked, now)
     return locked
+
+
+def _may_be_stored(key: AuthorizationKey) -> bool:
+    """Whether its charger may come back with it: a delivery has left, or could have by now."""
+    rotation = KeyRotation.objects.filter(key=key).first()
+    if rotation is None or rotation.may_be_stored:
+        return rotation is not None
+    sent = OutboxCommand.objects.filter(reference=key_states.reference(key, "deliver"), attempts__gt=0)
+    return sent.filter(state__in=OutboxCommand.OPEN_STATES).exists()
 
 
 # FOR SHARE orders an admission before or after a change that closes sessions: it sees the one or is among the other.
@@ -246,14 +238,6 @@ def _barred(
     return None
 
 
-def accepted_forms(password: bytes) -> list[bytes]:
-    """What a station may mean: the bytes as sent, or the bytes whose hex it was given (conformance 9)."""
-    forms = [password, password.hex().encode(), password.hex().upper().encode()]
-    with contextlib.suppress(binascii.Error, ValueError):
-        forms.append(binascii.unhexlify(password))
-    return forms
-
-
 def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[int]) -> Admission | Refusal:
     if attempt.password is None:
         return Refusal(RefusalReason.NO_CREDENTIALS, "No user name and password were sent.")
@@ -269,6 +253,6 @@ def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[
                 return barred
             used.append(key_id)
             watched = watched_until is not None and watched_until > attempt.now
-            news = watched or last_success_at is None or state != S.ACTIVE
+            news = watched or last_success_at is None or state != KeyState.ACTIVE
             return Admission(PROFILE_2, evidence_wanted=news, options={"authorization_key": key_id})
     return Refusal(RefusalReason.WRONG_PASSWORD, f"The password sent for {attempt.station_id} is not its key.")

@@ -6,15 +6,18 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
+from django_fsm import TransitionNotAllowed
 
 from inventory.actors import Actor
 from inventory.choices import EventType
 from inventory.errors import InvalidInputError, NotPermittedError, TransitionRefusedError
 from inventory.models import DomainEvent, ManagedIdentity, SecurityEvent
 from inventory.services import identities
+from migration.key_choices import KEY_TRANSITIONS, KeyState
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
-from migration.services.authorization_keys import digest
+from migration.services.secrets_of_keys import digest
+from tests.migration.keys import key_in
 from tests.support import OPERATOR, charger
 
 pytestmark = pytest.mark.django_db
@@ -167,21 +170,68 @@ def test_a_digest_is_keyed() -> None:
 @pytest.mark.parametrize("state", ["active", "pending"])
 def test_a_charger_has_one_key_in_each_slot(state: str) -> None:
     identity = charger("CS-1")
-    AuthorizationKey.objects.bulk_create([key(identity, 1, state)])
+    key_in(identity, state)
 
     with pytest.raises(IntegrityError, match=f"one_{state}_key"), transaction.atomic():
-        AuthorizationKey.objects.bulk_create([key(identity, 2, state)])
+        key_in(identity, state)
 
 
 def test_a_version_is_used_once() -> None:
     identity = charger("CS-1")
-    AuthorizationKey.objects.bulk_create([key(identity, 1, "revoked")])
+    key_in(identity, "revoked", version=1)
 
     with pytest.raises(IntegrityError, match="key_version_once"), transaction.atomic():
-        AuthorizationKey.objects.bulk_create([key(identity, 1, "active")])
+        key_in(identity, "active", version=1)
 
 
-def key(identity: ManagedIdentity, version: int, state: str) -> AuthorizationKey:
-    return AuthorizationKey(
-        identity=identity, version=version, state=state, digest=f"{version:064}", source="set", created_at=NOW
-    )
+EVERY_MOVE = [(source, target) for source in KeyState.values for target in KeyState.values if source != target]
+
+
+@pytest.mark.parametrize(("source", "target"), EVERY_MOVE)
+def test_the_database_lets_a_key_take_the_steps_of_its_life_and_no_others(source: str, target: str) -> None:
+    entry = key_in(charger("CS-1"), source)
+    over = {"ended_at": NOW if target in ("retired", "revoked") else None}
+
+    if target in KEY_TRANSITIONS[source]:
+        assert AuthorizationKey.objects.filter(pk=entry.pk).update(state=target, **over) == 1
+    else:
+        with pytest.raises(IntegrityError, match=f"{source} to {target} is no transition"), transaction.atomic():
+            AuthorizationKey.objects.filter(pk=entry.pk).update(state=target, **over)
+
+
+def test_the_state_of_a_key_cannot_be_assigned() -> None:
+    entry = key_in(charger("CS-1"), "pending")
+
+    with pytest.raises(AttributeError, match="Direct state modification is not allowed"):
+        entry.state = "active"
+    entry.refresh_from_db()
+    with pytest.raises(TransitionNotAllowed):
+        entry.retire()
+
+
+@pytest.mark.parametrize(("source", "state"), [("generated", "active"), ("set", "retiring"), ("imported", "revoked")])
+def test_no_key_begins_in_the_middle_of_its_life(source: str, state: str) -> None:
+    with pytest.raises(IntegrityError, match=f"that is {source} cannot begin as {state}"), transaction.atomic():
+        AuthorizationKey.objects.bulk_create(
+            [
+                AuthorizationKey(
+                    identity=charger("CS-1"), version=1, state=state, digest="0" * 64, source=source, created_at=NOW
+                )
+            ]
+        )
+
+
+def test_a_key_is_never_removed_and_its_secret_never_changes() -> None:
+    entry = key_in(charger("CS-1"), "active")
+
+    with pytest.raises(IntegrityError, match="is never removed"), transaction.atomic():
+        AuthorizationKey.objects.filter(pk=entry.pk)._raw_delete("default")
+    with pytest.raises(IntegrityError, match="secret and source never change"), transaction.atomic():
+        AuthorizationKey.objects.filter(pk=entry.pk).update(digest="1" * 64)
+
+
+def test_a_key_and_its_hexadecimal_form_are_the_same_key() -> None:
+    set_key(charger("CS-1"), SECRET)
+
+    with pytest.raises(InvalidInputError, match="Another charger uses this AuthorizationKey"):
+        set_key(charger("CS-2"), SECRET.encode().hex().upper())

@@ -1,6 +1,7 @@
 """The door for Profile 2: which password opens it, in which form, when, and why it stays shut."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -11,8 +12,10 @@ from bfcerts.ocpp.registry import Admission, Refusal, Stay
 from inventory.models import ManagedIdentity
 from inventory.services import identities
 from migration.models import AuthorizationKey
-from migration.services.authorization_keys import PasswordDoor, digest
+from migration.services.authorization_keys import PasswordDoor
+from migration.services.secrets_of_keys import digest
 from tests.inventory.attempts import password_attempt
+from tests.migration.keys import key_in
 from tests.support import OPERATOR, charger
 
 pytestmark = pytest.mark.django_db
@@ -25,19 +28,9 @@ State = AuthorizationKey.State
 
 
 def key(
-    identity: ManagedIdentity, secret: bytes = SECRET, state: str = State.ACTIVE, **fields: object
+    identity: ManagedIdentity, secret: bytes = SECRET, state: str = State.ACTIVE, **fields: Any
 ) -> AuthorizationKey:
-    entry = AuthorizationKey(
-        identity=identity,
-        version=identity.authorization_keys.count() + 1,
-        state=state,
-        digest=digest(secret),
-        source="set",
-        created_at=NOW,
-        **fields,
-    )
-    AuthorizationKey.objects.bulk_create([entry])
-    return entry
+    return key_in(identity, state, secret, **fields)
 
 
 def decide(password: bytes | None = SECRET, station_id: str = "CS-1") -> Admission | Refusal:
@@ -280,5 +273,5 @@ def test_what_the_door_gives_along_is_what_it_is_asked_about_again() -> None:
     assert isinstance(decision, Admission)
 
     assert PasswordDoor().review([Stay("CS-1", decision.options, NOW)]) == [None]
-    AuthorizationKey.objects.filter(pk=entry.pk).update(state=State.REVOKED)
+    AuthorizationKey.objects.filter(pk=entry.pk).update(state=State.REVOKED, ended_at=NOW)
     assert PasswordDoor().review([Stay("CS-1", decision.options, NOW)]) != [None]
