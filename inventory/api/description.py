@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 
-class DescriptionView(SpectacularAPIView):  # type: ignore[misc]
+class DescriptionView(SpectacularAPIView):
     """OpenAPI; refused like everything else to whoever has not signed in."""
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:

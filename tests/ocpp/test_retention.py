@@ -12,7 +12,7 @@ from bfcerts.ocpp import inbox, outbox, retention
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, reset
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
 from bfcerts.ocpp.outbox import Ending
-from bfcerts.purge import ROWS_PER_TRANSACTION
+from bfcerts.purge import MOST_TRANSACTIONS, ROWS_PER_TRANSACTION
 from tests.support import in_threads
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -112,7 +112,7 @@ def test_a_backlog_is_worked_off_in_bounded_parts_and_found_by_its_index() -> No
             "INSERT INTO ocpp_inboxmessage (station_id, kind, message_id, payload, received_at, state, attempts, "
             "next_run_at, error, finished_at) SELECT 'CS-1', 'security_event', '', '{}', %s, 'done', 1, %s, '', "
             "%s + number * interval '1 second' FROM generate_series(1, %s) AS row(number)",
-            [NOW, NOW, NOW, retention.MOST_TRANSACTIONS * ROWS_PER_TRANSACTION + 500],
+            [NOW, NOW, NOW, MOST_TRANSACTIONS * ROWS_PER_TRANSACTION + 500],
         )
         cursor.execute("ANALYZE ocpp_inboxmessage")
         cursor.execute(
@@ -125,7 +125,7 @@ def test_a_backlog_is_worked_off_in_bounded_parts_and_found_by_its_index() -> No
 
     assert "inbox_ended" in plan
     assert "Sort" not in plan
-    assert retention.purge_messages(**ended) == retention.MOST_TRANSACTIONS * ROWS_PER_TRANSACTION
+    assert retention.purge_messages(**ended) == MOST_TRANSACTIONS * ROWS_PER_TRANSACTION
     assert InboxMessage.objects.order_by("finished_at")[0].finished_at == NOW + timedelta(seconds=20_001)
     assert retention.purge_messages(**ended) == 500
 
