@@ -9,12 +9,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from bfcerts import rows
+from bfcerts.conflicts import repeated_on_conflict
 from bfcerts.ocpp.canonical import Evidence, Payload
 from bfcerts.ocpp.models import InboxMessage
 from bfcerts.ocpp.notify import Channel, notify
@@ -147,7 +149,7 @@ def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE, handlers
             fail(claim, "every worker that handled this row vanished before it was done", now)
             continue
         try:
-            _handle(claim, now, handlers)
+            repeated_on_conflict(partial(_handle, claim, now, handlers))
         except Exception as error:  # whatever a handler raises is one row's failure
             logger.warning("inbox row %s could not be handled, attempt %s", claim.id, claim.attempt, exc_info=True)
             fail(claim, f"{type(error).__name__}: {error}"[:1000], now)

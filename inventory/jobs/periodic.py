@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from bfcerts.conflicts import repeated_on_conflict
 from inventory.models import PeriodicTask
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def run_due(clock: Callable[[], datetime]) -> None:
 def _run(item: Duty, clock: Callable[[], datetime]) -> None:
     row = PeriodicTask.objects.filter(name=item.name)
     try:
-        item.run(clock())
+        repeated_on_conflict(lambda: item.run(clock()))
     except Exception as error:
         logger.exception("the recurring duty %s failed", item.name)
         row.update(

@@ -27,7 +27,7 @@ from inventory.models import (
     SecurityEvent,
 )
 from inventory.models import Evidence as RecordEvidence
-from inventory.services import catalogue, identities, lifecycle
+from inventory.services import activation, catalogue, identities, lifecycle
 from inventory.services import jobs as job_service
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
@@ -78,12 +78,13 @@ def active_record(identity: ManagedIdentity, **values: Any) -> CertificateRecord
         certificate_pem=certificate_for(identity.authoritative_identifier),
         actor=OPERATOR,
         reason="given",
-        **{"state": "installed_pending_activation", "evidence_kind": "install_acknowledged", **values},
+        **values,
     )
-    if "state" in values:
-        return record
-    evidence = seen_in_use(record)
-    return lifecycle.activate(record=record, evidence=evidence, actor=OPERATOR, reason="given")
+    if "state" not in values:
+        now = datetime.now(UTC)
+        activation.connected_with_certificate(record.fingerprint, session=str(uuid4()), address="10.1.2.3", now=now)
+        record.refresh_from_db()
+    return record
 
 
 def session(identity: ManagedIdentity, **values: Any) -> StationSession:
@@ -227,7 +228,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     AuthorizationKey: lambda: authorization_key(charger()),
     DomainEvent: lambda: domain_event(charger()),
     SecurityEvent: lambda: security_event(charger()),
-    RecordEvidence: lambda: seen_in_use(active_record(charger())),
+    RecordEvidence: lambda: active_record(charger()).evidence.get(),
     User: lambda: User.objects.create_user(f"user-{uuid4().hex[:8]}"),
     Group: lambda: Group.objects.create(name=f"group-{uuid4().hex[:8]}"),
 }

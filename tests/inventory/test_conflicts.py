@@ -7,11 +7,16 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 
 from bfcerts.conflicts import REPETITIONS, is_conflict, repeated_on_conflict
+from bfcerts.ocpp import inbox
+from bfcerts.ocpp.canonical import Evidence
+from bfcerts.ocpp.inbox import Observation
+from bfcerts.ocpp.models import InboxMessage
+from bfcerts.ocpp.registry import InboxEntry
 from inventory.choices import JobQueue, JobState
 from inventory.errors import InvalidInputError
-from inventory.jobs import engine
+from inventory.jobs import engine, periodic
 from inventory.jobs.engine import Result, Succeed
-from inventory.models import CertificateJob, ManagedIdentity
+from inventory.models import CertificateJob, ManagedIdentity, PeriodicTask
 from inventory.services import identities
 from inventory.services.locking import lock_identity
 from tests.support import (
@@ -28,6 +33,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LEASE = timedelta(seconds=60)
 runs: list[int] = []
+conflicts_wanted: list[str] = []
+"""What the duty of this module meets next; nothing where other tests run it."""
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +108,40 @@ def test_another_error_of_the_database_is_no_conflict(db: None, clock: Clock) ->
 
     job.refresh_from_db()
     assert (job.state, job.unexpected_ends, len(runs)) == (JobState.WAITING, 1, 1)
+
+
+def test_evidence_whose_handler_met_a_conflict_is_handled_at_once_and_exactly_once(db: None, clock: Clock) -> None:
+    def handler(entry: InboxEntry) -> None:
+        runs.append(entry.id)
+        InboxMessage.objects.filter(pk=entry.id).update(payload={"runs": len(runs)})
+        if len(runs) < 3:
+            raising("40P01")
+
+    observation = Observation("CS-1", None, Evidence.SECURITY_EVENT, {}, clock())
+    inbox.store([observation])
+
+    assert inbox.process_due(now=clock(), limit=5, handlers=lambda kind: handler) == 1
+
+    message = InboxMessage.objects.get()
+    assert (message.state, message.attempts, message.error) == (InboxMessage.State.DONE, 1, "")
+    assert message.payload == {"runs": 3}
+
+
+@periodic.duty("test-duty-with-conflicts", timedelta(minutes=1))
+def duty_with_conflicts(now: datetime) -> None:
+    if conflicts_wanted:
+        raising(conflicts_wanted.pop())
+
+
+def test_a_duty_that_met_a_conflict_is_done_all_the_same(db: None, clock: Clock) -> None:
+    PeriodicTask.objects.create(name="test-duty-with-conflicts", next_run_at=clock())
+    conflicts_wanted.append("40001")
+
+    periodic.run_due(clock)
+
+    assert not conflicts_wanted
+    task = PeriodicTask.objects.get()
+    assert (task.last_error, task.last_succeeded_at) == ("", clock())
 
 
 def test_inside_a_transaction_of_the_caller_nothing_is_repeated(db: None) -> None:
