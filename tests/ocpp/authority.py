@@ -90,21 +90,37 @@ class Authority:
         not_after: timedelta = timedelta(days=180),
         key: Key | None = None,
     ) -> Leaf:
-        """A station's certificate."""
+        """A station's certificate, with the key that belongs to it."""
         key = key or ec.generate_private_key(ec.SECP256R1())
+        return Leaf(self._sign(name(common_name), key.public_key(), not_before, not_after), key, self)
+
+    def sign_station_request(self, csr_pem: str) -> x509.Certificate:
+        """A station's certificate for its own request."""
+        request = x509.load_pem_x509_csr(csr_pem.encode())
+        assert request.is_signature_valid
+        key = request.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+        return self._sign(request.subject, key, timedelta(hours=-1), timedelta(days=180))
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
+        not_before: timedelta,
+        not_after: timedelta,
+    ) -> x509.Certificate:
         now = datetime.now(UTC)
-        certificate = (
+        return (
             x509.CertificateBuilder()
-            .subject_name(name(common_name))
+            .subject_name(subject)
             .issuer_name(self.certificate.subject)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + not_before)
             .not_valid_after(now + not_after)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
             .sign(self.key, hashes.SHA256())
         )
-        return Leaf(certificate, key, self)
 
     def sign_server_request(self, csr_pem: str) -> x509.Certificate:
         """A server certificate for a request, with the names that it asks for."""
