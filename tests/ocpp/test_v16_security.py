@@ -330,6 +330,17 @@ def test_a_profile_is_not_lowered_unless_the_family_may(station: Station) -> Non
     assert allowed["outcome"] == "rejected"
 
 
+def test_a_profile_that_the_listener_does_not_take_is_not_set(dial: Dial, site: Site) -> None:
+    """The station keeps its address, so it would be locked out."""
+    dial(ListenerName.PROFILE2)
+    raised = ended(command(Action.SET_SECURITY_PROFILE, canonical.set_security_profile(3)))
+    assert (raised["outcome"], raised["status"]) == ("error", "")
+    assert "the listener profile2 takes no Profile 3" in raised["error_description"]
+    dial(ListenerName.PROFILE3, leaf=site.issue("CP-1"))
+    lowered = ended(command(Action.SET_SECURITY_PROFILE, canonical.set_security_profile(2, may_lower=True)))
+    assert "the listener profile3 takes no Profile 2" in lowered["error_description"]
+
+
 def test_tc_085_basic_authentication(site: Site, dial: Dial) -> None:
     assert dial(ListenerName.PROFILE2).call("Heartbeat")[0] == 3
     for options in ({"password": b"wrong"}, {"user": "CP-2"}, {"password": None}):
@@ -361,7 +372,8 @@ def test_tc_088_an_unknown_subprotocol_alone_is_refused_and_1_6_chosen_out_of_se
     refused = dial(subprotocols=("ocpp0.1",))
     assert refused.connection.subprotocol is None
     assert refused.closed_with()[0] == 1002
-    assert stored("connection_refused")[0].payload["reason"] == RefusalReason.UNSUPPORTED_SUBPROTOCOL
+    (refusal,) = eventually(lambda: stored("connection_refused"))
+    assert refusal.payload["reason"] == RefusalReason.UNSUPPORTED_SUBPROTOCOL
     assert dial(subprotocols=("ocpp0.1", "ocpp1.6", "ocpp1.5")).connection.subprotocol == "ocpp1.6"
     assert StationSession.objects.get(closed_at=None).protocol == "ocpp1.6"
 

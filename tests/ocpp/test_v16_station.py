@@ -39,7 +39,7 @@ class Field:
     def station(self, quirks: Quirks | None = None, listener: ListenerName = ListenerName.DUAL) -> SimulatedStation:
         """A connected station that trusts the server's root and, installed last, that of its own certificate."""
         self._site.passwords.passwords["CP-1"] = {FIRST_KEY.encode()}
-        station = self.run(self._commission(quirks, listener))
+        station: SimulatedStation = self.run(self._commission(quirks, listener))
         self._stations.append(station)
         self.run(station.connect())
         return station

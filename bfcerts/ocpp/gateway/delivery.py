@@ -6,10 +6,11 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from bfcerts.ocpp import frames, secret_payload
-from bfcerts.ocpp.canonical import NOT_APPLICABLE, CommandOutcome
+from bfcerts.ocpp.canonical import NOT_APPLICABLE, Action, CommandOutcome
 from bfcerts.ocpp.frames import CallError, CallResult, ErrorCode, Malformed
 from bfcerts.ocpp.gateway.commands import Command, Result, Wish
 from bfcerts.ocpp.gateway.database import DatabaseUnavailableError
+from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.inbox import storable
 from bfcerts.ocpp.outbox import Ending
 from bfcerts.ocpp.protocol import Request, UnsendableCommandError
@@ -25,6 +26,21 @@ MOST_PUT_BACK: Final = 10
 RETRY_SECONDS: Final = 2.0
 
 logger = logging.getLogger(__name__)
+
+
+def _keep_reachable(command: Command, listener: str) -> None:
+    """A station that keeps its address when it changes its profile needs a listener there that takes the new one.
+
+    :raises UnsendableCommandError: when it would be locked out.
+    """
+    if command.action is not Action.SET_SECURITY_PROFILE:
+        return
+    profile = command.payload["security_profile"]
+    if listener == (ListenerName.PROFILE2 if profile == 3 else ListenerName.PROFILE3):
+        raise UnsendableCommandError(
+            f"the station keeps its address, where the listener {listener} takes no Profile {profile}: have it connect "
+            "to the listener that takes both first"
+        )
 
 
 class Silence(Enum):
@@ -109,6 +125,8 @@ class Delivery:
                 secret = secret_payload.open(command.secret_payload, connection.services.credential_key)
                 payload, secrets = secret_payload.merge(payload, secret), secret_payload.values(secret)
             request = connection.adapter.request(command.action, payload)
+            if request is not None:
+                _keep_reachable(command, connection.attempt.listener)
         except (UnsendableCommandError, secret_payload.SecretPayloadError) as error:
             await self._record(command, Ending(command.id, CommandOutcome.ERROR, "", error_description=str(error)))
             return
