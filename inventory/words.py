@@ -27,6 +27,7 @@ _PROPER = frozenset({"AuthorizationKey", "CSR", "CA", "TLS"})
 _STATES = dict([*JobState.choices, *RecordState.choices])
 _STEPS = dict(JobStep.choices)
 _PARTS = dict(SystemPart.choices)
+_STEP = re.compile(r"\bStep ([a-z_]+)(?= ended)")
 _ACTOR = re.compile(r"\b(person|station|system):([\w.@+-]+)")
 
 
@@ -73,9 +74,10 @@ def actor_words(name: str) -> str:
             return name
 
 
-def with_actor_words(sentence: str) -> str:
-    """A stored sentence, with whoever it names in words."""
-    return _ACTOR.sub(lambda found: actor_words(found[0]), sentence)
+def in_words(sentence: str) -> str:
+    """A stored sentence, with the actors and the step that it names in words."""
+    named = _STEP.sub(lambda found: f"Step “{step_words(found[1])}”", sentence)
+    return _ACTOR.sub(lambda found: actor_words(found[0]), named)
 
 
 def source_words(source: str) -> str:

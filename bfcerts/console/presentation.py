@@ -137,6 +137,20 @@ def spoken(name: str) -> str:
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
+_LISTENERS = {"profile2": "Profile 2", "profile3": "Profile 3", "dual": "Profiles 2 and 3"}
+
+
+def listener_words(name: str) -> str:
+    """A listener of the gateway in words: dual becomes “Profiles 2 and 3”."""
+    return _LISTENERS.get(name) or spoken(name)
+
+
+def protocol_words(subprotocol: str) -> str:
+    """A WebSocket subprotocol in words: ocpp2.0.1 becomes “OCPP 2.0.1”."""
+    version = subprotocol.removeprefix("ocpp")
+    return f"OCPP {version}" if version != subprotocol else subprotocol
+
+
 def text(value: str) -> SafeString | str:
     """A text whose lines matter, such as PEM."""
     return format_html('<pre class="c-document">{}</pre>', value.strip()) if value else NOTHING

@@ -9,7 +9,17 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from bfcerts.console.filters import QuestionFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.presentation import NOTHING, Badge, copyable, document, moment, short, spoken
+from bfcerts.console.presentation import (
+    NOTHING,
+    Badge,
+    copyable,
+    document,
+    listener_words,
+    moment,
+    protocol_words,
+    short,
+    spoken,
+)
 from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
 
@@ -65,7 +75,7 @@ class ListenerFilter(QuestionFilter):
 class StationSessionAdmin(ReadOnlyAdmin):
     """Connections of stations, open and past."""
 
-    list_display = ("station", "badge", "profile", "since", "until", "address", "listener", "certificate")
+    list_display = ("station", "badge", "profile", "since", "until", "address", "entrance", "certificate")
     list_filter = (OpenSessionFilter, ProfileFilter, ListenerFilter)
     search_fields = ("station_id",)
     search_help_text = "Charge point id, or the fingerprint of a certificate"
@@ -79,13 +89,22 @@ class StationSessionAdmin(ReadOnlyAdmin):
         "until",
         "close_reason",
         "address",
-        "listener",
-        "protocol",
+        "entrance",
+        "spoken_protocol",
         "node",
         "full_fingerprint",
         "id",
     )
-    readonly_fields = ("station", "badge", "profile", "since", "until", "full_fingerprint")
+    readonly_fields = (
+        "station",
+        "badge",
+        "profile",
+        "since",
+        "until",
+        "entrance",
+        "spoken_protocol",
+        "full_fingerprint",
+    )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StationSession], search_term: str
@@ -117,6 +136,14 @@ class StationSessionAdmin(ReadOnlyAdmin):
     @admin.display(description="Closed")
     def until(self, session: StationSession) -> SafeString | str:
         return moment(session.closed_at)
+
+    @admin.display(description="Listener")
+    def entrance(self, session: StationSession) -> str:
+        return listener_words(session.listener)
+
+    @admin.display(description="Protocol")
+    def spoken_protocol(self, session: StationSession) -> str:
+        return protocol_words(session.protocol)
 
     @admin.display(description="Certificate")
     def certificate(self, session: StationSession) -> SafeString | str:

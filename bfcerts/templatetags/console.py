@@ -33,6 +33,16 @@ def grouped(value: str) -> str:
 
 
 @register.filter
+def listener_words(value: str) -> str:
+    return presentation.listener_words(value)
+
+
+@register.filter
+def protocol_words(value: str) -> str:
+    return presentation.protocol_words(value)
+
+
+@register.filter
 def short(value: str) -> str:
     return presentation.short(value)
 

@@ -59,7 +59,9 @@ def _gateway(now: datetime) -> list[Part]:
 def _node(node: GatewayNode, now: datetime, *, alone: bool) -> Part:
     name = f"Gateway node {node.name}"
     if now - node.beat_at <= NODE_SILENT_AFTER:
-        return Part(name, Badge("Running", "success"), node.beat_at, f"Since {node.started_at:%Y-%m-%d %H:%M} UTC")
+        return Part(
+            name, Badge("Running", "success"), min(node.beat_at, now), f"Since {node.started_at:%Y-%m-%d %H:%M} UTC"
+        )
     lost = "no charger can connect" if alone else "its chargers come back on the other nodes"
     advice = f"It has stopped, or cannot reach the database; {lost}. Look at its log, then start it again."
     return Part(name, Badge("Away", "danger"), node.beat_at, advice)
@@ -75,7 +77,7 @@ def _workers(now: datetime) -> list[Part]:
 def _queue(queue: JobQueue, last: datetime | None, alive: int, now: datetime) -> Part:
     if alive:
         words = "1 process" if alive == 1 else f"{alive} processes"
-        return Part(queue.label, Badge("Running", "success"), last, words)
+        return Part(queue.label, Badge("Running", "success"), min(last or now, now), words)
     waiting = CertificateJob.objects.due(now, queue).order_by().values("pk")[:COUNTED].count()
     jobs = (
         "no job waits for it yet" if not waiting else f"{waiting} {'job waits' if waiting == 1 else 'jobs wait'} for it"

@@ -156,7 +156,9 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
     @admin.display(description="Validity")
     def ends(self, identity: ManagedIdentity) -> SafeString | str:
         record: CertificateRecord | None = getattr(identity, "record_now", None)
-        return NOTHING if record is None else states.validity(record, timezone.now())
+        if record is None or record.state in (RecordState.RETIRED, RecordState.REVOKED):
+            return NOTHING
+        return states.validity(record, timezone.now())
 
     @admin.display(description="Reached")
     def profile(self, identity: ManagedIdentity) -> Badge | str:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from inventory.services.changes import Change, entries_of
-from inventory.words import actor_words, with_actor_words
+from inventory.words import actor_words, in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,4 +26,4 @@ def meanwhile(target: Any) -> Meanwhile | None:
     if not entries:
         return None
     (entry,) = entries
-    return Meanwhile(actor_words(entry.actor), entry.at, with_actor_words(entry.reason), entry.changes)
+    return Meanwhile(actor_words(entry.actor), entry.at, in_words(entry.reason), entry.changes)

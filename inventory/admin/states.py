@@ -16,7 +16,7 @@ from inventory.choices import (
     Severity,
 )
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, SecurityEvent
-from inventory.words import step_words, with_actor_words
+from inventory.words import in_words, step_words
 
 _IN_USE = (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.ACTIVE)
 PROFILE_WORDS = {
@@ -87,4 +87,4 @@ def waiting_words(job: CertificateJob, now: datetime) -> str:
         return f"waits for {job.waiting_for}, until {job.waiting_until:%Y-%m-%d %H:%M} UTC"
     if job.is_open:
         return f"next: {step_words(job.step)}"
-    return with_actor_words(job.outcome) or NOTHING
+    return in_words(job.outcome) or NOTHING

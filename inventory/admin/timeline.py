@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from bfcerts.console.presentation import short, spoken
+from bfcerts.console.presentation import protocol_words, short, spoken
 from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.choices import SEVERITY_COLOURS, EventType
@@ -96,7 +96,7 @@ def of_sessions(sessions: Iterable[StationSession]) -> list[Moment]:
                 icon="link",
                 tone="success" if session.closed_at is None else "default",
                 title=f"Connected on Profile {session.security_profile}",
-                text=f"From {session.address} with {with_what}, {session.protocol}",
+                text=f"From {session.address} with {with_what}, {protocol_words(session.protocol)}",
                 url=url,
             )
         )

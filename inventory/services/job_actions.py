@@ -124,6 +124,8 @@ def _obstacle(job: CertificateJob, now: datetime) -> str:
 def _record_of(job: CertificateJob) -> CertificateRecord | None:
     """The certificate that a renewal replaces, or that a delivery sends."""
     key = job.parameters.get("replaces") if job.action == JobAction.RENEW else job.record_id
+    if key is None:
+        return None
     return CertificateRecord.objects.select_related("identity").filter(pk=key, identity=job.identity_id).first()
 
 

@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from bfcerts.ocpp.models import GatewayNode
-from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import JobQueue, JobState, JobStep, SystemPart
 from inventory.jobs import engine
@@ -424,8 +423,9 @@ def test_text_from_the_wire_is_shown_and_never_obeyed(console: Client) -> None:
 def test_codes_are_said_in_words(console: Client) -> None:
     identity = charger("CS-1")
     job = given.job(identity, step=JobStep.AWAIT_CSR)
-    with attributed(Actor.system("first-look"), "given"):
-        CertificateJob.objects.filter(pk=job.pk).update(actor="system:first-look")
+    CertificateJob.objects.filter(pk=job.pk).update(
+        actor="system:first-look", outcome="Step await_csr ended unexpectedly; cancelled by person:maria."
+    )
     given.domain_event(identity, actor="system:renewal", resulting_state="installed_pending_activation")
     listing = reverse("admin:inventory_domainevent_changelist")
 
@@ -433,6 +433,7 @@ def test_codes_are_said_in_words(console: Client) -> None:
 
     assert JobStep.AWAIT_CSR.label in pages[page_of(job)]
     assert SystemPart.FIRST_LOOK.label in pages[page_of(job)]
+    assert f"Step “{JobStep.AWAIT_CSR.label}” ended unexpectedly; cancelled by maria." in pages[page_of(job)]
     assert SystemPart.FIRST_LOOK.label in pages[page_of(identity)]
     assert SystemPart.RENEWAL.label in pages[page_of(identity)]
     assert "Installed, not yet seen in use" in pages[listing]

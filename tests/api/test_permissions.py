@@ -107,7 +107,7 @@ def body_for(route: Route) -> dict[str, Any]:
             "purpose": "charger_identity",
             "certificate_pem": given.certificate_for(identity.authoritative_identifier),
         },
-        "POST certificate-records-activate": {"evidence": given.active_record(charger()).evidence.get().pk},
+        "POST certificate-records-activate": {"evidence": given.seen_in_use(given.active_record(charger())).pk},
         "POST charger-families-list": {"name": "F", "vendor": "V", "model": "M"},
         "POST cohorts-list": {"name": "C"},
         "POST cohorts-add-members": member,
