@@ -363,9 +363,9 @@ def test_a_ca_is_no_endpoints_certificate(plane: ControlPlane) -> None:
 
 
 def test_a_long_name_of_the_issuer_is_no_obstacle(plane: ControlPlane) -> None:
-    named = {"issuer": "An issuer with a name" * 3, "unit": "x" * 64}
-    publish_external_authority(plane.clock(), name=named["issuer"], unit=named["unit"])
-    pem = external_certificate("CS-1", plane.clock(), 100, **named)
+    issuer, unit = "An issuer with a name" * 3, "x" * 64
+    publish_external_authority(plane.clock(), name=issuer, unit=unit)
+    pem = external_certificate("CS-1", plane.clock(), 100, issuer=issuer, unit=unit)
 
     assert len(register(plane, charger("CS-1"), certificate_pem=pem).responsible_authority) <= 200
 
