@@ -10,16 +10,18 @@ class InventoryConfig(AppConfig):
     def ready(self) -> None:
         from bfcerts.ocpp import registry
         from inventory import audit, handlers
-        from inventory.services import plans, repeats, retention, sweeps
+        from inventory.services import caps, families, plans, repeats, retention, sweeps
         from inventory.services.door import CertificateDoor
         from inventory.services.listeners import ListenerCertificates
         from inventory.services.plans import bulk, running
 
         audit.connect()
         handlers.connect()
+        families.connect()
+        caps.connect()
         running.connect()
         plans.register(bulk.BulkRenewal())
         plans.register(bulk.BulkRevocation())
         registry.register_doors(certificate=CertificateDoor())
         registry.register_listeners(ListenerCertificates())
-        self.duties = (sweeps, repeats, retention)
+        self.duties = (sweeps, repeats, retention, caps)

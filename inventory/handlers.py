@@ -10,7 +10,7 @@ from bfcerts.rows import row
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY, ISO15118_EVSE_LEAF
-from inventory.services import activation, enrolment, observations, station_commands
+from inventory.services import activation, capability_evidence, enrolment, observations, station_commands
 
 
 def _station(entry: InboxEntry) -> ManagedIdentity | None:
@@ -36,6 +36,7 @@ def csr_received(entry: InboxEntry) -> None:
         key=f"inbox:{entry.id}",
         now=entry.received_at,
     )
+    capability_evidence.take_in(identity, capability_evidence.CERTIFICATE_REQUESTED, entry.received_at)
 
 
 def connected(entry: InboxEntry) -> None:
@@ -47,7 +48,10 @@ def connected(entry: InboxEntry) -> None:
             address=str(entry.payload.get("address", "")),
             now=entry.received_at,
         )
-    observations.connected(_station(entry), entry)
+    identity = _station(entry)
+    observations.connected(identity, entry)
+    if entry.payload.get("fingerprint"):
+        capability_evidence.take_in(identity, capability_evidence.CONNECTED_BY_MUTUAL_TLS, entry.received_at)
 
 
 def booted(entry: InboxEntry) -> None:
@@ -70,6 +74,23 @@ def command_answered(entry: InboxEntry) -> None:
         session=entry.session_id,
         now=entry.received_at,
     )
+    shown = capability_evidence.shown_by_answer(entry.payload)
+    if shown is not None:
+        capability_evidence.take_in(_station(entry), shown, entry.received_at)
+
+
+def security_event(entry: InboxEntry) -> None:
+    """SecurityEventNotification."""
+    identity = _station(entry)
+    observations.station_security_event(identity, entry)
+    capability_evidence.take_in(identity, capability_evidence.SECURITY_EVENT_REPORTED, entry.received_at)
+
+
+def log_status(entry: InboxEntry) -> None:
+    """LogStatusNotification."""
+    identity = _station(entry)
+    observations.log_status(identity, entry)
+    capability_evidence.take_in(identity, capability_evidence.LOG_STATUS_REPORTED, entry.received_at)
 
 
 def connect() -> None:
@@ -78,13 +99,11 @@ def connect() -> None:
     registry.register_handler(Evidence.CONNECTED, connected)
     registry.register_handler(Evidence.COMMAND_ANSWERED, command_answered)
     registry.register_handler(Evidence.BOOTED, booted)
-    registry.register_handler(
-        Evidence.SECURITY_EVENT, lambda entry: observations.station_security_event(_station(entry), entry)
-    )
+    registry.register_handler(Evidence.SECURITY_EVENT, security_event)
     registry.register_handler(
         Evidence.CONNECTION_REFUSED, lambda entry: observations.connection_refused(_station(entry), entry)
     )
     registry.register_handler(
         Evidence.PROTOCOL_VIOLATION, lambda entry: observations.protocol_violation(_station(entry), entry)
     )
-    registry.register_handler(Evidence.LOG_STATUS, lambda entry: observations.log_status(_station(entry), entry))
+    registry.register_handler(Evidence.LOG_STATUS, log_status)

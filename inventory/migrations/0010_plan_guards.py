@@ -69,6 +69,9 @@ ABSENCE_GUARD = """
 CREATE FUNCTION inventory_guard_absence() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE away bigint; chargers bigint;
 BEGIN
+    IF NEW.site = '' THEN
+        RETURN NEW;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('inventory.site:' || NEW.site, 0));
     SELECT count(*) INTO away FROM inventory_plannedabsence a
         WHERE a.site = NEW.site AND a.ended_at IS NULL AND a.until > NEW.started_at AND a.id IS DISTINCT FROM NEW.id;

@@ -8,7 +8,10 @@ from inventory.audit import history
 
 
 class SitePolicy(models.Model):
-    """How many chargers of one site may be away at once; a site without one has the default of the fleet."""
+    """How many chargers of one site may be away at once; a site without one has the default of the fleet.
+
+    One with an empty site is for the chargers that name none; without it those are not capped.
+    """
 
     DEFAULT_PERCENT = 10
 

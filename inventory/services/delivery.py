@@ -29,10 +29,13 @@ from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Result, Retry, Succeed, Wait
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy
 from inventory.purposes import BACKEND_SERVER, Purpose, purpose
-from inventory.services import policies, transitions
+from inventory.services import caps, policies, transitions
 from inventory.services.events import record_event
 from inventory.services.locking import lock_record_of
 from inventory.services.security_events import record_security_event
+
+PAUSE_FOR_A_PLACE = timedelta(minutes=1)
+"""How long a renewal waits before it asks again for a place among the chargers of its site that are away."""
 
 
 def reference(job: CertificateJob, step: str) -> str:
@@ -113,9 +116,11 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
             return Succeed(f"Certificate {record.pk} is active.")
         return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it is not delivered any more.")
     policy = _policy(job)
+    entry = job_purpose(job)
+    if entry.delivered_over_ocpp and not caps.take_for_renewal(job, now + policy.cut_over_deadline, now):
+        return Wait("its turn: as many chargers of its site as may be are away", now + PAUSE_FOR_A_PLACE, "deliver")
     record.confirm_by = now + policy.delivery_deadline + policy.rollback_window
     save_without_history(record, fields=["confirm_by", "updated_at"])
-    entry = job_purpose(job)
     channel = "listener" if entry.key == BACKEND_SERVER.key else "ocpp" if entry.delivered_over_ocpp else "pick-up"
     record_event(
         EventType.CERTIFICATE_INSTALL_REQUESTED,

@@ -16,6 +16,7 @@ from inventory.errors import InvalidInputError, NotPermittedError
 from inventory.models import Cohort, ManagedIdentity, Plan, PlanTarget
 from inventory.services import catalogue, plans
 from inventory.services.plans import judging, planner
+from tests.inventory.records import sql
 from tests.support import OPERATOR, Clock, charger
 
 pytestmark = pytest.mark.django_db
@@ -314,7 +315,7 @@ def test_the_database_lets_nobody_change_what_was_planned(clock: Clock) -> None:
         lambda: Plan.objects.filter(pk=plan.pk).update(digest="0" * 64),
         lambda: PlanTarget.objects.filter(pk=target.pk).update(steps=["paint:black"]),
         lambda: PlanTarget.objects.create(plan=plan, identity=late, position=2, included=True),
-        lambda: Plan.objects.filter(pk=plan.pk)._raw_delete(using="default"),
+        lambda: sql("DELETE FROM inventory_plan WHERE id = %s", plan.pk),
     ):
         refused = pytest.raises(DatabaseError, match=r"never changes|takes no more targets|never removed")
         with refused, transaction.atomic():

@@ -1,0 +1,197 @@
+"""What each charger family can do: declared by people, observed on the wire, and unknown where neither was.
+
+Unknown is not capable. Evidence beats a declaration, and evidence against a capability beats evidence for it: one
+station's NotSupported is enough, and only a person declares it anew.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from inventory.actors import Actor
+from inventory.choices import (
+    MANDATORY_FOR_PROFILE_3,
+    Capability,
+    CapabilityBasis,
+    KeyPath,
+    SecurityCategory,
+    SecuritySource,
+    Severity,
+)
+from inventory.errors import InvalidInputError
+from inventory.models import ChargerFamily, FamilyCapability, ManagedIdentity
+from inventory.services.command import command
+from inventory.services.security_events import record_security_event
+
+_LONGEST_SOURCE = 300
+_LONGEST_NOTE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityState:
+    """What is known of one capability of a family."""
+
+    capability: Capability
+    supported: bool | None = None
+    """None: unknown, which is not capable."""
+    basis: str = ""
+    source: str = ""
+    as_of: datetime | None = None
+    note: str = ""
+    mandatory: bool = False
+
+    @property
+    def word(self) -> str:
+        """`yes`, `no` or `unknown`."""
+        return {True: "yes", False: "no", None: "unknown"}[self.supported]
+
+
+def state_of(family: ChargerFamily) -> dict[Capability, CapabilityState]:
+    """Every capability of a family, known or not, in one query."""
+    known = {row.capability: row for row in FamilyCapability.objects.filter(family=family)}
+    return {capability: _state(capability, known.get(capability)) for capability in Capability}
+
+
+def _state(capability: Capability, row: FamilyCapability | None) -> CapabilityState:
+    mandatory = capability in MANDATORY_FOR_PROFILE_3
+    if row is None:
+        return CapabilityState(capability, mandatory=mandatory)
+    return CapabilityState(capability, row.supported, row.basis, row.source, row.as_of, row.note, mandatory)
+
+
+def missing_for_profile_3(family: ChargerFamily) -> list[Capability]:
+    """The mandatory capabilities that the family is not known to have.
+
+    An approved key path stands in for the second key slot: the appendix asks for one or the other.
+    """
+    states = state_of(family)
+    return [
+        capability
+        for capability in MANDATORY_FOR_PROFILE_3
+        if not states[capability].supported
+        and not (capability == Capability.DUAL_KEY_SLOTS and family.key_path != KeyPath.UNAPPROVED)
+    ]
+
+
+def declare(
+    *,
+    family: ChargerFamily,
+    capability: str,
+    supported: bool | None,
+    source: str,
+    actor: Actor,
+    reason: str,
+    now: datetime,
+) -> CapabilityState:
+    """Say that a family can or cannot do something; None takes back what was known.
+
+    :param source: who says so: a data sheet, a vendor's letter, a test.
+    :raises NotPermittedError: without `change_chargerfamily`.
+    :raises InvalidInputError: without a source or a reason, or for a capability that there is not.
+    """
+    known = named(capability)
+    if supported is not None and not source.strip():
+        raise InvalidInputError("A source is needed: name the data sheet, the letter or the test that says so.")
+    with command(actor, "change_chargerfamily", reason):
+        locked = _locked(family, known)
+        if supported is None:
+            if locked is not None:
+                locked.delete()
+            return _state(known, None)
+        row = locked or FamilyCapability(family=family, capability=known)
+        overruled = locked is not None and locked.basis == CapabilityBasis.OBSERVED and locked.supported != supported
+        row.note = f"Overrules what was observed: {row.source}"[:_LONGEST_NOTE] if overruled else ""
+        row.supported, row.basis, row.as_of = supported, CapabilityBasis.DECLARED, now
+        row.source = source.strip()[:_LONGEST_SOURCE]
+        row.save()
+    return _state(known, row)
+
+
+def named(capability: str) -> Capability:
+    """The capability with this key.
+
+    :raises InvalidInputError: when there is none.
+    """
+    if capability not in Capability.values:
+        raise InvalidInputError(f"{capability!r} is no capability; use one of {', '.join(Capability.values)}.")
+    return Capability(capability)
+
+
+def observe(
+    family: ChargerFamily,
+    capability: Capability,
+    supported: bool,
+    source: str,
+    now: datetime,
+    *,
+    identity: ManagedIdentity | None = None,
+    weak: bool = False,
+) -> bool:
+    """Take in evidence for or against a capability, under the current attribution.
+
+    :param weak: evidence that tells against a declaration, and not against what was seen before.
+    :returns: whether anything changed by it.
+    """
+    with transaction.atomic():
+        row = _locked(family, capability)
+        if not _changes(row, supported, weak):
+            return False
+        before = row
+        row = row or FamilyCapability(family=family, capability=capability)
+        contradicted = before is not None and before.supported != supported
+        note = f"Contradicts what was {before.get_basis_display().lower()}: {before.source}" if before else ""
+        row.note = note[:_LONGEST_NOTE] if contradicted else ""
+        row.supported, row.basis, row.as_of = supported, CapabilityBasis.OBSERVED, now
+        row.source = source[:_LONGEST_SOURCE]
+        row.save()
+        if contradicted and not supported:
+            _report_downgrade(family, capability, row, identity, now)
+    return True
+
+
+def news_in(family: ChargerFamily, found: Mapping[Capability, bool], *, weak: bool = False) -> list[Capability]:
+    """Of what was found, what `observe` would change by what is known now; one query, and no lock."""
+    known = {row.capability: row for row in FamilyCapability.objects.filter(family=family, capability__in=list(found))}
+    return [capability for capability in found if _changes(known.get(capability), found[capability], weak)]
+
+
+def _changes(row: FamilyCapability | None, supported: bool, weak: bool) -> bool:
+    """Whether evidence tells anything new: it takes the place of declarations, and of evidence only against it."""
+    if row is None:
+        return not weak
+    declared = row.basis == CapabilityBasis.DECLARED
+    if supported:
+        return declared
+    if weak:
+        return declared and row.supported
+    return declared or row.supported
+
+
+def _report_downgrade(
+    family: ChargerFamily,
+    capability: Capability,
+    row: FamilyCapability,
+    identity: ManagedIdentity | None,
+    now: datetime,
+) -> None:
+    record_security_event(
+        "CapabilityContradicted",
+        category=SecurityCategory.PLATFORM,
+        severity=Severity.WARNING,
+        source=SecuritySource.CONTROL_PLANE,
+        message=(
+            f"The family “{family}” is no longer taken as capable of {capability.label}: {row.source}. {row.note}. "
+            "Declare the capability anew when this is settled."
+        ),
+        now=now,
+        identity=identity,
+        payload={"family": family.name, "capability": capability.value},
+    )
+
+
+def _locked(family: ChargerFamily, capability: Capability) -> FamilyCapability | None:
+    """The cell, locked; the family's row is locked first, so that two who make the same cell come one by one."""
+    ChargerFamily.objects.select_for_update(of=("self",)).only("pk").get(pk=family.pk)
+    return FamilyCapability.objects.filter(family=family, capability=capability).first()

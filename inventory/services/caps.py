@@ -1,0 +1,142 @@
+"""Caps on planned absences: how many chargers of a site may be away at once, whoever sends them away.
+
+Whoever makes a charger leave (a cut-over, a new key, an anchor's canary, a renewal) takes a place of its site first
+and gives it back when the charger is back. The places hold over all rollouts and renewals together, because they are
+rows of one table, taken one by one under a lock of the site; the table's trigger keeps the last charger of a site.
+Chargers that name no site are capped only where a policy without a site says so: nobody knows which stand together.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from bfcerts.purge import purge
+from inventory import seams
+from inventory.choices import JobAction, SubjectKind
+from inventory.jobs.periodic import duty
+from inventory.models import CertificateJob, ManagedIdentity, PlannedAbsence, SitePolicy
+
+KEPT = timedelta(days=7)
+"""How long ended absences stay, for whoever asks why something waited."""
+
+
+def take(identity: ManagedIdentity, why: str, until: datetime, now: datetime) -> bool:
+    """Take a place for a charger that is about to leave; the identity must be locked, and its site is from here on.
+
+    Taken again by the same work, it is the same place, until the later end. One that is away for other work is not
+    sent away a second time.
+
+    :param why: whose work it is, the same at every call, for example `renewal:4711`.
+    :param until: when the place is free again by itself, should nobody give it back.
+    :returns: whether it may leave now; if not, ask again later.
+    """
+    with transaction.atomic():
+        _lock_site(identity.site)
+        _end_overdue(identity, now)
+        present = PlannedAbsence.objects.filter(identity=identity, ended_at__isnull=True).first()
+        if present is not None:
+            if present.kind != why:
+                return False
+            if present.until < until:
+                PlannedAbsence.objects.filter(pk=present.pk).update(until=until)
+            return True
+        if not _is_free(identity.site, now):
+            return False
+        PlannedAbsence.objects.create(identity=identity, site=identity.site, kind=why, started_at=now, until=until)
+    return True
+
+
+def give_back(identity: ManagedIdentity, now: datetime, why: str = "") -> bool:
+    """The charger is back, or its work is over: its place is free.
+
+    :param why: give back the place of this work only, and leave one of other work alone.
+    :returns: whether there was a place to give back.
+    """
+    absences = PlannedAbsence.objects.filter(identity=identity, ended_at__isnull=True)
+    if why:
+        absences = absences.filter(kind=why)
+    return bool(absences.update(ended_at=now))
+
+
+def away(site: str, now: datetime) -> int:
+    """How many chargers of a site are away on purpose now."""
+    return PlannedAbsence.objects.filter(site=site, ended_at__isnull=True, until__gt=now).count()
+
+
+def most_away(site: str) -> int | None:
+    """How many chargers of a site may be away at once: its policy, and never all of more than one.
+
+    :returns: None where nothing caps it.
+    """
+    policy = _policy(site)
+    if policy is None:
+        return None
+    chargers = _chargers(site).count()
+    allowed = max(1, chargers * policy.away_percent // 100)
+    if policy.away_most is not None:
+        allowed = min(allowed, policy.away_most)
+    return min(allowed, chargers - 1) if chargers > 1 else allowed
+
+
+def _is_free(site: str, now: datetime) -> bool:
+    """As `away(site) < most_away(site)`, at a cost that grows with what is away and not with the fleet."""
+    policy = _policy(site)
+    if policy is None:
+        return True
+    wanted = away(site, now) + 1
+    if policy.away_most is not None and wanted > policy.away_most:
+        return False
+    # Enough chargers that this many are within the share, and that one stays.
+    within_share = 1 if wanted == 1 else -(-wanted * 100 // policy.away_percent)
+    needed = max(within_share, wanted + 1)
+    there_are = len(_chargers(site).values_list("pk", flat=True)[:needed])
+    return there_are >= needed or (wanted == 1 and there_are <= 1)
+
+
+def _chargers(site: str) -> QuerySet[ManagedIdentity]:
+    return ManagedIdentity.objects.filter(kind=SubjectKind.CHARGER, enabled=True, site=site).order_by()
+
+
+def _policy(site: str) -> SitePolicy | None:
+    stored = SitePolicy.objects.filter(site=site).first()
+    return stored or (SitePolicy(site=site) if site else None)
+
+
+def _lock_site(site: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('inventory.site:' || %s, 0))", [site])
+
+
+def _end_overdue(identity: ManagedIdentity, now: datetime) -> None:
+    """What its own time has ended already, at this site or, for one that moved, of this charger."""
+    overdue = PlannedAbsence.objects.filter(ended_at__isnull=True, until__lte=now)
+    for absences in (overdue.filter(site=identity.site), overdue.filter(identity=identity)):
+        absences.update(ended_at=now)
+
+
+def take_for_renewal(job: CertificateJob, until: datetime, now: datetime) -> bool:
+    """Take a place for a charger that will reconnect with its renewed certificate; it is given back with the job's end.
+
+    :returns: whether the certificate may be delivered now.
+    """
+    return job.action != JobAction.RENEW or take(job.identity, f"renewal:{job.pk}", until, now)
+
+
+def _renewal_ended(job: CertificateJob, now: datetime) -> None:
+    if job.action == JobAction.RENEW:
+        give_back(job.identity, now, f"renewal:{job.pk}")
+
+
+def connect() -> None:
+    """Called once, when the app is ready."""
+    seams.on_job_ended(_renewal_ended)
+
+
+@duty("absences", timedelta(hours=1))
+def forget(now: datetime) -> int:
+    """Drop absences that ended a while ago.
+
+    :returns: how many.
+    """
+    return purge("inventory_plannedabsence", "ended_at < %s", now - KEPT, order="ended_at")

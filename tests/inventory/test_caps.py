@@ -1,0 +1,225 @@
+"""Caps: never more chargers of a site away than may be, and never all of a site that has more than one."""
+
+import random
+import threading
+from collections import Counter
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import DatabaseError, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bfcerts.ocpp.canonical import Action
+from inventory.audit import attributed
+from inventory.choices import JobState
+from inventory.models import CertificateJob, ManagedIdentity, PlannedAbsence, SitePolicy
+from inventory.services import caps, lifecycle
+from inventory.services.locking import lock_identity
+from tests.support import OPERATOR, PATIENCE_SECONDS, Clock, ControlPlane, charger, in_threads, request_for
+
+HOUR = timedelta(hours=1)
+
+
+def site_of(number: int, site: str = "Depot") -> list[ManagedIdentity]:
+    return [charger(f"{site}-{position}", site=site) for position in range(number)]
+
+
+def policy_for(site: str, **values: int) -> SitePolicy:
+    with attributed(OPERATOR, "test"):
+        return SitePolicy.objects.create(site=site, **values)
+
+
+def take(identity: ManagedIdentity, clock: Clock, why: str = "test:1") -> bool:
+    return caps.take(identity, why, clock() + HOUR, clock())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("chargers", "may_leave"), [(1, 1), (2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (30, 3)])
+def test_a_tenth_of_a_site_may_be_away_and_one_always_may(chargers: int, may_leave: int, clock: Clock) -> None:
+    left = [take(identity, clock) for identity in site_of(chargers)]
+
+    assert left.count(True) == may_leave == caps.most_away("Depot")
+    assert left[:may_leave] == [True] * may_leave
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("chargers", "percent", "most", "may_leave"),
+    [(4, 100, None, 3), (1, 100, None, 1), (10, 50, 2, 2), (10, 35, None, 3), (2, 100, 9, 1)],
+)
+def test_a_policy_of_its_own_never_empties_a_site(
+    chargers: int, percent: int, most: int | None, may_leave: int, clock: Clock
+) -> None:
+    with attributed(OPERATOR, "test"):
+        SitePolicy.objects.create(site="Depot", away_percent=percent, away_most=most)
+
+    assert [take(identity, clock) for identity in site_of(chargers)].count(True) == may_leave
+    assert caps.most_away("Depot") == may_leave
+
+
+@pytest.mark.django_db
+def test_a_place_that_is_given_back_is_free(clock: Clock) -> None:
+    first, second = site_of(2)
+    assert take(first, clock)
+    assert not take(second, clock)
+
+    assert caps.give_back(first, clock())
+
+    assert take(second, clock)
+    assert not caps.give_back(first, clock())
+
+
+@pytest.mark.django_db
+def test_a_place_that_nobody_gives_back_is_free_when_its_time_is_over(clock: Clock) -> None:
+    first, second = site_of(2)
+    assert take(first, clock)
+    clock.advance(minutes=59)
+    assert not take(second, clock)
+
+    clock.advance(minutes=1)
+
+    assert caps.away("Depot", clock()) == 0
+    assert take(second, clock)
+
+
+@pytest.mark.django_db
+def test_the_same_work_keeps_its_place_and_other_work_waits(clock: Clock) -> None:
+    identity = charger("CS-1", site="Depot")
+    assert take(identity, clock, "renewal:1")
+    clock.advance(minutes=30)
+
+    assert take(identity, clock, "renewal:1")
+    assert not take(identity, clock, "cut_over:2")
+
+    clock.advance(minutes=45)
+    assert caps.away("Depot", clock()) == 1, "the second taking is for longer"
+    assert not caps.give_back(identity, clock(), "cut_over:2")
+    assert caps.give_back(identity, clock(), "renewal:1")
+    assert take(identity, clock, "cut_over:2")
+
+
+@pytest.mark.django_db
+def test_sites_do_not_wait_for_each_other_and_disabled_chargers_do_not_count(clock: Clock) -> None:
+    (first, second), (other, _) = site_of(2), site_of(2, "Harbour")
+    assert take(first, clock)
+    assert take(other, clock)
+    ManagedIdentity.objects.filter(pk=second.pk).update(enabled=False)
+
+    assert caps.most_away("Depot") == 1
+
+
+@pytest.mark.django_db
+def test_chargers_that_name_no_site_are_capped_where_a_policy_says_so(clock: Clock) -> None:
+    unsited = [charger(f"CS-{number}") for number in range(4)]
+    assert caps.most_away("") is None
+    assert all(take(identity, clock) for identity in unsited[:3])
+
+    policy_for("", away_percent=25, away_most=3)
+
+    assert not take(unsited[3], clock)
+
+
+@pytest.mark.django_db
+def test_the_database_keeps_the_last_charger_of_a_site(clock: Clock) -> None:
+    first, second = site_of(2)
+    assert take(first, clock)
+
+    with pytest.raises(DatabaseError, match="never all of its chargers"), transaction.atomic():
+        PlannedAbsence.objects.create(
+            identity=second, site="Depot", kind="shell", started_at=clock(), until=clock() + HOUR
+        )
+
+
+@pytest.mark.django_db
+def test_absences_are_forgotten_after_a_while(clock: Clock) -> None:
+    identity = charger("CS-1", site="Depot")
+    take(identity, clock)
+    caps.give_back(identity, clock())
+    clock.advance(days=7)
+    assert caps.forget(clock()) == 0
+
+    clock.advance(seconds=1)
+
+    assert caps.forget(clock()) == 1
+
+
+# -- everybody at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chargers=st.integers(1, 7),
+    percent=st.sampled_from([10, 30, 50, 100]),
+    most=st.sampled_from([None, 1, 2]),
+    seed=st.integers(0, 2**16),
+)
+def test_whoever_takes_at_once_the_cap_holds(
+    chargers: int, percent: int, most: int | None, seed: int, clock: Clock
+) -> None:
+    """Two rollouts and a renewal storm take and give back at random, each on a connection of its own."""
+    site = uuid4().hex
+    identities = site_of(chargers, site)
+    with attributed(OPERATOR, "test"):
+        SitePolicy.objects.create(site=site, away_percent=percent, away_most=most)
+    allowed = caps.most_away(site)
+    assert allowed is not None
+    start = threading.Barrier(3)
+    outcomes: Counter[bool] = Counter()
+    broken: list[int] = []
+
+    def taker(who: str) -> None:
+        choose = random.Random(f"{seed}:{who}")
+        start.wait(PATIENCE_SECONDS)
+        for _ in range(8):
+            identity = choose.choice(identities)
+            with transaction.atomic():
+                lock_identity(identity.pk)
+                taken = caps.take(identity, who, clock() + HOUR, clock())
+            outcomes[taken] += 1
+            present = caps.away(site, clock())
+            if present > allowed or (chargers > 1 and present >= chargers):
+                broken.append(present)
+            if taken and choose.random() < 0.5:
+                with transaction.atomic():
+                    lock_identity(identity.pk)
+                    caps.give_back(identity, clock(), who)
+
+    in_threads(*(lambda who=who: taker(who) for who in ("rollout:1", "rollout:2", "renewal:3")))
+
+    assert not broken, f"{broken} away where {allowed} of {chargers} may be"
+    assert outcomes[True] > 0
+
+
+# -- renewals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_renewals_of_a_site_are_delivered_one_after_the_other(plane: ControlPlane) -> None:
+    first, second = site_of(2)
+    jobs: list[CertificateJob] = []
+    for identity in (first, second):
+        record = plane.enrol(identity)
+        jobs.append(lifecycle.renew(record=record, actor=OPERATOR, reason="test", now=plane.clock()))
+    plane.work()
+    for identity in (first, second):
+        plane.answer(plane.open_command(identity, Action.REQUEST_CSR))
+        plane.send_csr(identity, request_for(identity.authoritative_identifier))
+    plane.work()
+
+    waiting = [CertificateJob.objects.get(pk=job.pk) for job in jobs]
+    assert sorted(job.step for job in waiting) == ["await_install", "deliver"]
+    held = next(job for job in waiting if job.step == "deliver")
+    assert "as many chargers of its site as may be are away" in held.waiting_for
+    delivered = next(job for job in waiting if job.pk != held.pk)
+    plane.play_station(delivered.identity)
+    assert CertificateJob.objects.get(pk=delivered.pk).state == JobState.SUCCEEDED
+
+    plane.clock.advance(minutes=1)
+    plane.work()
+    plane.play_station(held.identity)
+
+    assert CertificateJob.objects.get(pk=held.pk).state == JobState.SUCCEEDED
+    assert caps.away("Depot", plane.clock()) == 0
