@@ -10,9 +10,11 @@ class MigrationConfig(AppConfig):
     def ready(self) -> None:
         from bfcerts.ocpp import registry
         from inventory.services.retention import keep_commands_of
-        from migration.services import rotation
+        from migration.services import recovery, rotation, rotation_need
         from migration.services.authorization_keys import PasswordDoor
 
         registry.register_doors(password=PasswordDoor())
         rotation.connect()
+        recovery.connect()
         keep_commands_of("key", rotation.open_references)
+        self.duties = (rotation, rotation_need, recovery)

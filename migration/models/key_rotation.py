@@ -58,6 +58,7 @@ class KeyRotation(models.Model):
             models.Index(fields=["next_step_at"], condition=Q(stage__in=_OPEN), name="rotation_by_next_step"),
             models.Index(fields=["family"], condition=Q(stage__in=_OPEN), name="open_rotation_by_family"),
         ]
+        permissions = [("approve_keyrotation", "Can approve how a family takes new AuthorizationKeys")]
 
     def __str__(self) -> str:
         return f"Rotation to {self.key} ({self.get_stage_display()})"

@@ -47,9 +47,14 @@ def import_existing(
     reason: str,
     created_at: datetime | None = None,
     last_success_at: datetime | None = None,
+    replace: bool = True,
     now: datetime | None = None,
 ) -> AuthorizationKey:
-    """Take over a key that a charger uses already, with its age and last success. A shared one is taken and shown."""
+    """Take over a key that a charger uses already, with its age and last success. A shared one is taken and shown.
+
+    :param replace: whether other keys of the charger are revoked; if not, they stand in the way.
+    :raises TransitionRefusedError: when they do.
+    """
     return _store(
         identity,
         secret,
@@ -59,7 +64,13 @@ def import_existing(
         source=KeySource.IMPORTED,
         created_at=created_at,
         last_success_at=last_success_at,
+        replace=replace,
     )
+
+
+def another_key(who: str) -> str:
+    """Why an import leaves a charger alone."""
+    return f"{who} has another key here, which an import never replaces. Set this one by hand if it is right."
 
 
 def _store(
@@ -72,6 +83,7 @@ def _store(
     source: KeySource,
     created_at: datetime | None = None,
     last_success_at: datetime | None = None,
+    replace: bool = True,
 ) -> AuthorizationKey:
     actor.require("migration.set_authorizationkey")
     if identity.kind != SubjectKind.CHARGER:
@@ -87,6 +99,10 @@ def _store(
         active = key_states.in_state(keys, KeyState.ACTIVE)
         if active and hmac.compare_digest(active.digest, stored):
             return active
+        if not replace and any(hmac.compare_digest(key.digest, stored) for key in keys):
+            return next(key for key in keys if key.digest == stored)
+        if not replace and keys:
+            raise TransitionRefusedError(another_key(locked.authoritative_identifier))
         for former in keys:
             key_states.revoke(former, now)
         key = AuthorizationKey(

@@ -9,6 +9,7 @@ from typing import Any
 from bfcerts.ocpp import outbox
 from inventory.choices import EventType
 from inventory.models import ManagedIdentity
+from inventory.services import caps
 from inventory.services.events import record_event
 from inventory.services.identities import close_sessions
 from migration.key_choices import OPEN_STAGES, KeyState, RotationStage
@@ -93,6 +94,7 @@ def end_rotation(key: AuthorizationKey, stage: RotationStage, now: datetime, det
     )
     if ended:
         outbox.cancel([reference(key, "deliver"), reference(key, "reset")], now=now)
+        caps.give_back(key.identity, now, f"key:{key.pk}")
 
 
 def reference(key: AuthorizationKey, verb: str) -> str:

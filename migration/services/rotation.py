@@ -26,7 +26,7 @@ from inventory.choices import EventType, KeyForm, KeyPath, SecurityCategory, Sec
 from inventory.errors import TransitionRefusedError
 from inventory.jobs.periodic import duty
 from inventory.models import LifecyclePolicy, ManagedIdentity
-from inventory.services import policies
+from inventory.services import caps, policies
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
 from migration.key_choices import OPEN_STAGES, DeliveryChannel, KeySource, KeyState, RotationStage
@@ -42,6 +42,10 @@ RECONNECT_GRACE: Final = timedelta(minutes=2)
 RESET_LIFETIME: Final = timedelta(minutes=2)
 """A Reset that was not taken at once is not sent to a charger that has come back by itself."""
 WATCHED_AHEAD: Final = timedelta(days=2)
+LONGEST_ABSENCE: Final = timedelta(minutes=15)
+"""After that its site's place is free again, should the charger not have come back."""
+ASK_AGAIN: Final = timedelta(minutes=1)
+"""Where the site could not spare it."""
 RETIREMENT_AHEAD: Final = timedelta(minutes=5)
 """Looked at so much before its end, so that the door never closes on a key that is kept open."""
 LOOK_AGAIN: Final = timedelta(days=1)
@@ -152,6 +156,11 @@ def _policy(identity: ManagedIdentity) -> LifecyclePolicy:
 def _deliver(rotation: KeyRotation, policy: LifecyclePolicy, now: datetime) -> None:
     """Ask once more, with the very same key: a charger that has it already changes nothing."""
     key = rotation.key
+    if not _may_leave(rotation, now):
+        rotation.stage = RotationStage.RETRYING
+        rotation.next_step_at = now + ASK_AGAIN
+        rotation.save()
+        return
     rotation.deliveries += 1
     rotation.stage = RotationStage.DELIVERING
     rotation.other_session = rotation.booted_without_at = None
@@ -170,6 +179,13 @@ def _deliver(rotation: KeyRotation, policy: LifecyclePolicy, now: datetime) -> N
         reference=reference,
     )
     seams.watch_connections(key.identity, rotation.give_up_at)
+
+
+def _may_leave(rotation: KeyRotation, now: datetime) -> bool:
+    """Whether the site can spare the charger for a moment; one that is not connected leaves nobody."""
+    identity = rotation.key.identity
+    why = f"key:{rotation.key_id}"
+    return not _is_connected(identity) or caps.take(identity, why, now + LONGEST_ABSENCE, now)
 
 
 def _lock(identity: ManagedIdentity) -> KeyRotation | None:
@@ -392,7 +408,10 @@ def _restart(rotation: KeyRotation, now: datetime) -> None:
         rotation.unconfirmed_at = now
         _show_unconfirmed(rotation, now)
     next_look = now + LOOK_AGAIN
-    if rotation.resets < policy.retry_attempts and rotation.booted_without_at is None and _is_connected(identity):
+    wanted = rotation.resets < policy.retry_attempts and rotation.booted_without_at is None and _is_connected(identity)
+    if wanted and not _may_leave(rotation, now):
+        next_look = now + ASK_AGAIN
+    elif wanted:
         rotation.resets += 1
         reference = key_states.reference(rotation.key, "reset")
         outbox.enqueue(

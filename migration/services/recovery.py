@@ -1,0 +1,221 @@
+"""The narrow door: one charger on Profile 3 that has no certificate any more comes in on Profile 2, for a time.
+
+The key for it is fresh, is set on the charger by somebody on site, and is the only one that opens. The door closes when
+the charger is back on Profile 3, and at its end whatever has happened.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from inventory import seams
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity, SubjectKind
+from inventory.errors import InvalidInputError, TransitionRefusedError
+from inventory.jobs.periodic import duty
+from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.purposes import CHARGER_IDENTITY
+from inventory.services.command import command
+from inventory.services.identities import close_sessions
+from inventory.services.locking import lock_identity
+from inventory.services.security_events import record_security_event
+from migration.key_choices import (
+    ACCEPTED_KEY_STATES,
+    DeliveryChannel,
+    DoorKind,
+    KeySource,
+    RecoveryCause,
+    RotationStage,
+)
+from migration.models import AuthorizationKey, KeyRotation, KnownDefaultKey, RecoveryDoor
+from migration.services import key_states
+from migration.services.key_states import PROFILE_2
+from migration.services.secrets_of_keys import checked, digest_of
+
+LONGEST: Final = timedelta(days=14)
+PROFILE_3: Final = 3
+RECOVERY: Final = Actor.system("recovery")
+BATCH: Final = 500
+
+
+def open_profile_2(
+    *,
+    identity: ManagedIdentity,
+    cause: str,
+    secret: str,
+    until: datetime,
+    actor: Actor,
+    reason: str,
+    now: datetime | None = None,
+) -> RecoveryDoor:
+    """Let one charger in on Profile 2 with a fresh key until then.
+
+    :param cause: a `RecoveryCause`; while a certificate of the charger works, only a lost one is a cause.
+    :param secret: the fresh key, as `secrets_of_keys.generate` makes it; whoever opens the door brings it to the
+        charger. It is stored as a digest only.
+    :raises TransitionRefusedError: when the charger needs no door, or has one.
+    """
+    now = now or timezone.now()
+    with command(actor, "migration.open_recoverydoor", reason):
+        _check(cause, until, now)
+        digest = digest_of(checked(secret))
+        locked = lock_identity(identity.pk)
+        obstacle = why_not(locked, cause, now)
+        if obstacle is not None:
+            raise TransitionRefusedError(obstacle)
+        if AuthorizationKey.objects.filter(digest=digest).exists() or _is_default(digest):
+            raise InvalidInputError("This key was used before; the door needs a fresh one.")
+        for former in key_states.lock_accepted(locked):
+            key_states.revoke(former, now)
+        key = _key(locked, digest, until, now)
+        door = RecoveryDoor(
+            identity=locked,
+            kind=DoorKind.PROFILE_2_KEY,
+            cause=cause,
+            key=key,
+            opened_at=now,
+            opened_by=actor.name,
+            reason=reason.strip(),
+            until=until,
+        )
+        door.save()
+        locked.fallback_until = until
+        locked.save()
+        seams.watch_connections(locked, until)
+        _tell(door, "RecoveryDoorOpened", f"until {until:%Y-%m-%d %H:%M} UTC, by {actor.name}: {reason.strip()}", now)
+    return door
+
+
+def _check(cause: str, until: datetime, now: datetime) -> None:
+    if cause not in RecoveryCause.values:
+        raise InvalidInputError(f"{cause!r} is no cause; use one of {', '.join(RecoveryCause.values)}.")
+    if not now < until <= now + LONGEST:
+        raise InvalidInputError(f"The door needs an end that is to come, at most {LONGEST.days} days from now.")
+
+
+def why_not(identity: ManagedIdentity, cause: str, now: datetime) -> str | None:
+    """Why a charger cannot have a narrow door; None where nothing is in the way."""
+    who = identity.authoritative_identifier
+    if identity.kind != SubjectKind.CHARGER:
+        return f"{who} is a {identity.get_kind_display().lower()}; only chargers have AuthorizationKeys."
+    if not identity.enabled:
+        return f"{who} is disabled; enable it first."
+    if identity.security_profile < PROFILE_3:
+        return f"{who} is on Profile {identity.security_profile}: set or rotate its AuthorizationKey instead."
+    if RecoveryDoor.objects.filter(identity=identity, closed_at__isnull=True).exists():
+        return f"{who} has an open door already; close that one first."
+    if identity.fallback_until is not None and identity.fallback_until > now:
+        return f"{who} may come in on Profile 2 anyway until {identity.fallback_until:%Y-%m-%d %H:%M} UTC."
+    works = CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key).usable_at(now).first()
+    if works is not None and cause != RecoveryCause.LOST:
+        return f"Certificate {works.pk} of {who} works; only if the charger has lost it, it needs a door."
+    return None
+
+
+def _is_default(digest: str) -> bool:
+    return KnownDefaultKey.objects.filter(digest=digest).exists()
+
+
+def _key(identity: ManagedIdentity, digest: str, until: datetime, now: datetime) -> AuthorizationKey:
+    key = AuthorizationKey(
+        identity=identity,
+        version=key_states.next_version(identity),
+        digest=digest,
+        source=KeySource.GENERATED,
+        created_at=now,
+    )
+    key.save()
+    KeyRotation.objects.create(
+        key=key,
+        family=identity.family,
+        channel=DeliveryChannel.OUT_OF_BAND,
+        stage=RotationStage.RECONNECTING,
+        may_be_stored=True,
+        started_at=now,
+        connect_by=until,
+        give_up_at=until,
+    )
+    key_states.tell(EventType.AUTHORIZATION_KEY_GENERATED, key, now, channel=DeliveryChannel.OUT_OF_BAND.value)
+    return key
+
+
+def close(*, door: RecoveryDoor, actor: Actor, reason: str, now: datetime | None = None) -> RecoveryDoor:
+    """Close a door before its end.
+
+    :raises TransitionRefusedError: when it is closed already.
+    """
+    now = now or timezone.now()
+    with command(actor, "migration.close_recoverydoor", reason):
+        locked = lock_identity(door.identity_id)
+        closed = _close(locked, f"Closed by {actor.name}", now)
+        if closed is None or closed.pk != door.pk:
+            raise TransitionRefusedError(f"The door of {locked.authoritative_identifier} is closed already.")
+    return closed
+
+
+def _close(identity: ManagedIdentity, why: str, now: datetime) -> RecoveryDoor | None:
+    """Close the open door of an identity that is locked: its key ends with it, and who came in by it goes."""
+    door = RecoveryDoor.objects.select_for_update().filter(identity=identity, closed_at__isnull=True).first()
+    if door is None:
+        return None
+    door.identity = identity
+    door.closed_at, door.closing = now, why[:200]
+    door.save()
+    if identity.fallback_until is not None:
+        identity.fallback_until = None
+        identity.save()
+    key = AuthorizationKey.objects.select_for_update().filter(pk=door.key_id, state__in=ACCEPTED_KEY_STATES).first()
+    if key is not None:
+        key.identity = identity
+        key_states.revoke(key, now, "the narrow door was closed")
+    close_sessions(identity, "the narrow door was closed", now, highest_profile=PROFILE_2)
+    _tell(door, "RecoveryDoorClosed", why, now)
+    return door
+
+
+def connected(news: seams.Connection) -> None:
+    """A charger that is back on Profile 3 needs its door no more."""
+    if news.security_profile >= PROFILE_3:
+        _close(news.identity, "The charger is back on Profile 3", news.at)
+
+
+@duty("recovery-doors", timedelta(minutes=1))
+def close_overdue(now: datetime) -> int:
+    """Close the doors whose time is over. Nobody comes in from that moment on, whether or not this has run.
+
+    :returns: how many.
+    """
+    overdue = RecoveryDoor.objects.filter(closed_at__isnull=True, until__lte=now).order_by("until")
+    identities = list(overdue.values_list("identity_id", flat=True)[:BATCH])
+    for identity_id in identities:
+        with transaction.atomic(), attributed(RECOVERY, "The time of its narrow door is over"):
+            identity = lock_identity(identity_id)
+            if overdue.filter(identity=identity).exists():
+                _close(identity, "Its time is over", now)
+    return len(identities)
+
+
+def _tell(door: RecoveryDoor, kind: str, what: str, now: datetime) -> None:
+    who = door.identity.authoritative_identifier
+    opened = kind == "RecoveryDoorOpened"
+    record_security_event(
+        kind,
+        native_type=door.cause,
+        category=SecurityCategory.AUTHENTICATION,
+        severity=Severity.WARNING if opened else Severity.INFO,
+        source=SecuritySource.OPERATOR if opened else SecuritySource.CONTROL_PLANE,
+        message=f"A narrow door on Profile 2 for {who} was {'opened' if opened else 'closed'}: {what}.",
+        now=now,
+        identity=door.identity,
+        station_id=who[:64],
+        payload={"door": door.pk, "cause": door.cause},
+        dedupe_key=f"recovery-door:{door.pk}:{kind}",
+    )
+
+
+def connect() -> None:
+    """Called once, when the app is ready."""
+    seams.on_connection(connected)
