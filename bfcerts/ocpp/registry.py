@@ -38,7 +38,8 @@ class Admission:
     """The station may come in.
 
     `evidence_wanted`: this connection is news to the lifecycle. `options`: what the door wants to be told again when it
-    is asked whether the station may stay; means nothing to the wire.
+    is asked whether the station may stay; to the wire only its 'adapter' means something, the variant of the protocol
+    that the station's family needs (`bfcerts.ocpp.adapters.VARIANTS`).
     """
 
     security_profile: int

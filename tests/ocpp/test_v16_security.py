@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from bfcerts.ocpp import canonical, outbox, registry, secret_payload
 from bfcerts.ocpp.canonical import Action, RefusalReason, ResetKind
+from bfcerts.ocpp.gateway.commands import MOST_RESETS
 from bfcerts.ocpp.gateway.station import MOST_MALFORMED_IN_A_ROW
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
@@ -119,6 +120,18 @@ def test_tc_073_a_key_that_is_rejected_leaves_the_old_one_and_no_trace(dial: Dia
     assert dial().call("Heartbeat")[0] == 3
     assert NEW_KEY not in everything_stored()
     assert sent["value"] not in everything_stored()
+
+
+def test_a_station_that_takes_a_key_by_leaving_is_not_told_for_ever(dial: Dial) -> None:
+    """It is back with the new key at once, and its answer never comes: whoever asked learns the rest at the door."""
+    row = command(Action.SET_AUTHORIZATION_KEY, {}, canonical.set_authorization_key(NEW_KEY))
+    for _ in range(MOST_RESETS):
+        station = dial()
+        station.expect("ChangeConfiguration")
+        station.connection.socket.close()
+    assert ended(row)["outcome"] == "timed_out"
+    row.refresh_from_db()
+    assert row.secret_payload is None
 
 
 def test_a_station_that_shows_or_echoes_its_key_is_not_quoted(station: Station) -> None:

@@ -15,15 +15,17 @@ from tests.simulator import (
     RefusalKind,
     RefusedError,
     SerialStyle,
+    Timings,
     WrongCsr,
 )
 from tests.simulator.chains import fingerprint
-from tests.simulator_tests.authority import pem
+from tests.simulator_tests.authority import Authority, pem
 from tests.simulator_tests.csms import SmallCsms
 from tests.simulator_tests.scene import (
     PASSWORD,
     STATION,
     enrol,
+    network_profile,
     scene,
     scene_on_profile_3,
     set_variable,
@@ -31,6 +33,7 @@ from tests.simulator_tests.scene import (
     stays_quiet,
 )
 
+NEW_PASSWORD = "another-password-of-mine"
 TRIGGER = {"requestedMessage": "SignChargingStationCertificate"}
 
 
@@ -399,3 +402,82 @@ async def _answers_without_delay(csms: SmallCsms, folder: Path) -> bool:
     answer = await csms.ask("CS-0002", "GetInstalledCertificateIds", {})
     await quick.disconnect()
     return bool(answer["status"] == "Accepted")
+
+
+def test_store_size(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with scene(tmp_path, quirks=Quirks(store_size=2)) as (csms, station):
+            await station.connect()
+            statuses = []
+            for root in (Authority("third").root, csms.server.root):
+                message = {"certificateType": "CSMSRootCertificate", "certificate": pem(root)}
+                statuses.append((await csms.ask(STATION, "InstallCertificate", message))["status"])
+            assert statuses == ["Rejected", "Accepted"]
+            entries = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "CertificateEntries"}}
+            asked = {"getVariableData": [{**entries, "attributeType": kind} for kind in ("Actual", "MaxSet")]}
+            told = await csms.ask(STATION, "GetVariables", asked)
+            assert [one["attributeValue"] for one in told["getVariableResult"]] == ["2", "2"]
+
+    asyncio.run(run())
+
+
+def test_password_needs_reboot(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with scene(tmp_path, quirks=Quirks(password_needs_reboot=True)) as (csms, station):
+            await station.connect()
+            payload = set_variable("SecurityCtrlr", "BasicAuthPassword", NEW_PASSWORD)
+            result = await csms.ask(STATION, "SetVariables", payload)
+            assert result["setVariableResult"][0]["attributeStatus"] == "RebootRequired"
+            assert station.store.state.password == PASSWORD
+            csms.passwords[STATION] = NEW_PASSWORD
+            await csms.ask(STATION, "Reset", {"type": "Immediate"})
+            await station.wait_for(lambda station: len(station.events.of(EventKind.BOOTED)) == 2)
+            assert station.store.state.password == NEW_PASSWORD
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_second_key_slot(tmp_path: Path, kept: bool) -> None:
+    async def run() -> None:
+        async with scene(tmp_path, quirks=Quirks(second_key_slot=kept)) as (csms, station):
+            await station.connect()
+            await csms.ask(STATION, "SetVariables", set_variable("SecurityCtrlr", "BasicAuthPassword", NEW_PASSWORD))
+            await station.wait_for(lambda station: len(station.events.of(EventKind.REFUSED)) >= 2)
+            csms.passwords[STATION] = PASSWORD if kept else NEW_PASSWORD
+            await csms.until(lambda: len(csms.visits) == 2)
+            assert station.store.state.password == (PASSWORD if kept else NEW_PASSWORD)
+
+    asyncio.run(run())
+
+
+def test_lowers_profile(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with scene_on_profile_3(tmp_path) as (csms, station, _):
+            lower = network_profile(2, 2, csms.urls["dual"])
+            assert (await csms.ask(STATION, "SetNetworkProfile", lower))["status"] == "Rejected"
+            station.quirks = Quirks(lowers_profile=True)
+            assert (await csms.ask(STATION, "SetNetworkProfile", lower))["status"] == "Accepted"
+
+    asyncio.run(run())
+
+
+def test_reboot_seconds(tmp_path: Path) -> None:
+    async def run() -> None:
+        timings = Timings.quick(boot_delay=3_600)
+        async with scene(tmp_path, quirks=Quirks(reboot_seconds=0.01), timings=timings) as (csms, station):
+            await station.connect()
+            await csms.ask(STATION, "Reset", {"type": "Immediate"})
+            await station.wait_for(lambda station: len(station.events.of(EventKind.BOOTED)) == 2)
+
+    asyncio.run(run())
+
+
+def test_clock_offset(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with scene(tmp_path, quirks=Quirks(clock_offset_seconds=400 * 86_400.0)) as (csms, station):
+            await station.connect()
+            leaf = await sign(csms, station)
+            assert (await csms.deliver(STATION, csms.chargers.chain(leaf)))["status"] == "Rejected"
+
+    asyncio.run(run())

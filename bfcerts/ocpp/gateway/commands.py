@@ -16,6 +16,8 @@ from bfcerts.ocpp.models import OutboxCommand
 MOST_DELIVERIES: Final = 10
 MOST_RESETS: Final = 2
 """A station that reboots without answering would be reset again at every reconnect."""
+_ENDS_THE_CONNECTION: Final = frozenset({Action.RESET, Action.SET_AUTHORIZATION_KEY})
+"""What a station takes by leaving: a new key is used by connecting again, and may be before the answer is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def release(session_ids: Sequence[UUID], now: datetime) -> None:
     spent: list[OutboxCommand] = []
     again: list[OutboxCommand] = []
     for row in sent.order_by("pk"):
-        most = MOST_RESETS if row.action == Action.RESET else MOST_DELIVERIES
+        most = MOST_RESETS if row.action in _ENDS_THE_CONNECTION else MOST_DELIVERIES
         (spent if row.attempts >= most else again).append(row)
     OutboxCommand.objects.filter(pk__in=[row.pk for row in again]).update(state=OutboxCommand.State.QUEUED)
     outbox.finish(
