@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from bfcerts import doors
+from inventory import uploads
 from inventory.api.urls import urlpatterns as inventory_api
 from migration.api import urlpatterns as migration_api
 
@@ -18,5 +19,7 @@ urlpatterns = [
     path("healthz", doors.healthz, name="healthz"),
     path("readyz", doors.readyz, name="readyz"),
     path("admin/", admin.site.urls),
+    path("upload/<str:token>", uploads.upload, name="upload"),
+    path("upload/<str:token>/<str:file_name>", uploads.upload, name="upload-named"),
     path("api/v1/", include((inventory_api + migration_api, "api"))),
 ]

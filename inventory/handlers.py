@@ -10,7 +10,14 @@ from bfcerts.rows import row
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY, ISO15118_EVSE_LEAF
-from inventory.services import activation, capability_evidence, enrolment, observations, station_commands
+from inventory.services import (
+    activation,
+    capability_evidence,
+    enrolment,
+    observations,
+    station_commands,
+    station_logs,
+)
 
 
 def _station(entry: InboxEntry) -> ManagedIdentity | None:
@@ -87,10 +94,14 @@ def security_event(entry: InboxEntry) -> None:
 
 
 def log_status(entry: InboxEntry) -> None:
-    """LogStatusNotification."""
+    """LogStatusNotification: of which request, and how far it is."""
     identity = _station(entry)
     observations.log_status(identity, entry)
     capability_evidence.take_in(identity, capability_evidence.LOG_STATUS_REPORTED, entry.received_at)
+    if identity is not None:
+        station_logs.status_reported(
+            identity, entry.payload.get("request_id"), str(entry.payload.get("status", "")), entry.received_at
+        )
 
 
 def connect() -> None:

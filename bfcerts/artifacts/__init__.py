@@ -4,12 +4,21 @@ One small Protocol with two implementations, a folder and S3. What is stored is 
 sent it, and its digest and size are known only once it is stored in whole.
 """
 
-from bfcerts.artifacts.base import ArtifactError, ArtifactStore, Stored, TooLargeError
+from bfcerts.artifacts.base import ArtifactError, ArtifactStore, BrokenOffError, Stored, TooLargeError
 from bfcerts.artifacts.folder import FolderStore
 from bfcerts.artifacts.s3 import S3Store
 from bfcerts.configuration import ArtifactStoreKind, Configuration
 
-__all__ = ["ArtifactError", "ArtifactStore", "FolderStore", "S3Store", "Stored", "TooLargeError", "store_of"]
+__all__ = [
+    "ArtifactError",
+    "ArtifactStore",
+    "BrokenOffError",
+    "FolderStore",
+    "S3Store",
+    "Stored",
+    "TooLargeError",
+    "store_of",
+]
 
 
 def store_of(configuration: Configuration) -> ArtifactStore:

@@ -18,6 +18,10 @@ class TooLargeError(ArtifactError):
     """More came than may be kept; nothing of it was."""
 
 
+class BrokenOffError(ArtifactError):
+    """Who sent the content stopped in the middle; nothing of it was kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What was kept."""
@@ -34,6 +38,7 @@ class ArtifactStore(Protocol):
 
         :param largest: bytes; one more and nothing is kept.
         :raises TooLargeError: when more came.
+        :raises BrokenOffError: when reading what comes failed.
         :raises ArtifactError: when the store failed.
         """
 
@@ -61,18 +66,24 @@ class Measured:
     """Passes chunks on while it counts and digests them, and stops at the limit."""
 
     def __init__(self, chunks: Iterable[bytes], largest: int) -> None:
-        self._chunks = chunks
+        self._source = iter(chunks)
         self._largest = largest
         self._digest = hashlib.sha256()
         self.size = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
+        while (chunk := self._next()) is not None:
             self.size += len(chunk)
             if self.size > self._largest:
                 raise TooLargeError(f"More than {self._largest} bytes came; nothing of it was kept.")
             self._digest.update(chunk)
             yield chunk
+
+    def _next(self) -> bytes | None:
+        try:
+            return next(self._source, None)
+        except OSError as error:
+            raise BrokenOffError("The content broke off; nothing of it was kept.") from error
 
     def stored(self) -> Stored:
         return Stored(self._digest.hexdigest(), self.size)

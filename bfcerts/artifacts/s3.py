@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from bfcerts.artifacts.base import CHUNK, ArtifactError, Measured, Stored, TooLargeError, checked_name
+from bfcerts.artifacts.base import CHUNK, ArtifactError, Measured, Stored, checked_name
 
 PART = 8 * 1024 * 1024
 """Bytes sent in one request, and so the most that is held in memory for one artifact."""
@@ -51,8 +51,6 @@ class S3Store:
 
         try:
             yield
-        except TooLargeError:
-            raise
         except (BotoCoreError, ClientError, Boto3Error) as error:
             raise ArtifactError(f"{name} could not be {verb} the bucket {self._bucket}: {error}") from None
 

@@ -153,6 +153,20 @@ SECTIONS = (
                 "Nothing security-relevant has happened yet: no refused connection, no report from a charger.",
             ),
             Entry(
+                "inventory.stationlog",
+                "Station logs",
+                "station log",
+                "description",
+                "Open a charger and choose “Fetch the security log”.",
+            ),
+            Entry(
+                "inventory.artifact",
+                "Artifacts",
+                "artifact",
+                "inventory_2",
+                "Security logs, released bundles and issued chains appear here once they are kept.",
+            ),
+            Entry(
                 "inventory.evidence",
                 "Evidence",
                 "piece of evidence",

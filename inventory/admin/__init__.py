@@ -9,6 +9,7 @@ from knox.models import AuthToken
 
 from inventory.admin import (
     accounts,
+    artifacts,
     catalogue,
     cohort_verbs,
     events,
@@ -28,6 +29,7 @@ for model in (Failure, OrmQ, Schedule, Success, AuthToken):
 
 __all__ = [
     "accounts",
+    "artifacts",
     "catalogue",
     "cohort_verbs",
     "events",

@@ -8,7 +8,7 @@ from bfcerts.ocpp.models import OutboxCommand
 from inventory.admin.verbs import ActionForm, Order, Verb, identity_verbs
 from inventory.models import ManagedIdentity
 from inventory.purposes import purpose
-from inventory.services import identities, lifecycle, station_commands
+from inventory.services import identities, lifecycle, station_commands, station_logs
 
 
 class IssueForm(ActionForm):
@@ -48,16 +48,6 @@ class ResetForm(ActionForm):
     kind = forms.ChoiceField(
         label="When",
         choices=[("OnIdle", "When it is idle"), ("Immediate", "At once, ending a running transaction")],
-    )
-
-
-class SecurityLogForm(ActionForm):
-    """Where the station uploads to."""
-
-    remote_location = forms.CharField(
-        label="Upload address",
-        max_length=512,
-        help_text="Where the station puts the file, for example https://logs.example.net/upload.",
     )
 
 
@@ -108,14 +98,11 @@ def _install_trust_anchors(order: Order) -> str:
 
 
 def _fetch_security_log(order: Order) -> str:
-    command = station_commands.fetch_security_log(
-        identity=order.target,
-        remote_location=order.values["remote_location"],
-        actor=order.actor,
-        reason=order.reason,
-        now=order.now,
+    log = station_logs.fetch(identity=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    return (
+        f"{order.target.authoritative_identifier} is asked for its security log as soon as it is connected; it may "
+        f"upload until {log.upload_until:%H:%M} UTC. See “Station logs” for how far it is."
     )
-    return _sent(order, command)
 
 
 def _reset(order: Order) -> str:
@@ -145,7 +132,7 @@ for verb in (
     Verb("request_csr", "contract_edit", _request_csr),
     Verb("list_certificates", "list_alt", _list_certificates),
     Verb("install_trust_anchors", "anchor", _install_trust_anchors),
-    Verb("fetch_security_log", "security_update_good", _fetch_security_log, SecurityLogForm),
+    Verb("fetch_security_log", "security_update_good", _fetch_security_log),
     Verb("reset", "restart_alt", _reset, ResetForm),
     Verb("enable", "toggle_on", _enable),
     Verb("disable", "block", _disable),

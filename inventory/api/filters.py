@@ -9,6 +9,7 @@ from rest_framework.exceptions import ValidationError
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.choices import JOB_OPEN_STATES, CohortKind
 from inventory.models import (
+    Artifact,
     CertificateJob,
     CertificateRecord,
     ChargerFamily,
@@ -19,6 +20,7 @@ from inventory.models import (
     LifecyclePolicy,
     ManagedIdentity,
     SecurityEvent,
+    StationLog,
 )
 
 _PAGING = frozenset({"cursor", "page_size", "format"})
@@ -184,3 +186,19 @@ class CommandFilter(Narrowing):
     class Meta:
         model = OutboxCommand
         fields = ["station_id", "action", "state", "outcome", "correlation_id"]
+
+
+class StationLogFilter(Narrowing):
+    """Logs of stations."""
+
+    class Meta:
+        model = StationLog
+        fields = ["identity", "state"]
+
+
+class ArtifactFilter(Narrowing):
+    """Artifacts."""
+
+    class Meta:
+        model = Artifact
+        fields = ["kind", "identity"]

@@ -20,6 +20,8 @@ router.register("issuing-authorities", fleet.AuthorityViewSet, basename="issuing
 router.register("evidence", certificates.EvidenceViewSet, basename="evidence")
 router.register("domain-events", logs.DomainEventViewSet, basename="domain-events")
 router.register("security-events", logs.SecurityEventViewSet, basename="security-events")
+router.register("station-logs", logs.StationLogViewSet, basename="station-logs")
+router.register("artifacts", logs.ArtifactViewSet, basename="artifacts")
 router.register("station-sessions", logs.SessionViewSet, basename="station-sessions")
 router.register("station-commands", logs.CommandViewSet, basename="station-commands")
 

@@ -1,6 +1,7 @@
 """The inventory's tables, one aggregate a file."""
 
 from inventory.models.absence import PlannedAbsence, SitePolicy
+from inventory.models.artifact import Artifact, StationLog
 from inventory.models.authority import AuditReport, IssuanceIntent, IssuingAuthority, PublicKeyOwner
 from inventory.models.capability import FamilyCapability
 from inventory.models.cohort import Cohort
@@ -13,15 +14,17 @@ from inventory.models.job import CertificateJob
 from inventory.models.plan import Plan, PlanTarget
 from inventory.models.policy import LifecyclePolicy
 from inventory.models.record import CertificateRecord
-from inventory.models.scheduling import PeriodicTask, QueueBeat, RateBucket
+from inventory.models.scheduling import EventCursor, PeriodicTask, QueueBeat, RateBucket
 
 __all__ = [
+    "Artifact",
     "AuditReport",
     "CertificateJob",
     "CertificateRecord",
     "ChargerFamily",
     "Cohort",
     "DomainEvent",
+    "EventCursor",
     "Evidence",
     "FamilyCapability",
     "IdempotencyKey",
@@ -38,4 +41,5 @@ __all__ = [
     "RateBucket",
     "SecurityEvent",
     "SitePolicy",
+    "StationLog",
 ]

@@ -45,6 +45,7 @@ class DomainEvent(models.Model):
             models.Index(fields=["identity", "-id"]),
             models.Index(fields=["record", "-id"]),
             models.Index(fields=["type", "-id"]),
+            models.Index(fields=["type", "transaction", "id"], name="event_for_readers"),
             models.Index(fields=["correlation_id"]),
         ]
 

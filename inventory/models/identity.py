@@ -86,7 +86,9 @@ class ManagedIdentity(models.Model):
             models.Index(fields=["program"], condition=~Q(program=""), name="identity_by_program"),
             models.Index(fields=["id"], condition=Q(enabled=False), name="identity_disabled"),
             models.Index(fields=["security_profile", "-id"]),
-            models.Index(fields=["fallback_until"], condition=Q(fallback_until__isnull=False), name="identity_fallback"),
+            models.Index(
+                fields=["fallback_until"], condition=Q(fallback_until__isnull=False), name="identity_fallback"
+            ),
             GinIndex(fields=["tags"], name="identity_by_tag"),
         ]
         permissions = [

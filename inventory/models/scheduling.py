@@ -1,6 +1,7 @@
 """Tables that keep the workers honest: periodic tasks, queue canaries, token buckets."""
 
 from django.db import models
+from django.db.models import Q
 
 
 class PeriodicTask(models.Model):
@@ -41,3 +42,27 @@ class RateBucket(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class EventCursor(models.Model):
+    """How far a reader of the event log has come: by writing transaction, so that no late commit is passed over."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    transaction = models.BigIntegerField(default=0)
+    event_id = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def position(cls, name: str) -> tuple[int, int]:
+        """Transaction and id of the last event that was read."""
+        cursor, _ = cls.objects.get_or_create(name=name)
+        return cursor.transaction, cursor.event_id
+
+    @classmethod
+    def advance(cls, name: str, transaction: int, event_id: int) -> None:
+        """Everything up to this event has been read; a reader that is behind never takes the position back."""
+        cls.objects.filter(
+            Q(transaction__lt=transaction) | Q(transaction=transaction, event_id__lt=event_id), name=name
+        ).update(transaction=transaction, event_id=event_id)

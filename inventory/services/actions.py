@@ -178,7 +178,7 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
         offer(
             "fetch_security_log",
             "Fetch the security log",
-            f"{who} is asked to upload its security log to an address that you name.",
+            f"{who} is asked to upload its security log; it is kept among the artifacts with its digest.",
             permission="command_managedidentity",
             obstacle=unreachable,
         ),

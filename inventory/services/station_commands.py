@@ -123,16 +123,6 @@ def delete_certificate(
     return _send(identity, Action.DELETE_CERTIFICATE, payload, actor=actor, reason=reason, now=now)
 
 
-def fetch_security_log(
-    *, identity: ManagedIdentity, remote_location: str, actor: Actor, reason: str, now: datetime | None = None
-) -> OutboxCommand:
-    """Ask a station to upload its security log (OCPP 2.0.1 N01)."""
-    if not remote_location or len(remote_location) > 512:
-        raise InvalidInputError("The upload address must have 1 to 512 characters.")
-    payload = canonical.get_log("SecurityLog", remote_location, uuid.uuid4().int % 2**31)
-    return _send(identity, Action.GET_LOG, payload, actor=actor, reason=reason, now=now)
-
-
 def reset(
     *,
     identity: ManagedIdentity,
@@ -300,19 +290,20 @@ def answered(
     if command is None:
         return
     kind, _, rest = command.reference.partition(":")
+    why = f"Answer to {command.action}: {detail or outcome}"
     if kind != "job":
-        seams.tell_answer(kind, seams.CommandAnswer(command, rest, outcome, detail, answer, session, now))
+        with (
+            attributed(Actor.station(command.station_id), why, command.correlation_id),
+            transaction.atomic(savepoint=False),
+        ):
+            seams.tell_answer(kind, seams.CommandAnswer(command, rest, outcome, detail, answer, session, now))
         return
     job_id, _, step = rest.partition(":")
     if not job_id.isdigit():
         return
     with transaction.atomic(savepoint=False):
         job = jobs.lock(int(job_id))
-        with attributed(
-            Actor.station(command.station_id),
-            f"Answer to {command.action}: {detail or outcome}",
-            job.correlation_id,
-        ):
+        with attributed(Actor.station(command.station_id), why, job.correlation_id):
             _route(job, step, command, outcome, detail, session, now)
 
 

@@ -16,6 +16,7 @@ from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
 from inventory.audit import attributed
 from inventory.choices import EventType, JobAction, SecurityCategory, SecuritySource, Severity
 from inventory.models import (
+    Artifact,
     CertificateJob,
     CertificateRecord,
     ChargerFamily,
@@ -25,9 +26,10 @@ from inventory.models import (
     LifecyclePolicy,
     ManagedIdentity,
     SecurityEvent,
+    StationLog,
 )
 from inventory.models import Evidence as RecordEvidence
-from inventory.services import activation, catalogue, identities, lifecycle
+from inventory.services import activation, catalogue, identities, lifecycle, station_logs
 from inventory.services import jobs as job_service
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
@@ -214,6 +216,26 @@ def authorization_key(identity: ManagedIdentity) -> AuthorizationKey:
     )
 
 
+def kept_artifact(identity: ManagedIdentity | None = None) -> Artifact:
+    """The row of an artifact, whose bytes are in no store."""
+    with attributed(OPERATOR, "test"):
+        return Artifact.objects.create(
+            kind="chain",
+            name=f"chains/{uuid4().hex}.pem",
+            origin=f"test:{uuid4().hex}",
+            identity=identity,
+            sha256="0" * 64,
+            size=1234,
+            content_type="text/plain",
+            created_at=datetime.now(UTC),
+        )
+
+
+def station_log(identity: ManagedIdentity) -> StationLog:
+    """A log that was asked for."""
+    return station_logs.fetch(identity=identity, actor=OPERATOR, reason="test")
+
+
 MAKERS: dict[type[Model], Callable[[], Model]] = {
     ManagedIdentity: charger,
     ChargerFamily: family,
@@ -229,6 +251,8 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     DomainEvent: lambda: domain_event(charger()),
     SecurityEvent: lambda: security_event(charger()),
     RecordEvidence: lambda: active_record(charger()).evidence.get(),
+    Artifact: lambda: kept_artifact(charger()),
+    StationLog: lambda: station_log(charger()),
     User: lambda: User.objects.create_user(f"user-{uuid4().hex[:8]}"),
     Group: lambda: Group.objects.create(name=f"group-{uuid4().hex[:8]}"),
 }

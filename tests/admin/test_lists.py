@@ -25,6 +25,7 @@ MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 QUERIES = {
     "auth.Group": 4,
     "auth.User": 4,
+    "inventory.Artifact": 4,
     "inventory.CertificateJob": 4,
     "inventory.CertificateRecord": 4,
     "inventory.ChargerFamily": 4,
@@ -35,6 +36,7 @@ QUERIES = {
     "inventory.LifecyclePolicy": 6,
     "inventory.ManagedIdentity": 8,
     "inventory.SecurityEvent": 4,
+    "inventory.StationLog": 4,
     "migration.AuthorizationKey": 4,
     "ocpp.InboxMessage": 4,
     "ocpp.OutboxCommand": 4,

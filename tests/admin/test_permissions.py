@@ -132,7 +132,6 @@ def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str)
             "identifiers": "CS-1",
             "secret": "0123456789abcdef",
             "source": "set",
-            "remote_location": "https://logs.example.net/",
         },
     )
 

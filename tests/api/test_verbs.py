@@ -95,8 +95,9 @@ def test_commands_are_put_into_the_outbox_of_the_station(api: APIClient) -> None
         command = verb(api, f"{url}/{name}", 202)
         assert (command["station_id"], command["state"]) == ("CS-1", "queued")
         assert api.get(f"/api/v1/station-commands/{command['id']}").json() == command
-    log = verb(api, f"{url}/fetch-security-log", 202, remote_location="https://logs.example.net/")
-    assert log["payload"]["remote_location"] == "https://logs.example.net/"
+    log = verb(api, f"{url}/fetch-security-log", 202)
+    assert (log["identity"], log["state"]) == (identity.pk, "requested")
+    assert api.get(f"/api/v1/station-logs/{log['id']}").json() == log
     assert verb(api, f"{url}/reset", 202, kind="Immediate")["payload"] == {"kind": "Immediate"}
     assert OutboxCommand.objects.count() == 6
 

@@ -372,8 +372,6 @@ def test_the_roots_are_sent_with_the_servers_last(plane: ControlPlane) -> None:
     ("act", "arguments", "sentence"),
     [
         (station_commands.reset, {"kind": "Now"}, "'Now' is no kind of reset; use OnIdle or Immediate"),
-        (station_commands.fetch_security_log, {"remote_location": ""}, "1 to 512 characters"),
-        (station_commands.fetch_security_log, {"remote_location": "x" * 513}, "1 to 512 characters"),
     ],
 )
 def test_bad_arguments_are_refused(plane: ControlPlane, act: Any, arguments: dict[str, str], sentence: str) -> None:

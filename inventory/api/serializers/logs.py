@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from inventory.models import DomainEvent, SecurityEvent
+from inventory.models import Artifact, DomainEvent, SecurityEvent, StationLog
 
 
 class DomainEventSerializer(serializers.ModelSerializer[DomainEvent]):
@@ -55,4 +55,47 @@ class SecurityEventSerializer(serializers.ModelSerializer[SecurityEvent]):
             "technical_detail",
             "payload",
             "correlation_id",
+        ]
+
+
+class StationLogSerializer(serializers.ModelSerializer[StationLog]):
+    """A log that a station was asked for, and how far it is."""
+
+    class Meta:
+        model = StationLog
+        fields = [
+            "id",
+            "identity",
+            "request_id",
+            "log_type",
+            "state",
+            "station_status",
+            "detail",
+            "upload_until",
+            "artifact",
+            "actor",
+            "reason",
+            "correlation_id",
+            "created_at",
+            "finished_at",
+        ]
+
+
+class ArtifactSerializer(serializers.ModelSerializer[Artifact]):
+    """What is kept in the artifact store."""
+
+    class Meta:
+        model = Artifact
+        fields = [
+            "id",
+            "kind",
+            "name",
+            "origin",
+            "identity",
+            "sha256",
+            "size",
+            "content_type",
+            "created_at",
+            "retain_until",
+            "deleted_at",
         ]

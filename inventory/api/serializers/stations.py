@@ -65,10 +65,3 @@ class ResetSerializer(serializers.Serializer[Any]):
 
     kind = serializers.ChoiceField(choices=["OnIdle", "Immediate"], required=False, default="OnIdle")
     reason = serializers.CharField(max_length=1000, help_text=REASON)
-
-
-class SecurityLogSerializer(serializers.Serializer[Any]):
-    """Where a station shall upload its security log (OCPP 2.0.1 N01)."""
-
-    remote_location = serializers.CharField(max_length=512)
-    reason = serializers.CharField(max_length=1000, help_text=REASON)

@@ -36,9 +36,10 @@ from inventory.api.serializers.fleet import (
     MembersSerializer,
     PolicySerializer,
 )
-from inventory.api.serializers.stations import CommandSerializer, ResetSerializer, SecurityLogSerializer
+from inventory.api.serializers.logs import StationLogSerializer
+from inventory.api.serializers.stations import CommandSerializer, ResetSerializer
 from inventory.models import ChargerFamily, Cohort, IssuingAuthority, LifecyclePolicy, ManagedIdentity
-from inventory.services import actions, catalogue, identities, lifecycle, policies, station_commands
+from inventory.services import actions, catalogue, identities, lifecycle, policies, station_commands, station_logs
 from inventory.services.changes import entries_of
 
 _PURPOSE = OpenApiParameter("purpose", OpenApiTypes.STR, required=True, description="The purpose to resolve for.")
@@ -134,11 +135,14 @@ class IdentityViewSet(WithHistory, Listing):
         """Send a charger the roots that it needs."""
         return self._command(station_commands.install_trust_anchors, self.asked(ReasonSerializer))
 
-    @extend_schema(request=SecurityLogSerializer, responses={202: CommandSerializer})
+    @extend_schema(request=ReasonSerializer, responses={202: StationLogSerializer})
     @action(detail=True, methods=["post"], url_path="fetch-security-log")
     def fetch_security_log(self, request: Request, pk: str) -> Response:
-        """Ask a charger to upload its security log."""
-        return self._command(station_commands.fetch_security_log, self.asked(SecurityLogSerializer))
+        """Ask a charger to upload its security log to an address of ours (OCPP 2.0.1 N01)."""
+        identity, values = self.get_object(), self.asked(ReasonSerializer)
+        log = self.carry_out(identity, lambda: station_logs.fetch(identity=identity, actor=self.actor, **values))
+        body = StationLogSerializer(log, context=self.get_serializer_context()).data
+        return Response(body, status=status.HTTP_202_ACCEPTED, headers=location("station-logs", log))
 
     @extend_schema(request=ResetSerializer, responses={202: CommandSerializer})
     @action(detail=True, methods=["post"])

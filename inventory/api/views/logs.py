@@ -1,12 +1,25 @@
 """The append-only logs, the sessions of stations and the commands to them: read, and nothing else."""
 
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.api import filters
 from inventory.api.base import Listing
 from inventory.api.pagination import NewestFirst
-from inventory.api.serializers.logs import DomainEventSerializer, SecurityEventSerializer
+from inventory.api.serializers.logs import (
+    ArtifactSerializer,
+    DomainEventSerializer,
+    SecurityEventSerializer,
+    StationLogSerializer,
+)
 from inventory.api.serializers.stations import CommandSerializer, SessionSerializer
-from inventory.models import DomainEvent, SecurityEvent
+from inventory.downloads import downloaded
+from inventory.models import Artifact, DomainEvent, SecurityEvent, StationLog
+from inventory.services import artifacts
 
 
 class DomainEventViewSet(Listing):
@@ -47,3 +60,26 @@ class CommandViewSet(Listing):
     queryset = OutboxCommand.objects.defer("secret_payload")
     serializer_class = CommandSerializer
     filterset_class = filters.CommandFilter
+
+
+class StationLogViewSet(Listing):
+    """Logs that stations were asked for."""
+
+    queryset = StationLog.objects.all()
+    serializer_class = StationLogSerializer
+    filterset_class = filters.StationLogFilter
+
+
+class ArtifactViewSet(Listing):
+    """What is kept in the artifact store: security logs, released bundles, issued chains."""
+
+    queryset = Artifact.objects.all()
+    serializer_class = ArtifactSerializer
+    filterset_class = filters.ArtifactFilter
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}, filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def content(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """The bytes that were kept; that you took them is recorded."""
+        artifact = self.get_object()
+        return downloaded(artifact, artifacts.read(artifact=artifact, actor=self.actor))

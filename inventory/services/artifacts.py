@@ -1,0 +1,176 @@
+"""What goes into the artifact store and when it leaves it: the inventory's side of the store.
+
+The store is outside of the database's transactions. So a row is written once the content is safe, under a name made of
+what the content is of; a crash in between costs another upload of the same bytes under the same name, never a row
+without content.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from bfcerts.artifacts import ArtifactError, ArtifactStore, Stored, store_of
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import ArtifactKind, EventType, SecurityCategory, SecuritySource, Severity
+from inventory.errors import InventoryError, TransitionRefusedError
+from inventory.jobs.periodic import duty
+from inventory.models import Artifact, CertificateRecord, EventCursor, ManagedIdentity
+from inventory.services.security_events import record_security_event
+
+logger = logging.getLogger(__name__)
+
+KEEPER = Actor.system("artifacts")
+BATCH = 200
+LARGEST_TEXT = 1024 * 1024
+
+
+class ArtifactUnavailableError(InventoryError):
+    """The artifact store does not give what it keeps."""
+
+    code = "artifact_unavailable"
+    status = 503
+
+
+def store() -> ArtifactStore:
+    """The artifact store of this installation."""
+    return store_of(settings.CONFIGURATION)
+
+
+def keep(
+    *,
+    kind: ArtifactKind,
+    origin: str,
+    name: str,
+    chunks: Iterable[bytes],
+    largest: int,
+    content_type: str,
+    now: datetime,
+    identity: ManagedIdentity | None = None,
+    retain_for: timedelta | None = None,
+) -> Artifact:
+    """Keep content and write its row; what was kept of the same origin is what is returned.
+
+    Must be called outside of a transaction that could be rolled back for other reasons, and attributed.
+
+    :raises ArtifactError: when the store refuses or fails.
+    """
+    known = Artifact.objects.filter(origin=origin).first()
+    if known is not None:
+        return known
+    stored: Stored = store().put(name, chunks, largest=largest)
+    artifact, _ = Artifact.objects.get_or_create(
+        origin=origin,
+        defaults={
+            "kind": kind,
+            "name": name,
+            "identity": identity,
+            "sha256": stored.sha256,
+            "size": stored.size,
+            "content_type": content_type,
+            "created_at": now,
+            "retain_until": now + retain_for if retain_for else None,
+        },
+    )
+    return artifact
+
+
+def read(*, artifact: Artifact, actor: Actor, now: datetime | None = None) -> Iterator[bytes]:
+    """The content, for who may have it; that somebody took it is a security event.
+
+    :raises InventoryError: when it was deleted, or the store does not answer.
+    """
+    actor.require("download_artifact")
+    now = now or timezone.now()
+    if artifact.deleted_at is not None:
+        raise TransitionRefusedError(
+            f"{artifact} was deleted on {artifact.deleted_at:%Y-%m-%d %H:%M} UTC, at the end of its retention."
+        )
+    try:
+        content = store().read(artifact.name)
+    except ArtifactError as error:
+        raise ArtifactUnavailableError(f"{artifact} cannot be read now: {error} Try again later.") from None
+    record_security_event(
+        "ArtifactDownloaded",
+        category=SecurityCategory.SECURITY_LOG,
+        severity=Severity.INFO,
+        source=SecuritySource.OPERATOR,
+        message=f"{actor.name} downloaded {artifact.name} ({artifact.size} bytes).",
+        now=now,
+        identity=artifact.identity,
+        payload={"artifact": artifact.pk, "sha256": artifact.sha256},
+    )
+    return content
+
+
+# Only what every transaction that could still write before it has ended: nothing is passed over by a late commit.
+_ISSUED = """
+SELECT id, transaction, record_id FROM inventory_domainevent
+WHERE type = %(type)s AND record_id IS NOT NULL AND (transaction, id) > (%(transaction)s, %(id)s)
+  AND transaction < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+ORDER BY transaction, id LIMIT %(batch)s
+"""
+
+
+@duty("chains", timedelta(minutes=1))
+def keep_issued_chains(now: datetime) -> int:
+    """Keep the chain of every certificate that was issued since the last time, from the event log on.
+
+    :returns: how many were kept.
+    """
+    count = 0
+    while batch := _issued_after(EventCursor.position("chains")):
+        for event_id, event_transaction, record_id in batch:
+            record = CertificateRecord.objects.get(pk=record_id)
+            with attributed(KEEPER, "Keep the issued chain"):
+                keep(
+                    kind=ArtifactKind.CHAIN,
+                    origin=f"chain:{record.pk}:{record.fingerprint}",
+                    name=f"chains/{record.purpose.replace('_', '-')}/{record.pk}.pem",
+                    chunks=[record.chain_pem.encode()],
+                    largest=LARGEST_TEXT,
+                    content_type="application/pem-certificate-chain",
+                    now=now,
+                    identity=record.identity,
+                )
+            EventCursor.advance("chains", event_transaction, event_id)
+            count += 1
+        if len(batch) < BATCH:
+            break
+    return count
+
+
+def _issued_after(position: tuple[int, int]) -> list[tuple[int, int, int]]:
+    with connection.cursor() as cursor:
+        values: dict[str, str | int] = {
+            "type": EventType.CERTIFICATE_ISSUED.value,
+            "transaction": position[0],
+            "id": position[1],
+            "batch": BATCH,
+        }
+        cursor.execute(_ISSUED, values)
+        return list(cursor.fetchall())
+
+
+@duty("artifacts", timedelta(hours=1))
+def delete_past_retention(now: datetime) -> int:
+    """Delete from the store what was kept long enough; the row stays and says when.
+
+    :returns: how many were deleted.
+    """
+    count = 0
+    while True:
+        due = Artifact.objects.filter(deleted_at__isnull=True, retain_until__lte=now).order_by("retain_until")
+        batch = list(due[:BATCH])
+        for artifact in batch:
+            store().delete(artifact.name)
+            with attributed(KEEPER, "Kept long enough"), transaction.atomic():
+                artifact.deleted_at = now
+                artifact.save()
+            count += 1
+        if len(batch) < BATCH:
+            return count

@@ -1,0 +1,263 @@
+"""Security logs of stations: asked for, uploaded to an address of ours, and kept as artifacts (FR-010).
+
+The address is signed, works once, for one station, for a limited time and size, and is short: remoteLocation holds 512
+characters. Whoever holds it may upload, so it is sealed in the outbox like a password. What was uploaded is never
+opened here.
+
+The station's answer to GetLog, its LogStatusNotification and the upload itself come in any order (conformance 12).
+"""
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.signing import BadSignature, Signer
+from django.db import transaction
+from django.utils import timezone
+
+from bfcerts.artifacts import TooLargeError
+from bfcerts.ocpp import canonical, outbox, secret_payload
+from bfcerts.ocpp.canonical import Action, CommandOutcome
+from inventory.actors import Actor
+from inventory.audit import attributed, current_attribution
+from inventory.choices import (
+    LOG_OPEN_STATES,
+    ArtifactKind,
+    SecurityCategory,
+    SecuritySource,
+    Severity,
+    StationLogState,
+    SubjectKind,
+)
+from inventory.errors import InvalidInputError, InventoryError, TransitionRefusedError
+from inventory.jobs.periodic import duty
+from inventory.models import ManagedIdentity, StationLog
+from inventory.seams import CommandAnswer
+from inventory.services import artifacts
+from inventory.services.locking import lock_identity
+from inventory.services.security_events import record_security_event
+
+UPLOAD_WITHIN = timedelta(hours=2)
+"""From the request to the end of the upload; the command itself waits as long for a station that is away."""
+UPLOAD_TAKES = timedelta(minutes=15)
+"""An upload that began longer ago was broken off without our noticing; another may begin."""
+FAILED_STATUSES = ("BadMessage", "NotSupportedOperation", "PermissionDenied", "UploadFailure")
+BATCH = 200
+
+_signer = Signer(salt="inventory.station-log", sep="~")
+
+
+class UploadRefusedError(InventoryError):
+    """An upload that is not taken; the sentence is for the log of the station."""
+
+    code = "upload_refused"
+    status = 403
+
+
+class UploadOverError(UploadRefusedError):
+    """The address has been used, or its time is over."""
+
+    status = 410
+
+
+class UploadTooLargeError(UploadRefusedError):
+    """More than a log may have."""
+
+    status = 413
+
+
+def fetch(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datetime | None = None) -> StationLog:
+    """Ask a station for its security log; a request that is still open is replaced (OCPP 2.0.1 N01.FR.12).
+
+    :raises TransitionRefusedError: for what is no charger, or is disabled.
+    """
+    actor.require("command_managedidentity")
+    if not reason.strip():
+        raise InvalidInputError("A reason is needed: say why, for the audit trail.")
+    now = now or timezone.now()
+    with transaction.atomic(), attributed(actor, reason.strip()):
+        locked = lock_identity(identity.pk)
+        if locked.kind != SubjectKind.CHARGER or not locked.enabled:
+            raise TransitionRefusedError(
+                f"{locked.authoritative_identifier} is disabled or no charger; only enabled chargers have logs."
+            )
+        for earlier in StationLog.objects.filter(identity=locked, state__in=LOG_OPEN_STATES):
+            _end(earlier, StationLogState.FAILED, "A newer request took its place.", now)
+        log = StationLog(
+            identity=locked,
+            request_id=secrets.randbelow(2**31 - 1) + 1,
+            upload_until=now + UPLOAD_WITHIN,
+            actor=actor.name,
+            reason=reason.strip(),
+            correlation_id=current_attribution().correlation_id,
+            created_at=now,
+        )
+        log.save()
+        _ask(log, now)
+    return log
+
+
+def _ask(log: StationLog, now: datetime) -> None:
+    sealed = secret_payload.seal({"remote_location": upload_address(log)}, settings.CONFIGURATION.credential_secret())
+    outbox.enqueue(
+        station_id=log.identity.authoritative_identifier,
+        action=Action.GET_LOG,
+        payload=canonical.get_log(log.log_type, "", log.request_id),
+        secret_payload=sealed,
+        dedupe_key=f"log:{log.pk}",
+        now=now,
+        expires_after=UPLOAD_WITHIN,
+        reference=f"log:{log.pk}",
+        correlation_id=log.correlation_id,
+    )
+
+
+def upload_address(log: StationLog) -> str:
+    """Where the station may put this log, once."""
+    return f"{settings.CONFIGURATION.log_upload_url}/upload/{_signer.sign(str(log.pk))}"
+
+
+# -- what the station sends ------------------------------------------------------------------------------------------
+
+
+def receive(*, token: str, chunks: Iterable[bytes], now: datetime | None = None) -> StationLog:
+    """Take an upload in.
+
+    :param token: the end of the address that the station was given.
+    :raises UploadRefusedError: when the address is not one of ours, was used, or is over; nothing was kept then.
+    """
+    now = now or timezone.now()
+    log = _claim(token, now)
+    station = Actor.station(log.identity.authoritative_identifier)
+    largest = settings.CONFIGURATION.upload_largest_mib * 1024 * 1024
+    try:
+        with attributed(station, "Uploaded its security log", log.correlation_id):
+            artifact = artifacts.keep(
+                kind=ArtifactKind.SECURITY_LOG,
+                origin=f"log:{log.pk}",
+                name=f"security-logs/{now:%Y/%m}/{log.pk}.log",
+                chunks=chunks,
+                largest=largest,
+                content_type="application/octet-stream",
+                now=now,
+                identity=log.identity,
+                retain_for=timedelta(days=settings.CONFIGURATION.keep_security_logs_days),
+            )
+            with transaction.atomic():
+                locked = _lock(log.pk)
+                locked.artifact, locked.upload_begun_at = artifact, None
+                if locked.is_open:
+                    _end(locked, StationLogState.UPLOADED, f"{artifact.size} bytes were kept.", now)
+                else:
+                    locked.save()
+    except TooLargeError:
+        _give_back(log)
+        raise UploadTooLargeError(
+            f"The log has more than {settings.CONFIGURATION.upload_largest_mib} MiB; nothing of it was kept."
+        ) from None
+    except BaseException:
+        _give_back(log)
+        raise
+    return locked
+
+
+def _claim(token: str, now: datetime) -> StationLog:
+    """One upload at a time for one address, whoever else knows it."""
+    try:
+        number = int(_signer.unsign(token))
+    except (BadSignature, ValueError):
+        raise UploadRefusedError("Nothing is expected at this address.") from None
+    over = UploadOverError("This address has been used, or its time is over; ask the operator for a new request.")
+    with transaction.atomic():
+        log = StationLog.objects.select_for_update(of=("self",)).select_related("identity").filter(pk=number).first()
+        if log is None or not log.is_open or log.upload_until <= now or not log.identity.enabled:
+            raise over
+        if log.upload_begun_at is not None and log.upload_begun_at > now - UPLOAD_TAKES:
+            raise over
+        StationLog.objects.filter(pk=log.pk).update(upload_begun_at=now)
+    return log
+
+
+def _give_back(log: StationLog) -> None:
+    StationLog.objects.filter(pk=log.pk, artifact__isnull=True).update(upload_begun_at=None)
+
+
+def command_answered(answer: CommandAnswer) -> None:
+    """The station took the request for a log, or did not."""
+    if not answer.reference.isdigit():
+        return
+    with transaction.atomic():
+        log = _lock(int(answer.reference))
+        if not log.is_open:
+            return
+        if answer.outcome == CommandOutcome.ACCEPTED:
+            if log.state == StationLogState.REQUESTED:
+                log.state = StationLogState.ACCEPTED
+                log.save()
+            return
+        _end(log, StationLogState.FAILED, f"The station did not take the request: {answer.detail}", answer.at)
+
+
+def status_reported(identity: ManagedIdentity, request_id: object, status: str, now: datetime) -> None:
+    """LogStatusNotification: followed to the end. An upload that failed may be tried again by the station itself."""
+    if not isinstance(request_id, int):
+        return
+    with transaction.atomic(), attributed(Actor.station(identity.authoritative_identifier), f"Log upload: {status}"):
+        log = (
+            StationLog.objects.select_for_update(of=("self",))
+            .select_related("identity")
+            .filter(identity=identity, request_id=request_id)
+            .first()
+        )
+        if log is None or log.station_status == status[:40]:
+            return
+        log.station_status = status[:40]
+        if log.is_open and status == "Uploading":
+            log.state = StationLogState.UPLOADING
+        log.save()
+        if log.is_open and status in FAILED_STATUSES:
+            _end(log, StationLogState.FAILED, f"The station reports: {status}.", now)
+
+
+@duty("station_logs", timedelta(minutes=1))
+def end_overdue(now: datetime) -> int:
+    """Requests whose upload never came.
+
+    :returns: how many were ended.
+    """
+    overdue = StationLog.objects.filter(state__in=LOG_OPEN_STATES, upload_until__lte=now).order_by("upload_until")
+    ended = 0
+    for number in list(overdue.values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic(), attributed(Actor.system("station-logs"), "The time for the upload is over"):
+            log = _lock(number)
+            if log.is_open and (log.upload_begun_at is None or log.upload_begun_at <= now - UPLOAD_TAKES):
+                said = f" It said last: {log.station_status}." if log.station_status else ""
+                _end(log, StationLogState.FAILED, f"No upload came in time.{said}", now)
+                ended += 1
+    return ended
+
+
+def _lock(number: int) -> StationLog:
+    return StationLog.objects.select_for_update(of=("self",)).select_related("identity").get(pk=number)
+
+
+def _end(log: StationLog, state: StationLogState, detail: str, now: datetime) -> None:
+    log.state, log.detail, log.finished_at = state, detail[:500], now
+    log.save()
+    if state == StationLogState.FAILED:
+        outbox.cancel([f"log:{log.pk}"], now=now)
+    failed = state == StationLogState.FAILED
+    record_security_event(
+        "SecurityLogMissing" if failed else "SecurityLogRetrieved",
+        category=SecurityCategory.SECURITY_LOG,
+        severity=Severity.WARNING if failed else Severity.INFO,
+        source=SecuritySource.CONTROL_PLANE,
+        message=f"Security log of {log.identity.authoritative_identifier}: {detail}"[:500],
+        now=now,
+        identity=log.identity,
+        station_id=log.identity.authoritative_identifier[:64],
+        payload={"requestId": log.request_id},
+        correlation_id=log.correlation_id,
+        dedupe_key=f"log:{log.pk}:{state}",
+    )

@@ -1,0 +1,337 @@
+"""Security logs: asked for, uploaded once to an address of ours, followed to the end, and kept."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from bfcerts.artifacts import ArtifactError, BrokenOffError
+from bfcerts.ocpp import secret_payload
+from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence
+from bfcerts.ocpp.models import OutboxCommand
+from inventory.actors import Actor
+from inventory.choices import ArtifactKind
+from inventory.errors import NotPermittedError, TransitionRefusedError
+from inventory.models import Artifact, ManagedIdentity, SecurityEvent, StationLog
+from inventory.services import artifacts, station_logs
+from inventory.services.station_logs import UploadOverError, UploadRefusedError, UploadTooLargeError
+from tests.support import OPERATOR, ControlPlane, charger
+
+pytestmark = pytest.mark.django_db
+
+CONTENT = b"2026-11-20T10:00:00Z StartupOfTheDevice\n"
+
+
+@pytest.fixture(autouse=True)
+def store(plane: ControlPlane, settings: object, tmp_path: Path) -> None:
+    given = {"artifact_directory": tmp_path / "artifacts", "upload_largest_mib": 1}
+    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)  # type: ignore[attr-defined]
+
+
+def ask(plane: ControlPlane, identity: ManagedIdentity) -> StationLog:
+    return station_logs.fetch(identity=identity, actor=OPERATOR, reason="Look for tampering", now=plane.clock())
+
+
+def command_of(log: StationLog) -> OutboxCommand:
+    return OutboxCommand.objects.get(reference=f"log:{log.pk}")
+
+
+def address(log: StationLog) -> str:
+    """What the station is told, as the gateway reads it."""
+    sealed = command_of(log).secret_payload
+    assert sealed is not None
+    opened = secret_payload.open(bytes(sealed), django_settings.CONFIGURATION.credential_secret())
+    location = opened["remote_location"]
+    assert isinstance(location, str)
+    return location
+
+
+def token(log: StationLog) -> str:
+    return address(log).rsplit("/", 1)[1]
+
+
+def again(log: StationLog) -> StationLog:
+    return StationLog.objects.get(pk=log.pk)
+
+
+def upload(plane: ControlPlane, key: str, *chunks: bytes) -> StationLog:
+    return station_logs.receive(token=key, chunks=chunks or (CONTENT,), now=plane.clock())
+
+
+def tell(plane: ControlPlane, log: StationLog, status: str) -> None:
+    plane.observe("CS-1", Evidence.LOG_STATUS, {"status": status, "request_id": log.request_id})
+    plane.read_inbox()
+
+
+def test_a_log_is_asked_for_uploaded_and_kept_with_its_digest(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+
+    plane.answer(command_of(log))
+    plane.read_inbox()
+    assert again(log).state == "accepted"
+    tell(plane, log, "Uploading")
+    assert again(log).state == "uploading"
+    upload(plane, key)
+    tell(plane, log, "Uploaded")
+
+    log = again(log)
+    assert (log.state, log.station_status) == ("uploaded", "Uploaded")
+    assert log.artifact is not None
+    assert log.artifact.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert log.artifact.retain_until == plane.clock() + timedelta(days=365)
+    assert b"".join(artifacts.store().read(log.artifact.name)) == CONTENT
+    assert SecurityEvent.objects.filter(type="SecurityLogRetrieved", identity=log.identity).count() == 1
+
+
+def test_the_upload_and_its_status_may_come_before_the_answer(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    command, key = command_of(log), token(log)
+
+    tell(plane, log, "Uploading")
+    upload(plane, key)
+    tell(plane, log, "Uploaded")
+    plane.answer(command)
+    plane.read_inbox()
+
+    assert again(log).state == "uploaded"
+
+
+def test_the_address_is_short_and_sealed(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+
+    location = address(log)
+    command = command_of(log)
+    assert len(location) < 512
+    assert location.startswith(django_settings.CONFIGURATION.log_upload_url + "/upload/")
+    assert command.action == Action.GET_LOG
+    assert command.payload["remote_location"] == ""
+    assert token(log) not in str(command.payload)
+
+
+def test_an_address_works_once(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+    upload(plane, key)
+
+    with pytest.raises(UploadOverError, match="has been used"):
+        upload(plane, key, b"something else")
+
+    assert Artifact.objects.get().sha256 == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda key: key[:-1] + ("A" if key[-1] != "A" else "B"), lambda key: "1", str.upper]
+)
+def test_an_address_that_is_not_ours_is_refused_without_a_look_at_the_database(
+    plane: ControlPlane, change: object, django_assert_num_queries: object
+) -> None:
+    key = token(ask(plane, charger("CS-1")))
+
+    with pytest.raises(UploadRefusedError, match="Nothing is expected"), django_assert_num_queries(0):  # type: ignore[operator]
+        upload(plane, change(key))  # type: ignore[operator]
+
+
+def test_the_address_of_one_station_says_nothing_about_anothers(plane: ControlPlane) -> None:
+    first, second = ask(plane, charger("CS-1")), ask(plane, charger("CS-2"))
+    number, _, signature = token(first).partition("~")
+
+    with pytest.raises(UploadRefusedError):
+        upload(plane, f"{second.pk}~{signature}")
+    assert number == str(first.pk)
+
+
+def test_the_address_ends_with_its_time(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+
+    plane.clock.advance(hours=2)
+
+    with pytest.raises(UploadOverError):
+        upload(plane, key)
+
+
+def test_a_disabled_station_uploads_nothing(plane: ControlPlane) -> None:
+    key = token(ask(plane, charger("CS-1")))
+    ManagedIdentity.objects.update(enabled=False)
+
+    with pytest.raises(UploadOverError):
+        upload(plane, key)
+
+
+def test_what_is_too_large_is_refused_and_may_be_sent_again(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+
+    with pytest.raises(UploadTooLargeError, match="more than 1 MiB"):
+        upload(plane, key, *([b"x" * 1024] * 1025))
+    assert not Artifact.objects.exists()
+
+    upload(plane, key)
+    assert again(log).state == "uploaded"
+
+
+def test_an_upload_that_breaks_off_may_begin_again(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+
+    def breaks_off() -> Iterator[bytes]:
+        yield b"half of "
+        raise ConnectionResetError
+
+    with pytest.raises(BrokenOffError):
+        station_logs.receive(token=key, chunks=breaks_off(), now=plane.clock())
+    upload(plane, key)
+
+    assert again(log).artifact is not None
+
+
+def test_a_second_upload_at_the_same_time_is_refused_until_the_first_is_given_up(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+    StationLog.objects.update(upload_begun_at=plane.clock())  # as a process that was killed leaves it
+
+    with pytest.raises(UploadOverError):
+        upload(plane, key)
+    plane.clock.advance(minutes=15)
+    upload(plane, key)
+
+    assert again(log).state == "uploaded"
+
+
+def test_a_store_that_fails_leaves_the_request_open(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+    folder = Path(str(django_settings.CONFIGURATION.artifact_directory))
+    folder.write_text("in the way")
+
+    with pytest.raises(ArtifactError):
+        upload(plane, key)
+    folder.unlink()
+    upload(plane, key)
+
+    assert again(log).state == "uploaded"
+
+
+def test_a_newer_request_takes_the_place_of_an_open_one(plane: ControlPlane) -> None:
+    identity = charger("CS-1")
+    earlier = ask(plane, identity)
+    key = token(earlier)
+    newer = ask(plane, identity)
+
+    with pytest.raises(UploadOverError):
+        upload(plane, key)
+    assert (again(earlier).state, again(earlier).detail) == ("failed", "A newer request took its place.")
+    assert command_of(earlier).state == "cancelled"
+    upload(plane, token(newer))
+
+
+def test_an_upload_that_ends_after_its_request_was_replaced_is_kept_and_changes_nothing(plane: ControlPlane) -> None:
+    identity = charger("CS-1")
+    earlier = ask(plane, identity)
+
+    def slow() -> Iterator[bytes]:
+        yield CONTENT
+        ask(plane, identity)
+
+    station_logs.receive(token=token(earlier), chunks=slow(), now=plane.clock())
+
+    assert again(earlier).state == "failed"
+    assert again(earlier).artifact is not None
+
+
+@pytest.mark.parametrize("status", station_logs.FAILED_STATUSES)
+def test_a_failure_that_the_station_reports_ends_the_request(plane: ControlPlane, status: str) -> None:
+    log = ask(plane, charger("CS-1"))
+
+    tell(plane, log, status)
+
+    assert again(log).state == "failed"
+    assert status in again(log).detail
+    assert SecurityEvent.objects.filter(type="SecurityLogMissing").count() == 1
+
+
+def test_a_station_that_does_not_take_the_request_ends_it_with_its_own_words(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+
+    plane.answer(command_of(log), CommandOutcome.REJECTED)
+    plane.read_inbox()
+
+    assert again(log).state == "failed"
+    assert "did not take the request" in again(log).detail
+
+
+def test_a_log_that_never_comes_ends_at_its_time(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    tell(plane, log, "Uploaded")
+
+    plane.clock.advance(hours=2)
+    plane.sweep()
+
+    assert again(log).state == "failed"
+    assert again(log).detail == "No upload came in time. It said last: Uploaded."
+
+
+def test_another_stations_status_touches_nothing(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    charger("CS-2")
+
+    plane.observe("CS-2", Evidence.LOG_STATUS, {"status": "UploadFailure", "request_id": log.request_id})
+    plane.observe("CS-1", Evidence.LOG_STATUS, {"status": "UploadFailure", "request_id": None})
+    plane.observe("CS-1", Evidence.LOG_STATUS, {"status": "UploadFailure", "request_id": -1})
+    plane.read_inbox()
+
+    assert again(log).state == "requested"
+
+
+def test_only_who_may_send_commands_may_ask(plane: ControlPlane) -> None:
+    nobody = Actor.person(User.objects.create_user("visitor"))
+
+    with pytest.raises(NotPermittedError):
+        station_logs.fetch(identity=charger("CS-1"), actor=nobody, reason="curious", now=plane.clock())
+
+
+def test_a_disabled_station_is_not_asked(plane: ControlPlane) -> None:
+    identity = charger("CS-1")
+    ManagedIdentity.objects.update(enabled=False)
+
+    with pytest.raises(TransitionRefusedError):
+        ask(plane, identity)
+
+
+def test_what_was_kept_long_enough_is_deleted_and_its_row_says_when(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    upload(plane, token(log))
+    artifact = Artifact.objects.get()
+
+    plane.clock.advance(days=365)
+    plane.sweep()
+
+    artifact.refresh_from_db()
+    assert artifact.deleted_at == plane.clock()
+    with pytest.raises(ArtifactError):
+        artifacts.store().read(artifact.name)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_issued_chain_is_kept_once_and_for_good(control_plane: ControlPlane, tmp_path: Path) -> None:
+    plane = control_plane
+    given = {"artifact_directory": tmp_path / "artifacts"}
+    django_settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)
+    records = [plane.enrol(charger(name)) for name in ("CS-1", "CS-2")]
+
+    with transaction.atomic():
+        artifacts.keep_issued_chains(plane.clock())
+    artifacts.keep_issued_chains(plane.clock())
+
+    kept = {artifact.origin: artifact for artifact in Artifact.objects.filter(kind=ArtifactKind.CHAIN)}
+    assert len(kept) == 2
+    for record in records:
+        artifact = kept[f"chain:{record.pk}:{record.fingerprint}"]
+        assert b"".join(artifacts.store().read(artifact.name)).decode() == record.chain_pem
+        assert artifact.retain_until is None
