@@ -1,4 +1,4 @@
-"""Certificates as the inventory records them, read tolerantly, and OCPP's way to name one by hashes.
+"""Certificates as the inventory records them, read tolerantly.
 
 The pools and stations of the field hold certificates that a strict parser refuses (an explicitly encoded
 default, a root valid from 1970 to 9999). asn1crypto reads the fields; cryptography's object is carried along
@@ -6,11 +6,9 @@ where it exists.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 from asn1crypto import x509 as asn1
@@ -32,13 +30,11 @@ LABEL = "CERTIFICATE"
 _LABELS = (LABEL, "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 LONGEST_TEXT = 65536
 
-_HASHES = MappingProxyType({"SHA256": hashlib.sha256, "SHA384": hashlib.sha384, "SHA512": hashlib.sha512})
-
 
 class CertificateError(ValueError):
     """A certificate, a serial number or a hash that cannot be used.
 
-    :ivar code: too_large, not_pem, malformed, bad_serial or unsupported_hash.
+    :ivar code: too_large, not_pem, malformed, bad_serial or unsupported_hash (`bfcerts.pki.hash_data`).
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -164,52 +160,6 @@ def normalise_serial(value: int | str) -> str:
     if not bare or any(character not in "0123456789abcdef" for character in bare):
         raise CertificateError("bad_serial", f"{value[:80]!r} is not a serial number in hexadecimal.")
     return bare.lstrip("0") or "0"
-
-
-def certificate_hash_data(certificate: ParsedCertificate, issuer: ParsedCertificate, algorithm: str) -> dict[str, str]:
-    """OCPP's CertificateHashDataType of a certificate, in lower case (RFC 6960 §4.1.1).
-
-    issuerKeyHash is over the contents of the BIT STRING in the issuer's certificate, without the octet that
-    counts unused bits.
-
-    :param algorithm: SHA256, SHA384 or SHA512; for DeleteCertificate the one in which the station reported
-        (OCPP 2.0.1 M04.FR.07).
-    :raises CertificateError: unsupported_hash.
-    """
-    digest = _HASHES.get(algorithm)
-    if digest is None:
-        raise CertificateError(
-            "unsupported_hash",
-            f"{algorithm[:40]!r} is none of {', '.join(_HASHES)}, the hashes that OCPP names.",
-        )
-    info = SubjectPublicKeyInfo.load(asn1.Certificate.load(issuer.der).public_key.dump())
-    key = bytes(info["public_key"])
-    return {
-        "hashAlgorithm": algorithm,
-        "issuerNameHash": digest(certificate.issuer_der).hexdigest(),
-        "issuerKeyHash": digest(key).hexdigest(),
-        "serialNumber": certificate.serial_hex,
-    }
-
-
-def same_hash_data(first: Mapping[str, object], second: Mapping[str, object]) -> bool:
-    """Whether two CertificateHashDataType name one certificate, whatever the case and padding of values.
-
-    False, and no error, for values that a station made up.
-    """
-    try:
-        return _comparable(first) == _comparable(second)
-    except (CertificateError, KeyError):
-        return False
-
-
-def _comparable(data: Mapping[str, object]) -> tuple[str, str, str, str]:
-    return (
-        str(data["hashAlgorithm"]).upper(),
-        str(data["issuerNameHash"]).lower(),
-        str(data["issuerKeyHash"]).lower(),
-        normalise_serial(str(data["serialNumber"])),
-    )
 
 
 def _read(der: bytes) -> ParsedCertificate:

@@ -1,4 +1,4 @@
-"""Certificates of the field, and OCPP's way to name them."""
+"""Certificates of the field."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -7,16 +7,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509 import ocsp
 
 from bfcerts.pki import pem
 from bfcerts.pki.certificates import (
     CertificateError,
-    certificate_hash_data,
     normalise_serial,
     parse_certificate,
-    same_hash_data,
     split_chain,
 )
 from tests.pki.material import NOW, Issuer, certificate, name, new_key, spki, tlv
@@ -152,52 +148,6 @@ def test_what_is_no_serial(value: str) -> None:
     with pytest.raises(CertificateError) as caught:
         normalise_serial(value)
     assert caught.value.code == "bad_serial"
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "digest"), [("SHA256", hashes.SHA256()), ("SHA384", hashes.SHA384()), ("SHA512", hashes.SHA512())]
-)
-@pytest.mark.parametrize("kind", ["ec", "rsa"])
-def test_hash_data_is_what_ocsp_asks_with(
-    algorithm: str, digest: hashes.SHA256 | hashes.SHA384 | hashes.SHA512, kind: str
-) -> None:
-    key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP384R1())
-    root = Issuer("Root", key=key)
-    leaf = root.issue(serial=0x0ABC)
-    assert leaf.certificate is not None
-    assert root.certificate.certificate is not None
-    asked = ocsp.OCSPRequestBuilder().add_certificate(leaf.certificate, root.certificate.certificate, digest).build()
-
-    assert certificate_hash_data(leaf, root.certificate, algorithm) == {
-        "hashAlgorithm": algorithm,
-        "issuerNameHash": asked.issuer_name_hash.hex(),
-        "issuerKeyHash": asked.issuer_key_hash.hex(),
-        "serialNumber": "abc",
-    }
-
-
-def test_hash_data_of_a_root_names_itself() -> None:
-    root = Issuer("Root").certificate
-    data = certificate_hash_data(root, root, "SHA256")
-    assert data["issuerNameHash"] == hashlib.sha256(root.subject_der).hexdigest()
-
-
-def test_only_the_hashes_of_ocpp() -> None:
-    root = Issuer("Root").certificate
-    with pytest.raises(CertificateError, match="SHA256, SHA384, SHA512"):
-        certificate_hash_data(root, root, "MD5")
-
-
-def test_hash_data_is_compared_as_stations_report_it() -> None:
-    root = Issuer("Root")
-    ours = certificate_hash_data(root.issue(serial=0x0ABC), root.certificate, "SHA256")
-    reported = {**ours, "issuerNameHash": ours["issuerNameHash"].upper(), "serialNumber": "0ABC"}
-    assert same_hash_data(ours, reported)
-    assert not same_hash_data(ours, {**ours, "serialNumber": "abd"})
-    assert not same_hash_data(ours, {**ours, "issuerKeyHash": "00" * 32})
-    assert not same_hash_data(ours, {**ours, "hashAlgorithm": "SHA384"})
-    assert not same_hash_data(ours, {**ours, "serialNumber": "not hexadecimal"})
-    assert not same_hash_data(ours, {})
 
 
 def test_a_certificate_is_signed_by_the_key_and_not_by_the_name() -> None:

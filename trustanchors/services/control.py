@@ -1,0 +1,130 @@
+"""Steering a rollout: pause, resume, stop, retry what failed, let a stopped family go on."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.errors import InvalidInputError, TransitionRefusedError
+from inventory.services.command import command
+from trustanchors.choices import FAILED_STATES, RolloutState
+from trustanchors.models import BundleInstallation, BundleRollout, RolloutFamily
+from trustanchors.services import installations
+from trustanchors.services.releasing import lock_rollout
+
+CONTROL = "trustanchors.control_bundlerollout"
+
+
+def pause(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetime | None = None) -> BundleRollout:
+    """Begin no further charger; those that were begun are seen through."""
+    with command(actor, CONTROL, reason):
+        locked = _source(rollout, "paused", RolloutState.RUNNING)
+        locked.pause()
+        locked.outcome = f"Paused: {reason.strip()}"
+        locked.save()
+    return locked
+
+
+def resume(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetime | None = None) -> BundleRollout:
+    """Go on with a rollout that was paused or stopped."""
+    with command(actor, CONTROL, reason):
+        locked = _source(rollout, "resumed", RolloutState.PAUSED, RolloutState.STOPPED)
+        locked.run()
+        locked.outcome = ""
+        locked.save()
+    return locked
+
+
+def stop(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetime | None = None) -> BundleRollout:
+    """End a rollout before its end. Its gate closes; what is installed stays, and is still asked about."""
+    with command(actor, CONTROL, reason):
+        locked = _source(rollout, "stopped", RolloutState.PLANNED, RolloutState.RUNNING, RolloutState.PAUSED)
+        locked.stop()
+        locked.outcome = f"Stopped: {reason.strip()}"
+        locked.save()
+    return locked
+
+
+def _source(rollout: BundleRollout, verb: str, *allowed: RolloutState) -> BundleRollout:
+    locked = lock_rollout(rollout.pk)
+    if locked.replaced_at is not None:
+        raise TransitionRefusedError(f"{locked} is replaced by a newer release; it cannot be {verb}.")
+    if locked.state not in allowed:
+        names = " or ".join(state.label.lower() for state in allowed)
+        raise TransitionRefusedError(
+            f"{locked} is {locked.get_state_display().lower()}; only one that is {names} can be {verb}."
+        )
+    return locked
+
+
+def retry(
+    *, installation: BundleInstallation, actor: Actor, reason: str, now: datetime | None = None
+) -> BundleInstallation:
+    """Begin anew on one endpoint that failed or does not have what it should.
+
+    :raises TransitionRefusedError: when it did not fail, or its rollout does not stand any more.
+    """
+    now = now or timezone.now()
+    with command(actor, CONTROL, reason):
+        locked = installations.lock(installation.pk)
+        if locked is None or locked.state not in FAILED_STATES:
+            raise TransitionRefusedError(
+                f"{installation} is {installation.get_state_display().lower()}; only what failed or is mismatched is "
+                "begun anew."
+            )
+        if not locked.current or not locked.rollout.is_standing:
+            raise TransitionRefusedError(f"{locked.rollout} does not stand any more; release a newer version instead.")
+        installations.stop_asking(locked, now)
+        installations.begun_anew(locked, f"Begun anew: {reason.strip()}")
+    _wake(locked.rollout, actor, reason)
+    return locked
+
+
+def retry_failed(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetime | None = None) -> int:
+    """Begin anew on every endpoint of a rollout that failed or does not have what it should.
+
+    Each is a transaction of its own: a retry that is broken off has begun some, and the next one takes the rest.
+
+    :returns: how many.
+    """
+    actor.require(CONTROL)
+    waiting = BundleInstallation.objects.filter(rollout=rollout, state__in=FAILED_STATES, current=True)
+    count = 0
+    for installation in waiting.order_by("pk").iterator(chunk_size=500):
+        retry(installation=installation, actor=actor, reason=reason, now=now)
+        count += 1
+    if not count:
+        raise TransitionRefusedError(f"Nothing of {rollout} failed; there is nothing to begin anew.")
+    return count
+
+
+def allow_family(
+    *, family: RolloutFamily, further_failures: int, actor: Actor, reason: str, now: datetime | None = None
+) -> RolloutFamily:
+    """Let a family go on that its failures have stopped, until so many more fail.
+
+    :raises InvalidInputError: for a number that allows nothing, or everything.
+    """
+    if not 1 <= further_failures <= 10_000:
+        raise InvalidInputError("Allow 1 to 10,000 further failures.")
+    with command(actor, CONTROL, reason):
+        lock_rollout(family.rollout_id)
+        locked = RolloutFamily.objects.select_for_update(of=("self",)).get(pk=family.pk)
+        if not locked.stopped:
+            raise TransitionRefusedError(f"{locked} is not stopped; there is nothing to allow.")
+        locked.failure_limit = locked.failed + further_failures
+        locked.save(update_fields=["failure_limit"])
+    _wake(locked.rollout, actor, reason)
+    return locked
+
+
+def _wake(rollout: BundleRollout, actor: Actor, reason: str) -> None:
+    """A rollout that had nothing left to do has something again."""
+    with attributed(actor, reason.strip()), transaction.atomic():
+        locked = lock_rollout(rollout.pk)
+        if locked.is_standing and locked.state in (RolloutState.COMPLETE, RolloutState.STOPPED):
+            locked.run()
+            locked.outcome = ""
+            locked.save()
