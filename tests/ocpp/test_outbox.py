@@ -38,10 +38,18 @@ def test_the_same_key_is_the_same_command() -> None:
 
 def test_an_ending_is_stored_with_its_evidence_and_the_secret_is_gone() -> None:
     command = enqueue(secret_payload=b"sealed", reference="job:7", correlation_id="c1")
-    ending = Ending(command.pk, CommandOutcome.REJECTED, "Rejected", {"reasonCode": "x"}, {"status": "Rejected"})
+    ending = Ending(
+        command.pk,
+        CommandOutcome.REJECTED,
+        "Rejected",
+        {"reasonCode": "x"},
+        answer={"status": "Rejected", "customData": {"vendorId": "v"}},
+        content={"status": "Rejected"},
+    )
     outbox.finish([ending], now=NOW)
     command.refresh_from_db()
-    assert (command.state, command.outcome, command.answer) == (State.ANSWERED, "rejected", {"status": "Rejected"})
+    assert (command.state, command.outcome) == (State.ANSWERED, "rejected")
+    assert command.answer == {"status": "Rejected", "customData": {"vendorId": "v"}}, "as the station said it"
     assert command.secret_payload is None
     assert command.finished_at == NOW
     assert InboxMessage.objects.get().payload == {
