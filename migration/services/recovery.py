@@ -167,7 +167,8 @@ def _close(identity: ManagedIdentity, why: str, now: datetime) -> RecoveryDoor |
     if identity.fallback_until is not None:
         identity.fallback_until = None
         identity.save()
-    key = AuthorizationKey.objects.select_for_update().filter(pk=door.key_id, state__in=ACCEPTED_KEY_STATES).first()
+    keys = AuthorizationKey.objects.select_for_update().filter(recovery_door=door, state__in=ACCEPTED_KEY_STATES)
+    key = keys.first()
     if key is not None:
         key.identity = identity
         key_states.revoke(key, now, "the narrow door was closed")

@@ -12,7 +12,7 @@ from inventory.actors import Actor
 from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.jobs.periodic import duty
-from inventory.models import ManagedIdentity
+from inventory.models import LifecyclePolicy, ManagedIdentity
 from inventory.services import policies
 from inventory.services.command import command
 from inventory.services.locking import lock_identity
@@ -107,7 +107,7 @@ def _reverted(keys: Iterable[AuthorizationKey]) -> set[int]:
     return {
         active[identity_id].pk
         for identity_id, used in retiring.values_list("identity_id", "last_success_at")
-        if (last := active[identity_id].last_success_at) is None or last < used
+        if used is not None and ((last := active[identity_id].last_success_at) is None or last < used)
     }
 
 
@@ -207,12 +207,11 @@ def _candidates(reason: RotationReason, now: datetime) -> list[AuthorizationKey]
 
 
 def _shortest_validity() -> timedelta | None:
-    from inventory.models import LifecyclePolicy
-
     rows = LifecyclePolicy.objects.filter(purpose="authorization_key", enabled=True, validity__isnull=False)
     spans = [
         validity - (threshold or timedelta(0))
         for validity, threshold in rows.values_list("validity", "renewal_threshold")
+        if validity is not None
     ]
     return min(spans, default=None)
 

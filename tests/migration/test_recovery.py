@@ -77,7 +77,7 @@ def test_only_the_fresh_key_opens_and_only_until_the_end(plane: ControlPlane) ->
 
     assert decide(f"{OLD[:-4]}CS-1", now).reason == RefusalReason.WRONG_PASSWORD
     assert come_in(plane, secret)
-    assert AuthorizationKey.objects.get(pk=door.key_id).state == "active"
+    assert AuthorizationKey.objects.get(recovery_door=door).state == "active"
 
     end = plane.clock.advance(days=2)
     assert decide(secret, end).reason == RefusalReason.PROFILE_TOO_LOW
