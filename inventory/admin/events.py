@@ -15,7 +15,7 @@ from inventory.admin import states
 from inventory.admin.filters import LateEventFilter
 from inventory.admin.search import identities_matching, of_identities_matching
 from inventory.models import DomainEvent, Evidence, SecurityEvent
-from inventory.words import actor_words, event_words, source_words, state_words
+from inventory.words import actor_words, event_words, in_words, source_words, state_words
 
 
 def _linked(item: Any, route: str, text: str) -> SafeString | str:
@@ -75,7 +75,8 @@ class DomainEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Why")
     def why(self, event: DomainEvent) -> str:
-        return event.reason if len(event.reason) <= 90 else f"{event.reason[:90]}…"
+        reason = in_words(event.reason)
+        return reason if len(reason) <= 90 else f"{reason[:90]}…"
 
     @admin.display(description="Certificate")
     def certificate(self, event: DomainEvent) -> SafeString | str:

@@ -10,13 +10,13 @@ from bfcerts.console.presentation import Badge
 from bfcerts.ocpp.gateway.node import BEAT_SECONDS
 from bfcerts.ocpp.models import GatewayNode
 from inventory.choices import JobQueue
-from inventory.jobs.pulse import PULSE_SECONDS
 from inventory.models import CertificateJob, QueueBeat
 
 BEATS_MISSED = 2.5
-"""After so many beats that did not come, a part counts as away; one late beat is no news."""
+"""After so many beats that did not come, a gateway node counts as away; one late beat is no news."""
 NODE_SILENT_AFTER = timedelta(seconds=BEAT_SECONDS * BEATS_MISSED)
-QUEUE_SILENT_AFTER = timedelta(seconds=PULSE_SECONDS * BEATS_MISSED)
+QUEUE_SILENT_AFTER = timedelta(seconds=30)
+"""A worker beats when a pulse begins, and may then work off a batch for longer than a pulse is meant to last."""
 SHOWN = 20
 COUNTED = 1000
 """Jobs that wait for a queue are counted so far, and no further."""

@@ -11,7 +11,7 @@ from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.choices import SEVERITY_COLOURS, EventType
 from inventory.models import DomainEvent, SecurityEvent
-from inventory.words import actor_words, command_words, event_words
+from inventory.words import actor_words, command_words, event_words, in_words
 
 _EVENT_TONES = {
     EventType.CERTIFICATE_ACTIVATED: "success",
@@ -57,7 +57,7 @@ def of_events(events: Iterable[DomainEvent]) -> list[Moment]:
             icon="swap_calls",
             tone=_EVENT_TONES.get(EventType(event.type), "default"),
             title=event_words(event.type),
-            text=event.reason,
+            text=in_words(event.reason),
             url=reverse("admin:inventory_domainevent_change", args=[event.pk]),
             actor=actor_words(event.actor),
         )

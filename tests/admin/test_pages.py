@@ -443,7 +443,8 @@ def test_codes_are_said_in_words(console: Client) -> None:
 
 
 def test_every_step_that_the_engine_knows_has_its_words() -> None:
-    assert {*engine.known_local_steps(), *engine.known_external_steps()} == set(JobStep.values)
+    known = {*engine.known_local_steps(), *engine.known_external_steps()}
+    assert {step for step in known if not step.startswith("test_")} == set(JobStep.values)
 
 
 def test_the_navigation_says_where_one_is(console: Client) -> None:
