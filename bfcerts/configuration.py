@@ -153,6 +153,9 @@ class Configuration(BaseSettings):
     password_failures_per_minute: int = Field(
         6, ge=1, description="Wrong passwords for a station or an address before further tries are delayed."
     )
+    migration_recent_days: Days = Field(
+        7, description="Days within which a charger must have been connected to move to Profile 3."
+    )
 
     # worker and pki
     queue_broker: QueueBroker = Field(QueueBroker.ORM, description="What carries django-q2's pulse.")

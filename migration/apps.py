@@ -9,12 +9,18 @@ class MigrationConfig(AppConfig):
 
     def ready(self) -> None:
         from bfcerts.ocpp import registry
+        from inventory import seams
+        from inventory.services import plans
         from inventory.services.retention import keep_commands_of
-        from migration.services import recovery, rotation, rotation_need
+        from migration.services import arrivals, driving, forecast, recovery, rotation, rotation_need
         from migration.services.authorization_keys import PasswordDoor
+        from migration.services.rollout_plan import MigrationPlan
 
         registry.register_doors(password=PasswordDoor())
         rotation.connect()
         recovery.connect()
         keep_commands_of("key", rotation.open_references)
-        self.duties = (rotation, rotation_need, recovery)
+        arrivals.connect()
+        seams.add_gate(forecast.gate)
+        plans.register(MigrationPlan())
+        self.duties = (rotation, rotation_need, recovery, driving)

@@ -1,0 +1,162 @@
+"""Breakers: a family or a site whose failures cross its limit is stopped, and nothing else is.
+
+What counts are failures since the breaker was last closed. While it is open, its chargers on the way are quarantined
+and its pending ones wait; a person closes it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import SecurityCategory, SecuritySource, Severity
+from inventory.errors import TransitionRefusedError
+from inventory.services import caps
+from inventory.services.command import command
+from inventory.services.locking import lock_identity
+from inventory.services.security_events import record_security_event
+from migration.models import Breaker, MigrationCase, MigrationRollout
+from migration.services import cases
+from migration.states import IN_FLIGHT, BreakerKind, CaseState, ReasonCode, RolloutState
+
+MIGRATION = Actor.system("migration")
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreakers:
+    """Which families and sites are stopped now, and why."""
+
+    families: dict[int, Breaker]
+    sites: dict[str, Breaker]
+
+    def stopping(self, case: MigrationCase) -> Breaker | None:
+        """The breaker that stops a case, by what it was planned as."""
+        by_family = self.families.get(case.family_id) if case.family_id is not None else None
+        return by_family or self.sites.get(case.site)
+
+
+def open_now() -> OpenBreakers:
+    """Every open breaker, in one query."""
+    found = list(Breaker.objects.filter(closed_at__isnull=True).select_related("family"))
+    return OpenBreakers(
+        {item.family_id: item for item in found if item.family_id is not None},
+        {item.site: item for item in found if item.kind == BreakerKind.SITE},
+    )
+
+
+def open_where_needed(now: datetime) -> int:
+    """Open the breakers of families and sites whose failures have reached their rollout's limit.
+
+    :returns: how many.
+    """
+    opened = 0
+    for rollout in MigrationRollout.objects.filter(state__in=[RolloutState.RUNNING, RolloutState.PAUSED]):
+        for family_id, failures in _counts(rollout, "family_id"):
+            if family_id is not None and failures >= rollout.family_failure_limit:
+                opened += _open(rollout, BreakerKind.FAMILY, family_id, "", failures, now)
+        for site, failures in _counts(rollout, "site"):
+            if site and failures >= rollout.site_failure_limit:
+                opened += _open(rollout, BreakerKind.SITE, None, site, failures, now)
+    return opened
+
+
+def _counts(rollout: MigrationRollout, column: str) -> Iterable[tuple[Any, int]]:
+    """Failures of a rollout by family or site, since the last breaker of each was closed."""
+    kind = BreakerKind.FAMILY if column == "family_id" else BreakerKind.SITE
+    closings = (
+        Breaker.objects.filter(kind=kind, closed_at__isnull=False, **{column: OuterRef(column)})
+        .order_by()
+        .values(column)
+        .annotate(last=Max("closed_at"))
+        .values("last")
+    )
+    failed = (
+        MigrationCase.objects.failed().filter(wave__in=rollout.waves.values("pk")).annotate(closed=Subquery(closings))
+    )
+    counted = failed.filter(Q(closed__isnull=True) | Q(failed_at__gt=F("closed"))).order_by().values_list(column)
+    return counted.annotate(Count("pk"))
+
+
+def _open(
+    rollout: MigrationRollout, kind: BreakerKind, family_id: int | None, site: str, failures: int, now: datetime
+) -> bool:
+    with transaction.atomic(), attributed(MIGRATION, f"{failures} failures in rollout “{rollout.name}”"):
+        if _is_open(kind, family_id, site):
+            return False
+        breaker = Breaker(kind=kind, family_id=family_id, site=site, rollout=rollout, failures=failures, opened_at=now)
+        breaker.why = (
+            f"{failures} chargers of {_name(breaker)} failed in rollout “{rollout.name}”. Its others are not moved "
+            "until somebody has found the cause and closes this breaker."
+        )
+        breaker.save()
+        record_security_event(
+            "MigrationBreakerOpened",
+            category=SecurityCategory.INSTALLATION,
+            severity=Severity.CRITICAL,
+            source=SecuritySource.CONTROL_PLANE,
+            message=breaker.why,
+            now=now,
+            payload={"breaker": breaker.pk, "rollout": rollout.pk, "kind": kind, "failures": failures},
+            dedupe_key=f"breaker:{breaker.pk}",
+        )
+    return True
+
+
+def _is_open(kind: BreakerKind, family_id: int | None, site: str) -> bool:
+    return Breaker.objects.filter(kind=kind, family_id=family_id, site=site, closed_at__isnull=True).exists()
+
+
+def _name(breaker: Breaker) -> str:
+    return f"family {breaker.family}" if breaker.kind == BreakerKind.FAMILY else f"site {breaker.site}"
+
+
+def quarantine_the_stopped(now: datetime) -> int:
+    """Quarantine the chargers on the way of families and sites that are stopped.
+
+    :returns: how many.
+    """
+    stopped = 0
+    for breaker in Breaker.objects.filter(closed_at__isnull=True).select_related("family"):
+        for case_id, identity_id in _on_the_way(breaker).values_list("pk", "identity_id")[:BATCH]:
+            stopped += _quarantine(breaker, case_id, identity_id, now)
+    return stopped
+
+
+def _on_the_way(breaker: Breaker) -> QuerySet[MigrationCase]:
+    moving = MigrationCase.objects.filter(state__in=[state for state in IN_FLIGHT if state != CaseState.ROLLBACK])
+    if breaker.kind == BreakerKind.FAMILY:
+        return moving.filter(family_id=breaker.family_id)
+    return moving.filter(site=breaker.site)
+
+
+def _quarantine(breaker: Breaker, case_id: int, identity_id: int, now: datetime) -> bool:
+    with transaction.atomic(), attributed(MIGRATION, f"The breaker of {_name(breaker)} is open"):
+        identity = lock_identity(identity_id)
+        case = cases.lock_case(identity, case_id)
+        if case.state not in (CaseState.INSTALLING, CaseState.PENDING_ACTIVATION):
+            return False
+        caps.give_back(identity, now, cases.absence_of(case))
+        cases.quarantined(case, ReasonCode.BREAKER_OPEN, breaker.why, now)
+    return True
+
+
+def close(*, breaker: Breaker, actor: Actor, reason: str, now: datetime | None = None) -> Breaker:
+    """Let the chargers of a family or a site be moved again; failures are counted anew from now on.
+
+    :raises TransitionRefusedError: when it is closed already.
+    """
+    now = now or timezone.now()
+    with command(actor, "migration.close_breaker", reason):
+        locked = Breaker.objects.select_for_update(of=("self",)).get(pk=breaker.pk)
+        if locked.closed_at is not None:
+            raise TransitionRefusedError(f"This breaker was closed by {locked.closed_by} already.")
+        locked.closed_at, locked.closed_by = now, actor.name
+        locked.save()
+    return locked

@@ -1,0 +1,303 @@
+"""Bringing chargers to Profile 3: who is started, who is cut over, and who was silent for too long.
+
+Every step looks at one charger in one transaction, under its identity's lock, and decides anew from what is stored: run
+twice, killed anywhere or overtaken by evidence, the outcome is as if it ran once. What arrives from the wire is handled
+in `migration.services.arrivals`.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from inventory import seams
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import RecordState
+from inventory.errors import InventoryError
+from inventory.jobs.periodic import duty
+from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.purposes import CHARGER_IDENTITY
+from inventory.services import caps, lifecycle, policies, rate_limits, station_commands
+from inventory.services.locking import lock_identity
+from migration.models import MigrationCase, Wave
+from migration.services import arrivals, breakers, cases, forecast, holding, lowering, returning, waves, windows
+from migration.states import IN_FLIGHT, STARTING_WAVES, CaseState, ReasonCode, RolloutState, Stage
+
+logger = logging.getLogger(__name__)
+
+MIGRATION = Actor.system("migration")
+BATCH = 200
+"""Chargers looked at in one round of one step, so that no step keeps the others waiting."""
+LOOK_AGAIN = timedelta(seconds=15)
+AFTER_A_REFUSAL = timedelta(minutes=5)
+S = CaseState
+
+
+@duty("migration", timedelta(seconds=2))
+def drive(now: datetime) -> None:
+    """One round. Breakers come before gates, and deadlines before both, so that nobody is started on stale counts."""
+    end_silences(now)
+    breakers.open_where_needed(now)
+    breakers.quarantine_the_stopped(now)
+    waves.judge(now)
+    lowering.roll_back_waves(now)
+    cut_over_the_ready(now)
+    start_pending(now)
+
+
+def _each(found: Iterable[tuple[int, int]], step: Callable[[int, int, datetime], bool], now: datetime) -> int:
+    """Run a step for each charger; what goes wrong with one is told, and keeps no other waiting."""
+    done = 0
+    for case_id, identity_id in found:
+        try:
+            done += step(case_id, identity_id, now)
+        except InventoryError as error:
+            logger.warning("migration case %s waits for the next round: %s", case_id, error)
+    return done
+
+
+# -- pending -> installing ---------------------------------------------------------------------------------------------
+
+
+def start_pending(now: datetime) -> int:
+    """Start the chargers of running waves, within rate, concurrency, and limits by family and site.
+
+    :returns: how many were started.
+    """
+    started = 0
+    running = Wave.objects.filter(state__in=STARTING_WAVES, rollout__state=RolloutState.RUNNING)
+    for wave in running.select_related("rollout").order_by("rollout_id", "position"):
+        started += _start_wave(wave, now)
+    return started
+
+
+def _start_wave(wave: Wave, now: datetime) -> int:
+    moving = MigrationCase.objects.filter(wave=wave, state__in=IN_FLIGHT).values_list("family_id", "site")
+    by_family: Counter[int | None] = Counter()
+    by_site: Counter[str] = Counter()
+    for family_id, site in moving:
+        by_family[family_id] += 1
+        by_site[site] += 1
+    free = wave.concurrency - by_family.total()
+    started = 0
+    candidates = list(_candidates(wave, by_family, by_site, now)[:BATCH]) if free > 0 else []
+    held = holding.holds(candidates, now) if candidates else {}
+    for case in candidates:
+        if started >= free or _at_limit(wave, case, by_family, by_site):
+            continue
+        hold = held[case.pk]
+        if hold is not None:
+            _hold_back(case, hold, now)
+            continue
+        if rate_limits.take(f"wave:{wave.pk}", per_second=wave.per_minute / 60, burst=_burst(wave), now=now):
+            break
+        if _each([(case.pk, case.identity_id)], _start, now):
+            started += 1
+            by_family[case.family_id] += 1
+            by_site[case.site] += 1
+    return started
+
+
+def _burst(wave: Wave) -> float:
+    """What may start at once after a pause: as many as a few rounds of the duty."""
+    return max(1.0, wave.per_minute / 60 * 5)
+
+
+def _candidates(
+    wave: Wave, by_family: Counter[int | None], by_site: Counter[str], now: datetime
+) -> "list[MigrationCase]":
+    found = MigrationCase.objects.filter(wave=wave, state=S.PENDING, next_look_at__lte=now)
+    if wave.per_family is not None:
+        full = [key for key, number in by_family.items() if number >= wave.per_family]
+        known = [key for key in full if key is not None]
+        found = found.exclude(family_id__in=known) if known else found
+        found = found.exclude(family__isnull=True) if None in full else found
+    if wave.per_site is not None and (
+        full_sites := [key for key, number in by_site.items() if number >= wave.per_site]
+    ):
+        found = found.exclude(site__in=full_sites)
+    related = found.select_related("identity__family", "family", "wave__rollout")
+    return list(related.order_by("next_look_at", "pk")[:BATCH])
+
+
+def _at_limit(wave: Wave, case: MigrationCase, by_family: Counter[int | None], by_site: Counter[str]) -> bool:
+    family_full = wave.per_family is not None and by_family[case.family_id] >= wave.per_family
+    return family_full or (wave.per_site is not None and by_site[case.site] >= wave.per_site)
+
+
+def _hold_back(case: MigrationCase, hold: holding.Hold, now: datetime) -> None:
+    """Say why, and look again later; nothing moves."""
+    waiting = MigrationCase.objects.filter(pk=case.pk, state=S.PENDING, next_look_at__lte=now)
+    waiting.update(reason_code=hold.code, why=hold.why, next_look_at=hold.look_again_at)
+
+
+def _start(case_id: int, identity_id: int, now: datetime) -> bool:
+    with transaction.atomic(), attributed(MIGRATION, "Its wave is running and every readiness check passed"):
+        identity = lock_identity(identity_id)
+        case = cases.lock_case(identity, case_id)
+        if case.state != S.PENDING or case.wave_id is None:
+            return False
+        # Locked, so that the wave is not paused or closed between this look and the commit.
+        wave = Wave.objects.select_for_update(of=("self",), no_key=True).select_related("rollout").get(pk=case.wave_id)
+        case.wave = wave
+        hold = holding.holds([case], now)[case.pk]
+        if hold is not None:
+            cases.say(case, hold.code, hold.why, look_again_at=hold.look_again_at)
+            return False
+        return _begin(case, wave, now)
+
+
+def _begin(case: MigrationCase, wave: Wave, now: datetime) -> bool:
+    identity = case.identity
+    record = usable_record(identity, now)
+    if record is not None and arrivals.is_on_profile_3(identity, record):
+        arrivals.arrived(case, record, now)
+        return True
+    deadline = now + wave.rollout.case_deadline
+    if record is not None:
+        cases.installing(case, now, stage=Stage.ISSUING, deadline=deadline)
+        cases.ready(case, record, now)
+        return True
+    try:
+        with transaction.atomic():
+            job = lifecycle.issue(
+                identity=identity,
+                purpose=CHARGER_IDENTITY.key,
+                actor=MIGRATION,
+                reason=f"{wave} moves it to Profile 3",
+                now=now,
+            )
+    except InventoryError as error:
+        cases.say(case, ReasonCode.ISSUE_FAILED, str(error), look_again_at=now + AFTER_A_REFUSAL)
+        return False
+    case.issue_job = job
+    cases.installing(case, now, stage=Stage.ISSUING, deadline=deadline)
+    return True
+
+
+def usable_record(identity: ManagedIdentity, now: datetime) -> CertificateRecord | None:
+    """The certificate that a charger can come back with on Profile 3, if it has installed one."""
+    usable = CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key).usable_at(now)
+    installed = usable.filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION])
+    return (
+        installed.filter(Q(confirm_by__isnull=True) | Q(confirm_by__gt=now) | Q(state=RecordState.ACTIVE))
+        .order_by("-pk")
+        .first()
+    )
+
+
+# -- installing -> pending_activation ----------------------------------------------------------------------------------
+
+
+def cut_over_the_ready(now: datetime) -> int:
+    """Cut over the chargers that have their certificate, as the caps of their sites and the windows allow.
+
+    :returns: how many.
+    """
+    due = MigrationCase.objects.filter(state=S.INSTALLING, stage=Stage.READY, next_look_at__lte=now)
+    return _each(due.order_by("next_look_at").values_list("pk", "identity_id")[:BATCH], _cut_over, now)
+
+
+def _cut_over(case_id: int, identity_id: int, now: datetime) -> bool:
+    reason = "Its certificate is installed: it is cut over to Profile 3"
+    # The forecast is asked here itself, where a rollout that overrides it is known.
+    with transaction.atomic(), attributed(MIGRATION, reason), forecast.overridden(actor=MIGRATION):
+        identity = lock_identity(identity_id)
+        case = cases.lock_case(identity, case_id)
+        if case.state != S.INSTALLING or case.stage != Stage.READY:
+            return False
+        record = usable_record(identity, now)
+        if record is None:
+            why = "The certificate that it had installed no longer opens the door."
+            returning.bring_back(case, ReasonCode.CERTIFICATE_LOST, why, now)
+            return True
+        if arrivals.is_on_profile_3(identity, record):
+            arrivals.arrived(case, record, now)
+            return True
+        changed = holding.family_change(case)
+        if changed:
+            returning.bring_back(case, ReasonCode.FAMILY_CHANGED, changed, now)
+            return True
+        obstacle = _obstacle(case, now)
+        if obstacle is not None:
+            cases.say(case, obstacle.code, obstacle.why, look_again_at=obstacle.look_again_at)
+            return False
+        return _send(case, record, now)
+
+
+def _obstacle(case: MigrationCase, now: datetime) -> holding.Hold | None:
+    """What keeps a charger that has its certificate from leaving now: it waits, and nothing counts against it."""
+    identity = case.identity
+    failing = holding.ready_for_cut_over(identity, now)
+    if failing is not None:
+        return holding.Hold(failing.code, failing.sentence, now + LOOK_AGAIN)
+    closed = windows.calendar_of([case.site], now).closed(case.site, now)
+    if closed is not None:
+        return holding.Hold(ReasonCode.WINDOW_CLOSED, closed.why, closed.look_again_at)
+    if case.wave is None or not case.wave.rollout.overrides_forecast:
+        locked_out = forecast.predict(forecast.CutOver((identity,)), now)
+        if locked_out:
+            return holding.Hold(ReasonCode.WOULD_BE_LOCKED_OUT, f"{locked_out[0].sentence}.", now + LOOK_AGAIN)
+    held_back = seams.what_holds_back(seams.Gated.CUT_OVER, identity, now)
+    if held_back is not None:
+        return holding.Hold(ReasonCode.ANCHORS_MISSING, held_back, now + LOOK_AGAIN)
+    until = now + policies.resolve(identity, CHARGER_IDENTITY.key).policy.cut_over_deadline
+    if not caps.take(identity, cases.absence_of(case), until, now):
+        site = f"site {identity.site}" if identity.site else "the chargers without a site"
+        why = f"It waits for a free place: as many of {site} are away as may be at once."
+        return holding.Hold(ReasonCode.SITE_FULL, why, now + LOOK_AGAIN)
+    return None
+
+
+def _send(case: MigrationCase, record: CertificateRecord, now: datetime) -> bool:
+    identity = case.identity
+    policy = policies.resolve(identity, CHARGER_IDENTITY.key).policy
+    deadline = now + policy.cut_over_deadline
+    identity.fallback_until = now + policy.rollback_window
+    identity.save()
+    seams.watch_connections(identity, deadline)
+    try:
+        with transaction.atomic():
+            job = station_commands.cut_over(
+                identity=identity, actor=MIGRATION, reason="Its wave moves it to Profile 3", now=now
+            )
+    except InventoryError as error:
+        caps.give_back(identity, now, cases.absence_of(case))
+        returning.bring_back(case, ReasonCode.CUT_OVER_FAILED, str(error), now)
+        return True
+    case.record, case.cut_over_job = record, job
+    cases.cutting_over(case, now, deadline=deadline)
+    return True
+
+
+# -- silence -----------------------------------------------------------------------------------------------------------
+
+
+def end_silences(now: datetime) -> int:
+    """Silence past a deadline is failure: on the way up the charger goes back, on the way back it is quarantined.
+
+    :returns: how many.
+    """
+    late = MigrationCase.objects.past_deadline(now).order_by("deadline")
+    return _each(late.values_list("pk", "identity_id")[:BATCH], _end_silence, now)
+
+
+def _end_silence(case_id: int, identity_id: int, now: datetime) -> bool:
+    with transaction.atomic(), attributed(MIGRATION, "Its deadline passed"):
+        identity = lock_identity(identity_id)
+        case = cases.lock_case(identity, case_id)
+        if case.deadline is None or case.deadline > now:
+            return False
+        if case.state == S.ROLLBACK:
+            returning.never_came(case, now)
+        elif case.state in (S.INSTALLING, S.PENDING_ACTIVATION):
+            what = "install its certificate" if case.state == S.INSTALLING else "come back on Profile 3"
+            why = f"It did not {what} by {case.deadline:%Y-%m-%d %H:%M} UTC, and silence is failure."
+            returning.bring_back(case, ReasonCode.SILENT, why, now)
+        else:
+            return False
+    return True

@@ -1,0 +1,399 @@
+"""The plan of a migration: which chargers would move to Profile 3, in which wave, and which would not and why."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from inventory.actors import Actor
+from inventory.audit import current_attribution
+from inventory.choices import CohortKind, EventType, SubjectKind
+from inventory.errors import InvalidInputError
+from inventory.models import Cohort, DomainEvent, ManagedIdentity, Plan, PlanTarget
+from inventory.services.plans import selection
+from inventory.services.plans.errors import NothingToPlanError
+from inventory.services.plans.kinds import Field, PlanCounts, Verdict, excluded, included
+from migration.models import MigrationCase, MigrationRollout, Wave
+from migration.services import cases, forecast, readiness
+from migration.services.readiness import PROFILE_3
+from migration.states import WHAT_NEXT, CaseState, ReasonCode, RolloutState, WaveState
+from trustanchors.choices import GATING_PURPOSES
+from trustanchors.models import BundleInstallation
+
+BATCH = 2_000
+MOST_WAVES = 50
+S = CaseState
+PER_WAVE: tuple[tuple[str, int | None, int, int], ...] = (
+    ("concurrency", 200, 1, 100_000),
+    ("per_minute", 1_500, 1, 1_000_000),
+    ("per_family", None, 1, 100_000),
+    ("per_site", None, 1, 100_000),
+    ("patience_hours", 72, 1, 8_760),
+)
+"""Parameters that each wave may have its own value of: name, default, least, most."""
+WAVE_THRESHOLDS: tuple[tuple[str, int, int], ...] = (
+    ("success_threshold_percent", 1, 100),
+    ("failure_threshold_percent", 0, 99),
+    ("minimum_sample", 1, 1_000_000),
+)
+ALL: tuple[tuple[str, int, int, int], ...] = (
+    ("success_threshold_percent", 95, 1, 100),
+    ("failure_threshold_percent", 5, 0, 99),
+    ("minimum_sample", 10, 1, 1_000_000),
+    ("retry_budget", 1, 0, 10),
+    ("case_deadline_minutes", 240, 1, 100_000),
+    ("return_deadline_minutes", 1_440, 1, 100_000),
+    ("family_failure_limit", 3, 1, 100_000),
+    ("site_failure_limit", 3, 1, 100_000),
+)
+"""Parameters of the rollout: name, default, least, most."""
+_HELP = {
+    "concurrency": "Chargers of a wave on the way at once.",
+    "per_minute": "Chargers of a wave started in a minute.",
+    "per_family": "Of one family on the way at once; empty: no limit of its own.",
+    "per_site": "Of one site on the way at once; empty: no limit of its own.",
+    "patience_hours": "What is undecided so long after its start makes the gate of a wave inconclusive.",
+    "success_threshold_percent": "So many of a wave must be active before the next one starts.",
+    "failure_threshold_percent": "More failures than this close the gate.",
+    "minimum_sample": "Chargers decided before failures close the gate.",
+    "retry_budget": "Further tries after a charger's first.",
+    "case_deadline_minutes": "How long a charger has for its certificate; silence is failure.",
+    "return_deadline_minutes": "How long a charger has to come back on Profile 2.",
+    "family_failure_limit": "So many failures of one family stop it alone.",
+    "site_failure_limit": "So many failures of one site stop it alone.",
+}
+_FLAGS = {
+    "advance_automatically": ("yes", "The next wave starts by itself when the one before has passed."),
+    "override_forecast": ("no", "Move chargers although the forecast says that they could not come back."),
+}
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+class MigrationPlan:
+    """Take the chargers of cohorts from Profile 2 to mutual TLS, wave after wave."""
+
+    key = "migration"
+    label = "Migration to Profile 3"
+    permission = "migration.start_migrationrollout"
+    fields: Sequence[Field] = (
+        Field("cohorts", "Cohorts", "One a wave, in their order.", required=True, many=True),
+        Field("name", "Name", "What the rollout is called; empty: after its cohorts."),
+        *(Field(name, _label(name), _HELP[name], default=str(default)) for name, default, *_ in ALL),
+        *(Field(name, _label(name), _HELP[name], default=str(default or "")) for name, default, *_ in PER_WAVE),
+        *(
+            Field(name, _label(name), text, default=default, choices=[("yes", "Yes"), ("no", "No")])
+            for name, (default, text) in _FLAGS.items()
+        ),
+    )
+    words: Mapping[str, str] = {
+        "wave": "wave",
+        "issue": "issue and install a certificate",
+        "use": "use its certificate",
+        "cut_over": "cut over to Profile 3",
+        "on_profile_3": "on Profile 3 already",
+        "under_way": "in another rollout",
+        "in_quarantine": "in quarantine",
+        **{str(code.value): str(code.label) for code in ReasonCode if code},
+    }
+
+    def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        known = {"cohorts", "waves", "name", *_FLAGS, *(item[0] for item in ALL), *(item[0] for item in PER_WAVE)}
+        if unknown := sorted(set(parameters) - known):
+            raise InvalidInputError(f"There is no parameter {', '.join(unknown)}; use {', '.join(sorted(known))}.")
+        checked: dict[str, Any] = {
+            name: selection.number(parameters, name, default, least, most) for name, default, least, most in ALL
+        }
+        checked |= {name: _flag(parameters, name, default) for name, (default, _) in _FLAGS.items()}
+        _check_thresholds(checked["success_threshold_percent"], checked["failure_threshold_percent"], "The rollout")
+        waves = [_wave(given, parameters, checked) for given in _given_waves(parameters)]
+        names = [wave["cohort"] for wave in waves]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InvalidInputError(f"Cohort {', '.join(twice)} is named twice; a charger moves in one wave.")
+        checked["waves"] = waves
+        checked["name"] = selection.text(parameters, "name") or f"To Profile 3: {', '.join(names)}"[:120]
+        if len(checked["name"]) > 120:
+            raise InvalidInputError("The name of a rollout has at most 120 characters.")
+        return checked
+
+    def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
+        members = Q(pk__in=[])
+        for cohort in _cohorts(parameters):
+            members |= _membership(cohort)
+        return ManagedIdentity.objects.filter(members, kind=SubjectKind.CHARGER)
+
+    def judge(
+        self, parameters: Mapping[str, Any], identities: Sequence[ManagedIdentity], now: datetime
+    ) -> list[Verdict]:
+        ids = [identity.pk for identity in identities]
+        wave_of: dict[int, int] = {}
+        for position, cohort in reversed(list(enumerate(_cohorts(parameters), start=1))):
+            inside = ManagedIdentity.objects.filter(_membership(cohort), pk__in=ids).order_by()
+            wave_of |= dict.fromkeys(inside.values_list("pk", flat=True), position)
+        live = {
+            case.identity_id: case
+            for case in MigrationCase.objects.live().filter(identity__in=ids).select_related("wave__rollout")
+        }
+        checks = readiness.check(identities, now)
+        lost: dict[int, str] = {}
+        if not parameters["override_forecast"]:
+            change = forecast.CutOver(identities, certificates_to_come=True)
+            lost = {item.identity.pk: f"{item.sentence}." for item in forecast.predict(change, now)}
+        return [
+            _verdict(
+                identity, live.get(identity.pk), checks[identity.pk], lost.get(identity.pk, ""), wave_of[identity.pk]
+            )
+            for identity in identities
+        ]
+
+    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
+        """By the rates of its waves and the CA's quota; how long chargers take to come back is not known."""
+        if not counts.included:
+            return timedelta(0)
+        slowest = min(wave["per_minute"] for wave in parameters["waves"]) / 60
+        rate = min(slowest, settings.CONFIGURATION.aws_issue_per_second)
+        return timedelta(seconds=round(counts.included / rate))
+
+    def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
+        """Make rollout, waves and cases, and let the first wave start.
+
+        :raises NothingToPlanError: when a wave would have no charger.
+        """
+        if plan.parameters["override_forecast"]:
+            actor.require(forecast.OVERRIDE)
+        parameters = plan.parameters
+        rollout = MigrationRollout(
+            name=parameters["name"],
+            plan=plan,
+            success_threshold_percent=parameters["success_threshold_percent"],
+            failure_threshold_percent=parameters["failure_threshold_percent"],
+            minimum_sample=parameters["minimum_sample"],
+            retry_budget=parameters["retry_budget"],
+            case_deadline=timedelta(minutes=parameters["case_deadline_minutes"]),
+            return_deadline=timedelta(minutes=parameters["return_deadline_minutes"]),
+            family_failure_limit=parameters["family_failure_limit"],
+            site_failure_limit=parameters["site_failure_limit"],
+            advance_automatically=parameters["advance_automatically"],
+            overrides_forecast=parameters["override_forecast"],
+            reason=reason,
+            created_at=now,
+        )
+        rollout.save()
+        waves = _make_waves(rollout, parameters)
+        filled = _fill(plan, waves, rollout, now)
+        if empty := [wave for wave in waves.values() if not filled.get(wave.pk)]:
+            names = ", ".join(f"wave {wave.position} (cohort {wave.cohort})" for wave in empty)
+            raise NothingToPlanError(
+                f"No charger would move in {names}: every member is excluded, or there is none. See the reasons in the "
+                "plan, then plan again without these cohorts."
+            )
+        rollout.run()
+        rollout.save()
+
+
+def _flag(parameters: Mapping[str, Any], name: str, default: str) -> bool:
+    value = parameters.get(name, default)
+    if isinstance(value, bool):
+        return value
+    words = {"yes": True, "true": True, "no": False, "false": False, "": default == "yes"}
+    if not isinstance(value, str) or value.strip().lower() not in words:
+        raise InvalidInputError(f"{name} needs yes or no.")
+    return words[value.strip().lower()]
+
+
+def _check_thresholds(success: int, failure: int, whose: str) -> None:
+    if success + failure > 100:
+        raise InvalidInputError(
+            f"{whose} can never be both: {success} % active and {failure} % failed are more than all. Lower one of the "
+            "thresholds."
+        )
+
+
+def _given_waves(parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """As objects of their own, or as the cohorts alone."""
+    given = parameters.get("waves")
+    if given in (None, "", []):
+        value = parameters.get("cohorts") or []
+        names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise InvalidInputError("cohorts needs the names of cohorts, one a wave.")
+        given = [{"cohort": name.strip()} for name in names]
+    elif parameters.get("cohorts"):
+        raise InvalidInputError("Name the cohorts either alone or in the waves, not in both.")
+    if not isinstance(given, list) or not all(isinstance(item, Mapping) for item in given):
+        raise InvalidInputError("waves needs a list of waves, each with its cohort.")
+    if not given:
+        raise InvalidInputError("A migration needs at least one cohort: name one a wave.")
+    if len(given) > MOST_WAVES:
+        raise InvalidInputError(f"A migration has at most {MOST_WAVES} waves; {len(given)} are too many.")
+    return given
+
+
+def _wave(given: Mapping[str, Any], parameters: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
+    known = {"cohort", *(item[0] for item in PER_WAVE), *(item[0] for item in WAVE_THRESHOLDS)}
+    if unknown := sorted(set(given) - known):
+        raise InvalidInputError(f"A wave has no parameter {', '.join(unknown)}; use {', '.join(sorted(known))}.")
+    name = selection.text(given, "cohort")
+    if not Cohort.objects.filter(name=name).exists():
+        raise InvalidInputError(f"There is no cohort {name!r}; its name may have changed.")
+    wave: dict[str, Any] = {"cohort": name}
+    for key, default, least, most in PER_WAVE:
+        source = given if given.get(key) not in (None, "") else parameters
+        value = (
+            selection.number(source, key, default or 0, least, most) if source.get(key) not in (None, "") else default
+        )
+        if value is not None:
+            wave[key] = value
+    for key, least, most in WAVE_THRESHOLDS:
+        if given.get(key) not in (None, ""):
+            wave[key] = selection.number(given, key, 0, least, most)
+    _check_thresholds(
+        wave.get("success_threshold_percent", checked["success_threshold_percent"]),
+        wave.get("failure_threshold_percent", checked["failure_threshold_percent"]),
+        f"The wave of cohort {name}",
+    )
+    return wave
+
+
+def _cohorts(parameters: Mapping[str, Any]) -> list[Cohort]:
+    names = [wave["cohort"] for wave in parameters["waves"]]
+    found = {cohort.name: cohort for cohort in Cohort.objects.filter(name__in=names)}
+    if missing := [name for name in names if name not in found]:
+        raise InvalidInputError(f"There is no cohort {', '.join(missing)}; its name may have changed.")
+    return [found[name] for name in names]
+
+
+def _membership(cohort: Cohort) -> Q:
+    if cohort.kind == CohortKind.FILTER:
+        return cohort.condition()
+    members = Cohort.members.through.objects.filter(cohort_id=cohort.pk)
+    return Q(pk__in=members.values("managedidentity_id"))
+
+
+def _verdict(
+    identity: ManagedIdentity, case: MigrationCase | None, checks: Sequence[readiness.Check], lost: str, position: int
+) -> Verdict:
+    who = identity.authoritative_identifier
+    if identity.security_profile >= PROFILE_3 or (case is not None and case.state == S.ACTIVE):
+        return excluded("on_profile_3", f"{who} is on Profile 3 already.")
+    if case is not None and case.state == S.QUARANTINE:
+        return excluded("in_quarantine", f"{who} is in quarantine: {case.why} Release it first.")
+    if case is not None and not _may_be_adopted(case):
+        rollout = case.wave.rollout.name if case.wave else "a rollout"
+        return excluded("under_way", f"{who} moves with {rollout} already.")
+    failing = readiness.first_failure(checks)
+    if failing is not None:
+        return excluded(failing.code, f"{failing.sentence} {WHAT_NEXT[failing.code]}")
+    if lost:
+        return excluded(ReasonCode.WOULD_BE_LOCKED_OUT, lost[:1].upper() + lost[1:])
+    return included(f"wave:{position}", "issue", "cut_over")
+
+
+def _may_be_adopted(case: MigrationCase) -> bool:
+    """A pending case that no wave will start any more."""
+    if case.state != S.PENDING:
+        return False
+    wave = case.wave
+    return (
+        wave is None
+        or wave.state in (WaveState.STOPPED, WaveState.ROLLED_BACK)
+        or (wave.rollout.state == RolloutState.STOPPED)
+    )
+
+
+def _make_waves(rollout: MigrationRollout, parameters: Mapping[str, Any]) -> dict[int, Wave]:
+    waves = {}
+    for position, (given, cohort) in enumerate(zip(parameters["waves"], _cohorts(parameters), strict=True), start=1):
+        values = {key: given[key] for key, *_ in PER_WAVE if key in given and key != "patience_hours"}
+        values |= {key: given[key] for key, *_ in WAVE_THRESHOLDS if key in given}
+        wave = Wave(
+            rollout=rollout,
+            position=position,
+            cohort=cohort,
+            patience=timedelta(hours=given["patience_hours"]),
+            **values,
+        )
+        wave.save()
+        waves[position] = wave
+    return waves
+
+
+def _fill(plan: Plan, waves: Mapping[int, Wave], rollout: MigrationRollout, now: datetime) -> dict[int, int]:
+    """Open the case of every included charger, or take over the one that waits for a rollout; a batch at a time.
+
+    :returns: how many chargers each wave has.
+    """
+    filled: dict[int, int] = {}
+    anchors: dict[int, set[int]] = {wave.pk: set() for wave in waves.values()}
+    targets = PlanTarget.objects.filter(plan=plan, included=True).select_related("identity").order_by("identity_id")
+    after = 0
+    while batch := list(targets.filter(identity_id__gt=after)[:BATCH]):
+        after = batch[-1].identity_id
+        by_identity = {target.identity_id: waves[_position(target)] for target in batch}
+        for wave in by_identity.values():
+            filled[wave.pk] = filled.get(wave.pk, 0) + 1
+        _open_cases(batch, by_identity, rollout, now)
+        for identity_id, rollout_id in BundleInstallation.objects.filter(
+            identity__in=by_identity, current=True, purpose__in=GATING_PURPOSES
+        ).values_list("identity_id", "rollout_id"):
+            anchors[by_identity[identity_id].pk].add(rollout_id)
+    for wave in waves.values():
+        wave.anchor_rollouts.set(anchors[wave.pk])
+    return filled
+
+
+def _position(target: PlanTarget) -> int:
+    return next(int(step.partition(":")[2]) for step in target.steps if step.startswith("wave:"))
+
+
+def _open_cases(
+    batch: Sequence[PlanTarget], wave_of: Mapping[int, Wave], rollout: MigrationRollout, now: datetime
+) -> None:
+    known = {
+        case.identity_id: case
+        for case in MigrationCase.objects.live().filter(identity__in=list(wave_of)).order_by("pk")
+    }
+    new: list[MigrationCase] = []
+    taken: list[MigrationCase] = []
+    for target in batch:
+        wave, identity = wave_of[target.identity_id], target.identity
+        case = known.get(identity.pk) or MigrationCase(identity=identity, entered_state_at=now, opened_at=now)
+        case.identity = identity
+        case.wave, case.family_id, case.site = wave, identity.family_id, identity.site
+        case.tries_left, case.failed_at, case.last_failure, case.next_look_at = rollout.retry_budget, None, "", now
+        case.reason_code, case.why = ReasonCode.WAVE_NOT_STARTED, f"It moves with {wave}, which has not started yet."
+        (new if case._state.adding else taken).append(case)
+    MigrationCase.objects.bulk_create(new)
+    if taken:
+        MigrationCase.objects.bulk_update(taken, _TAKEN_OVER)
+    attribution = current_attribution()
+    DomainEvent.objects.bulk_create(
+        DomainEvent(
+            type=EventType.MIGRATION_STATE_CHANGED,
+            occurred_at=now,
+            actor=attribution.actor.name,
+            reason=attribution.reason,
+            correlation_id=attribution.correlation_id,
+            identity_id=case.identity_id,
+            resulting_state=case.state,
+            payload=cases.event_payload(case, ""),
+        )
+        for case in new
+    )
+
+
+_TAKEN_OVER = [
+    "wave",
+    "family",
+    "site",
+    "tries_left",
+    "failed_at",
+    "last_failure",
+    "next_look_at",
+    "reason_code",
+    "why",
+]

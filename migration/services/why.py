@@ -1,0 +1,74 @@
+"""The one answer to “why is this charger not active on Profile 3”: for the console, the API and the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from inventory.choices import SubjectKind
+from inventory.models import ManagedIdentity
+from migration.models import MigrationCase
+from migration.services import holding, readiness
+from migration.services.readiness import PROFILE_3
+from migration.states import ENDED_CASES, WHAT_NEXT, CaseState, ReasonCode
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a charger is not active, and what somebody can do next."""
+
+    code: ReasonCode
+    sentence: str
+    what_next: str
+
+
+def why(identity: ManagedIdentity, now: datetime) -> Why | None:
+    """The answer for one; None where it is active on Profile 3, or is no charger."""
+    return whys([identity], now)[identity.pk]
+
+
+def whys(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, Why | None]:
+    """The answer for each, by identity, in a number of queries that does not grow with theirs."""
+    newest: dict[int, MigrationCase] = {}
+    related = MigrationCase.objects.select_related("identity__family", "family", "wave__rollout")
+    for case in related.filter(identity__in=identities).order_by("identity_id", "pk"):
+        known = newest.get(case.identity_id)
+        # A live one says how things stand now, whichever was opened last.
+        if known is None or known.state in ENDED_CASES:
+            newest[case.identity_id] = case
+    pending = [case for case in newest.values() if case.state == CaseState.PENDING]
+    holds = holding.holds(pending, now) if pending else {}
+    without = [item for item in identities if item.pk not in newest and _should_move(item)]
+    checks = readiness.check(without, now) if without else {}
+    return {
+        identity.pk: _of_case(newest[identity.pk], holds.get(newest[identity.pk].pk), now)
+        if identity.pk in newest
+        else _without_case(identity, checks.get(identity.pk))
+        for identity in identities
+    }
+
+
+def _should_move(identity: ManagedIdentity) -> bool:
+    return identity.kind == SubjectKind.CHARGER and identity.security_profile < PROFILE_3
+
+
+def _of_case(case: MigrationCase, hold: holding.Hold | None, now: datetime) -> Why | None:
+    if case.state == CaseState.ACTIVE:
+        return None
+    if case.state == CaseState.PENDING:
+        code, sentence = (hold.code, hold.why) if hold else holding.waits_only_for_its_turn(case, now)
+    else:
+        code, sentence = ReasonCode(case.reason_code), case.why
+    return _answer(code, sentence)
+
+
+def _without_case(identity: ManagedIdentity, checks: list[readiness.Check] | None) -> Why | None:
+    if checks is None:
+        return None
+    failing = readiness.first_failure(checks)
+    if failing is not None:
+        return _answer(failing.code, failing.sentence)
+    return _answer(ReasonCode.NOT_PLANNED, f"{identity.authoritative_identifier} is ready, and in no rollout.")
+
+
+def _answer(code: ReasonCode, sentence: str) -> Why:
+    return Why(code, sentence, WHAT_NEXT[code])
