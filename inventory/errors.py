@@ -3,6 +3,8 @@
 Admin, API (RFC 9457 problem details) and the command line show the same sentence. `code` is for programs.
 """
 
+from typing import Any
+
 
 class InventoryError(Exception):
     """Base of every refusal by the inventory."""
@@ -16,6 +18,11 @@ class InventoryError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """What else programs are told, beside code and sentence; plain JSON."""
+        return {}
 
 
 class NotPermittedError(InventoryError):

@@ -33,7 +33,21 @@ class ChargerFamilyAdmin(EditableAdmin):
     keyset_field = ""
     fieldsets = (
         ("Which stations", {"fields": ("name", "vendor", "model", "firmware_from", "firmware_to")}),
-        ("What they do", {"fields": ("subject_rule", "chain_content", "can_lower_profile", "unsolicited_reads")}),
+        (
+            "What they do",
+            {
+                "fields": (
+                    "subject_rule",
+                    "chain_content",
+                    "can_lower_profile",
+                    "unsolicited_reads",
+                    "certificate_store_size",
+                    "accepts_intermediate_roots",
+                    "key_form",
+                    "reconnects_by_itself",
+                )
+            },
+        ),
         ("Notes", {"fields": ("notes",)}),
         REASON,
     )

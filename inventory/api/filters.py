@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
 from bfcerts.ocpp.models import OutboxCommand, StationSession
-from inventory.choices import JOB_OPEN_STATES, CohortKind
+from inventory.choices import JOB_OPEN_STATES, CohortKind, PlanRun, TargetOutcome
 from inventory.models import (
     Artifact,
     CertificateJob,
@@ -19,6 +19,8 @@ from inventory.models import (
     IssuingAuthority,
     LifecyclePolicy,
     ManagedIdentity,
+    Plan,
+    PlanTarget,
     SecurityEvent,
     StationLog,
 )
@@ -144,6 +146,26 @@ class AuthorityFilter(Narrowing):
     class Meta:
         model = IssuingAuthority
         fields = ["trust_domain", "issues", "trusted"]
+
+
+class PlanFilter(Narrowing):
+    """Plans."""
+
+    run = filters.ChoiceFilter(choices=[choice for choice in PlanRun.choices if choice[0]])
+
+    class Meta:
+        model = Plan
+        fields = ["kind", "state", "run", "correlation_id"]
+
+
+class TargetFilter(Narrowing):
+    """Targets of plans."""
+
+    outcome = filters.ChoiceFilter(choices=[choice for choice in TargetOutcome.choices if choice[0]])
+
+    class Meta:
+        model = PlanTarget
+        fields = ["plan", "identity", "included", "reason_code", "outcome", "job"]
 
 
 class EvidenceFilter(Narrowing):

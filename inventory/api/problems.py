@@ -78,7 +78,7 @@ def _explain(exc: Exception) -> tuple[int, str, str, dict[str, Any]]:
         case CsrRejectedError():
             return exc.status, exc.code, exc.message, {"reason_code": exc.reason_code}
         case InventoryError():
-            return exc.status, exc.code, exc.message, {}
+            return exc.status, exc.code, exc.message, exc.extra
         case exceptions.ValidationError():
             return _validation(list(_errors(exc.detail)))
         case ModelValidationError():

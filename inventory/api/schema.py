@@ -32,6 +32,16 @@ class ProblemErrorSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class ChangedTargetSerializer(serializers.Serializer[Any]):
+    """One identity that is no longer as a plan has it."""
+
+    identity = serializers.IntegerField()
+    identifier = serializers.CharField()
+    change = serializers.ChoiceField(["gone", "new", "changed"])
+    planned = serializers.CharField()
+    present = serializers.CharField()
+
+
 class ProblemSerializer(serializers.Serializer[Any]):
     """Problem details (RFC 9457)."""
 
@@ -44,6 +54,10 @@ class ProblemSerializer(serializers.Serializer[Any]):
     correlation_id = serializers.CharField()
     errors = ProblemErrorSerializer(many=True, required=False)  # type: ignore[assignment]
     reason_code = serializers.CharField(required=False, help_text="Which rule a certificate request broke.")
+    changes = serializers.DictField(
+        child=serializers.IntegerField(), required=False, help_text="How many targets of a plan are gone, new, changed."
+    )
+    changed_targets = ChangedTargetSerializer(many=True, required=False)
 
 
 class DoorSchema(AutoSchema):

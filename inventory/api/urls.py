@@ -6,17 +6,19 @@ from drf_spectacular.views import SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
 from inventory.api.description import DescriptionView
-from inventory.api.views import certificates, fleet, logs, tokens
+from inventory.api.views import certificates, fleet, logs, plans, tokens
 
 router = SimpleRouter(trailing_slash=False)
 router.register("auth/tokens", tokens.TokenViewSet, basename="tokens")
 router.register("identities", fleet.IdentityViewSet, basename="identities")
-router.register("charger-families", fleet.FamilyViewSet, basename="charger-families")
+router.register("charger-families", plans.FamilyWithCapabilitiesViewSet, basename="charger-families")
 router.register("cohorts", fleet.CohortViewSet, basename="cohorts")
 router.register("certificate-records", certificates.RecordViewSet, basename="certificate-records")
 router.register("certificate-jobs", certificates.JobViewSet, basename="certificate-jobs")
 router.register("lifecycle-policies", fleet.PolicyViewSet, basename="lifecycle-policies")
 router.register("issuing-authorities", fleet.AuthorityViewSet, basename="issuing-authorities")
+router.register("plans", plans.PlanViewSet, basename="plans")
+router.register("plan-targets", plans.TargetViewSet, basename="plan-targets")
 router.register("evidence", certificates.EvidenceViewSet, basename="evidence")
 router.register("domain-events", logs.DomainEventViewSet, basename="domain-events")
 router.register("security-events", logs.SecurityEventViewSet, basename="security-events")

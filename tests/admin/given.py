@@ -25,11 +25,13 @@ from inventory.models import (
     IssuingAuthority,
     LifecyclePolicy,
     ManagedIdentity,
+    Plan,
+    PlanTarget,
     SecurityEvent,
     StationLog,
 )
 from inventory.models import Evidence as RecordEvidence
-from inventory.services import activation, catalogue, identities, lifecycle, station_logs
+from inventory.services import activation, catalogue, identities, lifecycle, plans, station_logs
 from inventory.services import jobs as job_service
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
@@ -236,6 +238,18 @@ def station_log(identity: ManagedIdentity) -> StationLog:
     return station_logs.fetch(identity=identity, actor=OPERATOR, reason="test")
 
 
+def plan() -> Plan:
+    """A plan to revoke the certificate of one charger."""
+    record = active_record(charger())
+    return plans.make(
+        kind="bulk_revocation",
+        parameters={"identifiers": [record.identity.authoritative_identifier]},
+        actor=OPERATOR,
+        reason="given",
+        now=datetime.now(UTC),
+    )
+
+
 MAKERS: dict[type[Model], Callable[[], Model]] = {
     ManagedIdentity: charger,
     ChargerFamily: family,
@@ -247,6 +261,8 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     StationSession: lambda: session(charger()),
     OutboxCommand: lambda: command(charger()),
     InboxMessage: lambda: inbox_message(charger()),
+    Plan: plan,
+    PlanTarget: lambda: plan().targets.get(),
     AuthorizationKey: lambda: authorization_key(charger()),
     DomainEvent: lambda: domain_event(charger()),
     SecurityEvent: lambda: security_event(charger()),

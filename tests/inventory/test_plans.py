@@ -1,6 +1,6 @@
 """Plan, then apply: what was looked at is done, once, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -238,11 +238,12 @@ def test_planning_and_applying_take_the_permission_of_the_verb(clock: Clock) -> 
     nobody = Actor.person(user)
     plan = plan_of(clock)
 
-    for attempt in (
+    attempts: tuple[Callable[[], Plan], ...] = (
         lambda: plan_of(clock, actor=nobody),
         lambda: apply(plan, clock, actor=nobody),
         lambda: plans.cancel(plan=plan, actor=nobody, reason="no"),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(NotPermittedError, match="change_managedidentity"):
             attempt()
 

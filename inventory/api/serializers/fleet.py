@@ -106,9 +106,17 @@ class FamilySerializer(CatalogueSerializer):
             "chain_content",
             "can_lower_profile",
             "unsolicited_reads",
+            "certificate_store_size",
+            "accepts_intermediate_roots",
+            "key_form",
+            "reconnects_by_itself",
+            "key_path",
+            "key_path_approved_at",
+            "key_path_approved_by",
             "notes",
             "reason",
         ]
+        read_only_fields = ["key_path", "key_path_approved_at", "key_path_approved_by"]
 
 
 class CohortSerializer(CatalogueSerializer):

@@ -26,7 +26,7 @@ from inventory.services.plans.kinds import (
     kinds,
     register,
 )
-from inventory.services.plans.planner import make, prepare, start
+from inventory.services.plans.planner import ask, make, prepare, start
 from inventory.services.plans.running import pause, resume, stop
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Verdict",
     "WrongDigestError",
     "apply",
+    "ask",
     "cancel",
     "excluded",
     "included",

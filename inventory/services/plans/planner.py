@@ -63,6 +63,12 @@ def start(
     return plan
 
 
+def ask(*, kind: str, parameters: Mapping[str, Any], actor: Actor, reason: str, now: datetime, title: str = "") -> Plan:
+    """As `start`, for doors that do not wait long: a small plan is ready at once, a larger one is for a worker."""
+    plan = start(kind=kind, parameters=parameters, actor=actor, reason=reason, now=now, title=title)
+    return prepare_batch(plan.pk, now)
+
+
 def make(
     *,
     kind: str,
