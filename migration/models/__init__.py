@@ -7,6 +7,7 @@ from migration.models.key_rotation import KeyRotation
 from migration.models.known_default_key import KnownDefaultKey
 from migration.models.recovery_door import RecoveryDoor
 from migration.models.rollout import MigrationRollout
+from migration.models.rotation_turn import RotationTurn
 from migration.models.wave import Wave
 from migration.models.window import Blackout, MigrationWindow
 
@@ -20,5 +21,6 @@ __all__ = [
     "MigrationRollout",
     "MigrationWindow",
     "RecoveryDoor",
+    "RotationTurn",
     "Wave",
 ]
