@@ -69,7 +69,6 @@ FAMILIES: Sequence[Family] = (
         "ocpp1.6",
         Quirks(
             no_extended_trigger=True,
-            only_last_root_trusted=True,
             key_form=KeyForm.DECODED_IF_PRINTABLE,
             password_needs_reboot=True,
             subject_rule=SubjectRule.SERIAL_NUMBER,
@@ -78,6 +77,14 @@ FAMILIES: Sequence[Family] = (
             shows_key=True,
         ),
         weight=2,
+    ),
+    # Where the server's root and that of the station's certificate differ, it cannot move: it trusts one of them only.
+    Family(
+        "Harbour Systems",
+        "HS-50 Compact",
+        "1.0.9",
+        "ocpp1.6",
+        Quirks(only_last_root_trusted=True, falls_back_to_profile_2=True),
     ),
 )
 
