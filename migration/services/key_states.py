@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from bfcerts.ocpp import outbox
-from inventory.choices import EventType
-from inventory.models import ManagedIdentity
+from inventory.choices import EventType, TargetOutcome
+from inventory.models import ManagedIdentity, PlanTarget
 from inventory.services import caps
 from inventory.services.events import record_event
 from inventory.services.identities import close_sessions
@@ -95,6 +95,15 @@ def end_rotation(key: AuthorizationKey, stage: RotationStage, now: datetime, det
     if ended:
         outbox.cancel([reference(key, "deliver"), reference(key, "reset")], now=now)
         caps.give_back(key.identity, now, f"key:{key.pk}")
+        tell_plan(key, TargetOutcome.DONE if stage == RotationStage.SUCCEEDED else TargetOutcome.FAILED, detail)
+
+
+def tell_plan(key: AuthorizationKey, outcome: TargetOutcome, detail: str) -> None:
+    """The plan that had this key made, if one did, hears what became of it."""
+    started = PlanTarget.objects.filter(
+        identity_id=key.identity_id, plan__kind="key_rotation", outcome=TargetOutcome.STARTED, rotation_turn=None
+    )
+    started.update(outcome=outcome, detail=detail or f"Key {key.version} is in use.")
 
 
 def reference(key: AuthorizationKey, verb: str) -> str:

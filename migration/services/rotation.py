@@ -22,7 +22,16 @@ from bfcerts.ocpp.models import StationSession
 from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import EventType, KeyForm, KeyPath, SecurityCategory, SecuritySource, Severity, SubjectKind
+from inventory.choices import (
+    EventType,
+    KeyForm,
+    KeyPath,
+    SecurityCategory,
+    SecuritySource,
+    Severity,
+    SubjectKind,
+    TargetOutcome,
+)
 from inventory.errors import TransitionRefusedError
 from inventory.jobs.periodic import duty
 from inventory.models import LifecyclePolicy, ManagedIdentity
@@ -407,6 +416,7 @@ def _restart(rotation: KeyRotation, now: datetime) -> None:
     if rotation.unconfirmed_at is None and rotation.connect_by <= now:
         rotation.unconfirmed_at = now
         _show_unconfirmed(rotation, now)
+        key_states.tell_plan(rotation.key, TargetOutcome.FAILED, "It has not come back with its new key in time.")
     next_look = now + LOOK_AGAIN
     wanted = rotation.resets < policy.retry_attempts and rotation.booted_without_at is None and _is_connected(identity)
     if wanted and not _may_leave(rotation, now):

@@ -1,0 +1,267 @@
+"""Rotating the AuthorizationKeys of many, as a plan: only families whose key path is approved, each in its turn.
+
+The plan starts its targets at its rate; each then waits until its charger is connected and its family, site and region
+have room. So one busy site holds nobody else up, and pausing the plan holds all of them. A family in which too many
+fail is stopped alone.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from bfcerts.ocpp.models import StationSession
+from inventory.actors import Actor
+from inventory.audit import attributed
+from inventory.choices import KeyPath, PlanRun, SubjectKind, TargetOutcome
+from inventory.errors import InventoryError
+from inventory.jobs.periodic import duty
+from inventory.models import ManagedIdentity, Plan, PlanTarget
+from inventory.services import policies
+from inventory.services.locking import lock_identity
+from inventory.services.plans import running, selection
+from inventory.services.plans.kinds import Field, PlanCounts, Started, Verdict, excluded, included
+from migration.key_choices import ACCEPTED_KEY_STATES, OPEN_STAGES, DeliveryChannel, KeyState
+from migration.models import AuthorizationKey, KeyRotation, RotationTurn
+from migration.services import rotation, rotation_need
+
+KIND: Final = "key_rotation"
+BATCH: Final = 200
+AT_ONCE: Final = timedelta(minutes=2)
+"""How long one rotation is expected to take, for the duration of a plan."""
+_NUMBERS: Final = {
+    "per_minute": (60, 1, 10_000),
+    "per_family": (50, 1, 10_000),
+    "per_site": (2, 1, 1_000),
+    "per_region": (100, 1, 10_000),
+    "most_failures": (3, 1, 10_000),
+}
+"""Default, least and most of each limit."""
+
+
+class BulkRotation:
+    """Give many chargers a new AuthorizationKey."""
+
+    key = KIND
+    label = "Rotation of many AuthorizationKeys"
+    permission = "migration.rotate_authorizationkey"
+    fields: Sequence[Field] = (
+        *selection.FIELDS,
+        Field("only_needed", "Only who needs it", "“no” rotates all of them.", default="yes"),
+        Field("per_minute", "Starts in a minute", default="60"),
+        Field("per_family", "Under way at once in a family", default="50"),
+        Field("per_site", "Under way at once at a site", default="2"),
+        Field("per_region", "Under way at once in a region", default="100"),
+        Field("most_failures", "Failures that stop a family", default="3"),
+    )
+    words: Mapping[str, str] = {
+        "rotate": "rotate key",
+        "not_needed": "does not need it",
+        "family_unknown": "family unknown",
+        "key_path_unapproved": "key path not approved",
+        "cannot_now": "cannot be rotated now",
+    }
+
+    def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        selection.refuse_unknown(parameters, "only_needed", *_NUMBERS)
+        return {
+            **selection.validate(parameters),
+            "only_needed": selection.text(parameters, "only_needed", "yes").lower() not in ("no", "false"),
+            **{
+                name: selection.number(parameters, name, default, least, most)
+                for name, (default, least, most) in _NUMBERS.items()
+            },
+        }
+
+    def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
+        return selection.identities(parameters).filter(kind=SubjectKind.CHARGER)
+
+    def judge(
+        self, parameters: Mapping[str, Any], identities: Sequence[ManagedIdentity], now: datetime
+    ) -> list[Verdict]:
+        needs = rotation_need.needs_of(identities, now) if parameters["only_needed"] else None
+        keys: dict[int, list[AuthorizationKey]] = {}
+        for key in AuthorizationKey.objects.filter(identity__in=identities, state__in=ACCEPTED_KEY_STATES):
+            keys.setdefault(key.identity_id, []).append(key)
+        return [self._verdict(identity, keys.get(identity.pk, []), needs, now) for identity in identities]
+
+    def _verdict(
+        self,
+        identity: ManagedIdentity,
+        keys: list[AuthorizationKey],
+        needs: Mapping[int, rotation_need.Need] | None,
+        now: datetime,
+    ) -> Verdict:
+        who, family = identity.authoritative_identifier, identity.family
+        if needs is not None and identity.pk not in needs:
+            return excluded(
+                "not_needed", f"The AuthorizationKey of {who} was made here, and nothing speaks against it."
+            )
+        obstacle = rotation.why_not(identity, keys, now)
+        if obstacle is not None:
+            return excluded("cannot_now", obstacle)
+        if family is None:
+            return excluded("family_unknown", f"The family of {who} is unknown, so nobody knows how it takes a key.")
+        if family.key_path == KeyPath.UNAPPROVED:
+            return excluded(
+                "key_path_unapproved",
+                f"The key path of {family} is not approved: rotate one of its chargers, then approve it.",
+            )
+        present = next(key for key in keys if key.state == KeyState.ACTIVE)
+        return included(f"rotate:{present.version}")
+
+    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
+        by_rate = timedelta(minutes=1) * (counts.included / parameters["per_minute"])
+        by_room = AT_ONCE * (counts.included / min(parameters["per_family"], parameters["per_region"]))
+        return timedelta(seconds=round(max(by_rate, by_room).total_seconds()))
+
+    def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
+        running.begin(plan)
+
+    def per_minute(self, parameters: Mapping[str, Any]) -> float | None:
+        return float(parameters["per_minute"])
+
+    def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
+        identity = target.identity
+        if identity.family_id is None:
+            return Started(TargetOutcome.SKIPPED, "Its family is unknown by now.")
+        policy = policies.resolve(identity, "authorization_key").policy
+        RotationTurn.objects.create(
+            target=target,
+            plan=plan,
+            identity=identity,
+            family_id=identity.family_id,
+            site=identity.site,
+            region=identity.region,
+            give_up_at=now + policy.delivery_deadline,
+        )
+        return Started(TargetOutcome.STARTED, "It waits for its turn.")
+
+
+# -- turns -----------------------------------------------------------------------------------------------------------
+
+
+@duty("authorization-key-turns", timedelta(seconds=5))
+def take_turns(now: datetime) -> int:
+    """Begin the rotations whose turn it is.
+
+    :returns: how many were begun.
+    """
+    _drop_stopped()
+    _give_up(now)
+    begun = 0
+    for plan in Plan.objects.filter(kind=KIND, run=PlanRun.RUNNING, rotation_turns__isnull=False).distinct():
+        begun += _begin_for(plan, now)
+    return begun
+
+
+def _begin_for(plan: Plan, now: datetime) -> int:
+    limits, busy = plan.parameters, _under_way()
+    begun = 0
+    connected = StationSession.objects.filter(
+        station_id=OuterRef("identity__authoritative_identifier"), closed_at__isnull=True
+    )
+    while True:
+        turns = RotationTurn.objects.filter(Exists(connected), plan=plan).exclude(
+            Q(family_id__in=_full(busy["family"], limits["per_family"]))
+            | Q(site__in=_full(busy["site"], limits["per_site"]))
+            | Q(region__in=_full(busy["region"], limits["per_region"]))
+        )
+        batch = list(turns.order_by("pk")[:BATCH])
+        for turn in batch:
+            if _has_room(turn, busy, limits):
+                if not _begin(turn, plan, now):
+                    return begun
+                busy["family"][turn.family_id] += 1
+                busy["site"][turn.site] += 1
+                busy["region"][turn.region] += 1
+                begun += 1
+        if len(batch) < BATCH:
+            return begun
+
+
+def _under_way() -> dict[str, Counter[Any]]:
+    """Open rotations by family, site and region; one that is overdue waits for its charger alone and takes no room."""
+    found: dict[str, Counter[Any]] = {"family": Counter(), "site": Counter(), "region": Counter()}
+    rows = (
+        KeyRotation.objects.filter(
+            stage__in=OPEN_STAGES, channel=DeliveryChannel.OVER_THE_AIR, unconfirmed_at__isnull=True
+        )
+        .values_list("family_id", "key__identity__site", "key__identity__region")
+        .annotate(count=Count("pk"))
+    )
+    for family, site, region, count in rows:
+        found["family"][family] += count
+        found["site"][site] += count
+        found["region"][region] += count
+    return found
+
+
+def _full(busy: Counter[Any], most: int) -> list[Any]:
+    """Where there is no room. Chargers that name no site or region are not together because of that."""
+    return [where for where, count in busy.items() if where and count >= most]
+
+
+def _has_room(turn: RotationTurn, busy: dict[str, Counter[Any]], limits: Mapping[str, Any]) -> bool:
+    return (
+        busy["family"][turn.family_id] < limits["per_family"]
+        and (not turn.site or busy["site"][turn.site] < limits["per_site"])
+        and (not turn.region or busy["region"][turn.region] < limits["per_region"])
+    )
+
+
+def _begin(turn: RotationTurn, plan: Plan, now: datetime) -> bool:
+    """
+    :returns: whether the plan still runs.
+    """
+    actor = Actor.person(plan.applied_user) if plan.applied_user else Actor(plan.applied_by)
+    with transaction.atomic(), attributed(actor, plan.applied_reason, plan.correlation_id):
+        identity = lock_identity(turn.identity_id)
+        locked = RotationTurn.objects.select_for_update().filter(pk=turn.pk).first()
+        if locked is None:
+            return True
+        if not Plan.objects.filter(pk=plan.pk, run=PlanRun.RUNNING).exists():
+            return False
+        outcome, detail = TargetOutcome.STARTED, ""
+        if _too_many_failed(plan, turn):
+            outcome = TargetOutcome.SKIPPED
+            detail = "Its family was stopped: too many of its chargers failed."
+        elif identity.family is None or identity.family.key_path == KeyPath.UNAPPROVED:
+            outcome, detail = TargetOutcome.SKIPPED, "The key path of its family is not approved any more."
+        else:
+            try:
+                with transaction.atomic():
+                    key = rotation.rotate(identity=identity, actor=actor, reason=plan.applied_reason, now=now)
+                detail = f"Key {key.version} is on its way."
+            except InventoryError as error:
+                outcome, detail = TargetOutcome.FAILED, str(error)
+        PlanTarget.objects.filter(pk=turn.target_id).update(outcome=outcome, detail=detail)
+        locked.delete()
+    return True
+
+
+def _too_many_failed(plan: Plan, turn: RotationTurn) -> bool:
+    failed = PlanTarget.objects.filter(plan=plan, outcome=TargetOutcome.FAILED, identity__family_id=turn.family_id)
+    return failed.count() >= int(plan.parameters["most_failures"])
+
+
+def _give_up(now: datetime) -> None:
+    """Chargers that were not connected in time are left as they are; silence is failure."""
+    for turn in RotationTurn.objects.filter(give_up_at__lte=now).order_by("give_up_at")[:BATCH]:
+        _end(turn, TargetOutcome.FAILED, "It was not connected, or had no room, before its time was over.")
+
+
+def _drop_stopped() -> None:
+    for turn in RotationTurn.objects.filter(plan__run=PlanRun.STOPPED).order_by("pk")[:BATCH]:
+        _end(turn, TargetOutcome.SKIPPED, "The plan was stopped.")
+
+
+def _end(turn: RotationTurn, outcome: TargetOutcome, detail: str) -> None:
+    with transaction.atomic():
+        locked = RotationTurn.objects.select_for_update(skip_locked=True).filter(pk=turn.pk).first()
+        if locked is not None:
+            PlanTarget.objects.filter(pk=turn.target_id).update(outcome=outcome, detail=detail)
+            locked.delete()
