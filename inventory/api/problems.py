@@ -13,6 +13,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from bfcerts.conflicts import is_conflict
 from inventory.audit import current_attribution
 from inventory.errors import CsrRejectedError, InventoryError, UnattributedChangeError
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:bfcerts:problem:"
 DEFECT = "Something went wrong on our side and was logged. Try again; if it stays, report the correlation id."
+CONFLICT = "Another change to the same things was made at this moment, and yours was not. Send the request again."
 DATABASE_AWAY = "The database cannot be reached at the moment. Try again in a minute."
 
 _SENTENCES = {
@@ -95,6 +97,8 @@ def _explain(exc: Exception) -> tuple[int, str, str, dict[str, Any]]:
         case exceptions.APIException():
             code = "not_permitted" if isinstance(exc, exceptions.PermissionDenied) else exc.default_code
             return exc.status_code, code, _sentence(exc), {}
+        case OperationalError() if is_conflict(exc):
+            return HTTPStatus.SERVICE_UNAVAILABLE, "conflict_with_another_change", CONFLICT, {}
         case OperationalError():
             return HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", DATABASE_AWAY, {}
         case _:

@@ -1,6 +1,6 @@
-"""The real routes, and two views that fail: by a defect, and because the database is away."""
+"""The real routes, and views that fail: by a defect, without the database, and because of another change."""
 
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.urls import path
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,7 +20,15 @@ class WithoutDatabase(APIView):
         raise OperationalError("connection refused")
 
 
+class InTheWay(APIView):
+    def get(self, request: Request) -> Response:
+        with connection.cursor() as cursor:
+            cursor.execute("DO $$ BEGIN RAISE deadlock_detected; END $$")
+        raise AssertionError
+
+
 urlpatterns = [
+    path("api/v1/in-the-way", InTheWay.as_view()),
     path("api/v1/broken", Broken.as_view()),
     path("api/v1/without-database", WithoutDatabase.as_view()),
     *real_urls,

@@ -145,3 +145,17 @@ def test_an_unknown_filter_is_refused_rather_than_ignored(api: APIClient) -> Non
 
 def test_an_unknown_path_of_the_console_is_a_page_and_no_problem_document(db: None) -> None:
     assert Client().get("/nothing").headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.urls("tests.api.broken_urls")
+def test_a_change_that_met_another_one_says_to_send_it_again(maria: Any) -> None:
+    answer = given.speaker(maria).get("/api/v1/in-the-way")
+
+    assert "Send the request again" in problem(answer, 503, "conflict_with_another_change")["detail"]
+
+
+def test_only_what_may_be_stated_is_offered_as_evidence(api: APIClient) -> None:
+    answer = api.post("/api/v1/certificate-records", {"evidence_kind": "mtls_connection"})
+
+    document = problem(answer, 400, "invalid")
+    assert "/evidence_kind" in {error["pointer"] for error in document["errors"]}

@@ -153,7 +153,7 @@ def test_the_worker_refuses_to_start_outside_of_the_pki_environment(tmp_path: Pa
     answer = subprocess.run(
         [sys.executable, "manage.py", "pki_worker"],
         cwd=BASE_DIRECTORY,
-        env={**web, "BFCERTS_PROCESS": "worker", "BFCERTS_SECRET_KEY": "w" * 50},
+        env={**web, "BFCERTS_PROCESS": "worker", "BFCERTS_SECRET_KEY": "w" * 50, "BFCERTS_CREDENTIAL_KEY": "c" * 50},
         capture_output=True,
         text=True,
         check=False,

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from inventory.choices import EvidenceKind, RecordState, RevocationReason
+from inventory.choices import STATEABLE_EVIDENCE, EvidenceKind, RecordState, RevocationReason
 from inventory.models import CertificateJob, CertificateRecord, Evidence, ManagedIdentity
 from inventory.purposes import PURPOSE_CHOICES
 
@@ -165,7 +165,12 @@ class RegistrationSerializer(serializers.Serializer[Any]):
         required=False,
         default=RecordState.ISSUED,
     )
-    evidence_kind = serializers.ChoiceField(choices=EvidenceKind.choices, required=False, default=None, allow_null=True)
+    evidence_kind = serializers.ChoiceField(
+        choices=[(kind.value, kind.label) for kind in EvidenceKind if kind in STATEABLE_EVIDENCE],
+        required=False,
+        default=None,
+        allow_null=True,
+    )
     evidence_detail = serializers.DictField(required=False, default=None, allow_null=True)
     responsible_authority = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
     native_status = serializers.CharField(max_length=40, required=False, default="", allow_blank=True)
