@@ -14,7 +14,7 @@ from tests.bench.figures import Figure
 from tests.bench.installation import set_up
 from tests.bench.scale import FULL, SHORT, Scale
 
-PARTS = ("heartbeats", "connects", "memory", "issuance", "revocation", "growth")
+PARTS = ("heartbeats", "connects", "memory", "issuance", "revocation", "plans", "growth")
 RESULT = Path(__file__).resolve().parents[2] / "var" / "bench.json"
 OPEN_FILES = 16_384
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _measure(parts: Sequence[str], scale: Scale) -> list[Figure]:
     folder = set_up()
-    from tests.bench import gateway, growth, issuance, revocation
+    from tests.bench import gateway, growth, issuance, plans, revocation
     from tests.bench.site import Site
 
     site = Site(folder)
@@ -57,6 +57,7 @@ def _measure(parts: Sequence[str], scale: Scale) -> list[Figure]:
         "memory": gateway.memory,
         "issuance": issuance.issuance,
         "revocation": revocation.revocation,
+        "plans": plans.plans,
         "growth": growth.growth,
     }
     measured: list[Figure] = []

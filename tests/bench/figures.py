@@ -35,6 +35,9 @@ TARGETS = {
     "issuance.per_s": Target("certificates per second", 60, at_least=True),
     "issuance.idle_median_ms": Target("ms", 300, at_least=False, strict=True),
     "revocation.close_p99_ms": Target("ms", 1_000, at_least=False, strict=True),
+    "plan.10k_s": Target("s", 10, at_least=False),
+    "plan.100k_s": Target("s", 90, at_least=False),
+    "plan.memory_ratio": Target("times", 1.2, at_least=False),
     "issuance.growth_ratio": Target("times", 1.2, at_least=False),
 }
 

@@ -24,6 +24,7 @@ class Scale:
     revocations: int = 300
     few_records: int = 1_000
     many_records: int = 1_000_000
+    planned_chargers: int = 100_000
     growth_rounds: int = 4
     growth_one_at_a_time: int = 40
     growth_enrolments: int = 160
@@ -45,6 +46,7 @@ SHORT = Scale(
     sessions=200,
     revocations=20,
     many_records=20_000,
+    planned_chargers=10_000,
     growth_rounds=2,
     growth_one_at_a_time=5,
     growth_enrolments=40,
