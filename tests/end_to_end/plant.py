@@ -99,6 +99,7 @@ class Plant:
             "BFCERTS_GATEWAY_DUAL_PORT": str(self.ports["dual"]),
             "BFCERTS_JOB_LEASE_SECONDS": "5",
             "BFCERTS_GATEWAY_NODE": "test-node",
+            "BFCERTS_ARTIFACT_DIRECTORY": str(self.folder / "artifacts"),
         }
 
     def url(self, listener: str) -> str:
