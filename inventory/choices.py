@@ -276,6 +276,7 @@ class JobStep(models.TextChoices):
     REVOKE_AT_AUTHORITY = "revoke_at_authority", "Tell the CA of the revocation"
     SEND_NETWORK_PROFILE = "send_network_profile", "Send the network profile to the station"
     SEND_PRIORITY = "send_priority", "Tell the station to use the new network profile first"
+    SEND_SECURITY_PROFILE = "send_security_profile", "Tell the station its new security profile"
     SEND_RESET = "send_reset", "Restart the station"
     CUT_OVER_UNANSWERED = "cut_over_unanswered", "The station comes back on Profile 3"
 

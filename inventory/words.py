@@ -19,7 +19,12 @@ _COMMANDS = {
     Action.GET_LOG: "Asked for its log",
     Action.SET_VARIABLES: "Settings sent",
     Action.GET_VARIABLES: "Asked for settings",
+    Action.GET_SETTINGS: "Asked for settings",
+    Action.CHANGE_SETTING: "Setting sent",
+    Action.SET_AUTHORIZATION_KEY: "New AuthorizationKey sent",
     Action.SET_NETWORK_PROFILE: "Network profile sent",
+    Action.SET_NETWORK_PRIORITY: "Order of network profiles sent",
+    Action.SET_SECURITY_PROFILE: "Security profile sent",
     Action.RESET: "Asked to restart",
 }
 

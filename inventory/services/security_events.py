@@ -13,7 +13,9 @@ _C, _S = SecurityCategory, Severity
 STATION_EVENTS: dict[str, tuple[SecurityCategory, Severity]] = {
     "FirmwareUpdated": (_C.PLATFORM, _S.INFO),
     "FailedToAuthenticateAtCsms": (_C.AUTHENTICATION, _S.WARNING),
+    "FailedToAuthenticateAtCentralSystem": (_C.AUTHENTICATION, _S.WARNING),
     "CsmsFailedToAuthenticate": (_C.AUTHENTICATION, _S.WARNING),
+    "CentralSystemFailedToAuthenticate": (_C.AUTHENTICATION, _S.WARNING),
     "SettingSystemTime": (_C.PLATFORM, _S.INFO),
     "StartupOfTheDevice": (_C.PLATFORM, _S.INFO),
     "ResetOrReboot": (_C.PLATFORM, _S.INFO),
@@ -38,6 +40,8 @@ STATION_EVENTS: dict[str, tuple[SecurityCategory, Severity]] = {
 """The security events of OCPP 2.0.1 (part 2, appendix) and 1.6 by their wire names."""
 
 NORMAL_NAMES = {
+    "FailedToAuthenticateAtCentralSystem": "FailedToAuthenticateAtCsms",
+    "CentralSystemFailedToAuthenticate": "CsmsFailedToAuthenticate",
     "InvalidCentralSystemCertificate": "InvalidCsmsCertificate",
     "InvalidChargePointCertificate": "InvalidChargingStationCertificate",
 }

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from bfcerts.ocpp import canonical, outbox
-from bfcerts.ocpp.canonical import Action, CommandOutcome
+from bfcerts.ocpp.canonical import Action, CommandOutcome, ResetKind
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from bfcerts.rows import row
 from inventory import seams
@@ -29,6 +29,7 @@ COMMAND_LIFETIME = timedelta(hours=1)
 RESET_LIFETIME = timedelta(minutes=2)
 """A Reset that was not taken at once is not sent to a station that has come back by itself."""
 PROFILE_3 = 3
+PROFILE_2_SLOT = 1
 PROFILE_3_SLOT = 2
 
 
@@ -142,9 +143,11 @@ def reset(
 
 
 def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
-    """Move one station to Profile 3: network profile, its priority, reset, and the connection that proves it.
+    """Move one station to Profile 3: network profile, its priority, security profile, reset, and the connection that
+    proves it.
 
-    OCPP 2.0.1 A05 and B09/B10.
+    The steps are the same for every station. Its protocol version sends those that it has a message for (OCPP 2.0.1 A05
+    and B09/B10, OCPP 1.6 whitepaper A05) and takes the others as done.
 
     :raises TransitionRefusedError: when the station has no certificate to come back with.
     """
@@ -205,16 +208,26 @@ def send_network_profile(job: CertificateJob, now: datetime) -> Result:
 def send_priority(job: CertificateJob, now: datetime) -> Result:
     """NetworkConfigurationPriority: the new profile first, the old one after it."""
     policy = policies.resolve(job.identity, job.purpose).policy
-    payload = canonical.set_variables([("OCPPCommCtrlr", "NetworkConfigurationPriority", f"{PROFILE_3_SLOT},1")])
-    _enqueue_for(job, "send_priority", Action.SET_VARIABLES, payload, now, policy.delivery_deadline)
+    payload = canonical.set_network_priority([PROFILE_3_SLOT, PROFILE_2_SLOT])
+    _enqueue_for(job, "send_priority", Action.SET_NETWORK_PRIORITY, payload, now, policy.delivery_deadline)
     return Wait("the station to take the new priority", now + policy.delivery_deadline, "cut_over_unanswered")
+
+
+@engine.local_step("send_security_profile")
+def send_security_profile(job: CertificateJob, now: datetime) -> Result:
+    """The security profile itself, where it is not part of the network profile."""
+    policy = policies.resolve(job.identity, job.purpose).policy
+    payload = canonical.set_security_profile(PROFILE_3)
+    _enqueue_for(job, "send_security_profile", Action.SET_SECURITY_PROFILE, payload, now, policy.delivery_deadline)
+    return Wait("the station to take the security profile", now + policy.delivery_deadline, "cut_over_unanswered")
 
 
 @engine.local_step("send_reset")
 def send_reset(job: CertificateJob, now: datetime) -> Result:
     """Reset: the station comes back with the new profile."""
     policy = policies.resolve(job.identity, job.purpose).policy
-    _enqueue_for(job, "send_reset", Action.RESET, canonical.reset("OnIdle"), now, RESET_LIFETIME)
+    payload = canonical.reset(ResetKind.APPLY_CONFIGURATION)
+    _enqueue_for(job, "send_reset", Action.RESET, payload, now, RESET_LIFETIME)
     return Wait("the station to come back on Profile 3", now + policy.cut_over_deadline, "cut_over_unanswered")
 
 
@@ -227,7 +240,11 @@ def cut_over_unanswered(job: CertificateJob, now: datetime) -> Result:
     )
 
 
-_CUT_OVER_NEXT = {"send_network_profile": "send_priority", "send_priority": "send_reset"}
+_CUT_OVER_NEXT = {
+    "send_network_profile": "send_priority",
+    "send_priority": "send_security_profile",
+    "send_security_profile": "send_reset",
+}
 
 
 def _cut_over_answered(job: CertificateJob, step: str, outcome: str, detail: str, now: datetime) -> None:
@@ -270,7 +287,8 @@ def booted(identity: ManagedIdentity, session_id: str, now: datetime) -> None:
         if asked_at and session.connected_at <= datetime.fromisoformat(asked_at):
             return
         why = f"The station restarted but came back on Profile {session.security_profile}."
-        _again(job, "send_reset", why, now)
+        # One that went back by itself has changed its security profile, too.
+        _again(job, "send_security_profile", why, now)
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------

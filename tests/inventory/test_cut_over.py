@@ -17,6 +17,15 @@ from tests.support import OPERATOR, ControlPlane, charger, request_for
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+CUT_OVER = (
+    Action.SET_NETWORK_PROFILE,
+    Action.SET_NETWORK_PRIORITY,
+    Action.SET_SECURITY_PROFILE,
+    Action.RESET,
+)
+"""The steps, in their order, whatever version the station speaks."""
+
+
 @pytest.fixture
 def installed(control_plane: ControlPlane) -> ManagedIdentity:
     """A charger on Profile 2 that has installed its first certificate."""
@@ -30,7 +39,7 @@ def installed(control_plane: ControlPlane) -> ManagedIdentity:
 
 def up_to_the_reset(plane: ControlPlane, identity: ManagedIdentity) -> CertificateJob:
     job = station_commands.cut_over(identity=identity, actor=OPERATOR, reason="test", now=plane.clock())
-    for action in (Action.SET_NETWORK_PROFILE, Action.SET_VARIABLES, Action.RESET):
+    for action in CUT_OVER:
         plane.work()
         plane.answer(plane.open_command(identity, action))
     plane.work()
@@ -88,6 +97,8 @@ def test_a_station_that_restarted_and_fell_back_is_restarted_again(
     assert "came back on Profile 2" in job.outcome
     control_plane.clock.advance(minutes=2)
     control_plane.work()
+    control_plane.answer(control_plane.open_command(installed, Action.SET_SECURITY_PROFILE))
+    control_plane.work()
     assert control_plane.open_command(installed, Action.RESET).attempts == 0
 
 
@@ -106,7 +117,7 @@ def test_a_restart_that_was_never_taken_is_asked_for_again(
     control_plane: ControlPlane, installed: ManagedIdentity
 ) -> None:
     job = station_commands.cut_over(identity=installed, actor=OPERATOR, reason="test", now=control_plane.clock())
-    for action in (Action.SET_NETWORK_PROFILE, Action.SET_VARIABLES):
+    for action in CUT_OVER[:-1]:
         control_plane.work()
         control_plane.answer(control_plane.open_command(installed, action))
     control_plane.work()

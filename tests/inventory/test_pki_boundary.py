@@ -339,6 +339,7 @@ def test_the_general_worker_knows_its_steps_and_none_that_asks_a_ca() -> None:
         "await_activation",
         "send_network_profile",
         "send_priority",
+        "send_security_profile",
         "send_reset",
         "cut_over_unanswered",
     }

@@ -16,6 +16,13 @@ from tests.support import OPERATOR, ControlPlane, charger, request_for
 
 pytestmark = pytest.mark.django_db
 
+CUT_OVER = (
+    Action.SET_NETWORK_PROFILE,
+    Action.SET_NETWORK_PRIORITY,
+    Action.SET_SECURITY_PROFILE,
+    Action.RESET,
+)
+
 
 def issue(plane: ControlPlane, identity: ManagedIdentity) -> CertificateJob:
     job = lifecycle.issue(
@@ -281,7 +288,7 @@ def cutting_over(plane: ControlPlane) -> tuple[ManagedIdentity, CertificateJob]:
 
 def test_a_cut_over_goes_step_by_step_and_ends_with_the_connection(plane: ControlPlane) -> None:
     identity, job = cutting_over(plane)
-    for action in (Action.SET_NETWORK_PROFILE, Action.SET_VARIABLES, Action.RESET):
+    for action in CUT_OVER:
         assert queued(identity) == [action]
         plane.answer(plane.open_command(identity, action))
         plane.work()
@@ -309,7 +316,7 @@ def test_a_refused_step_of_a_cut_over_is_repeated_and_the_next_is_not_sent(plane
 
 def test_a_reset_that_cuts_the_connection_before_its_answer_is_no_failure(plane: ControlPlane) -> None:
     identity, job = cutting_over(plane)
-    for action in (Action.SET_NETWORK_PROFILE, Action.SET_VARIABLES):
+    for action in CUT_OVER[:-1]:
         plane.answer(plane.open_command(identity, action))
         plane.work()
     plane.answer(plane.open_command(identity, Action.RESET), CommandOutcome.TIMED_OUT)
@@ -323,7 +330,7 @@ def test_a_reset_that_cuts_the_connection_before_its_answer_is_no_failure(plane:
 
 def test_a_station_that_does_not_come_back_ends_the_cut_over_and_keeps_its_way_in(plane: ControlPlane) -> None:
     identity, job = cutting_over(plane)
-    for action in (Action.SET_NETWORK_PROFILE, Action.SET_VARIABLES, Action.RESET):
+    for action in CUT_OVER:
         plane.answer(plane.open_command(identity, action))
         plane.work()
 
