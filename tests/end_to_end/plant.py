@@ -20,6 +20,7 @@ from bfcerts.processes import processes
 from inventory.actors import Actor
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from migration.services import authorization_keys
+from tests.simulator.dialect import Version
 from tests.simulator.quirks import Quirks
 from tests.simulator.station import SimulatedStation
 from tests.simulator.timings import Timings
@@ -151,18 +152,24 @@ class StationThread:
         self.stations: dict[str, SimulatedStation] = {}
 
     def commission(
-        self, station_id: str, *, listener: str = "profile2", quirks: Quirks | None = None, **fields: Any
+        self,
+        station_id: str,
+        *,
+        listener: str = "profile2",
+        quirks: Quirks | None = None,
+        protocol: Version = "ocpp2.0.1",
+        **fields: Any,
     ) -> tuple[ManagedIdentity, SimulatedStation]:
         """A charger in the inventory with a key, and the station that has that key; not yet connected."""
         identity = charger(station_id, serial_number=f"SN-{station_id}", **fields)
         password = f"password-of-{station_id:0>12}"[:40]
         authorization_keys.set_initial(identity=identity, secret=password, actor=OPERATOR, reason="test")
-        station = self.call(self._commission(station_id, listener, password, quirks))
+        station = self.call(self._commission(station_id, listener, password, quirks, protocol))
         self.stations[station_id] = station
         return identity, station
 
     async def _commission(
-        self, station_id: str, listener: str, password: str, quirks: Quirks | None
+        self, station_id: str, listener: str, password: str, quirks: Quirks | None, protocol: Version
     ) -> SimulatedStation:
         return SimulatedStation.commission(
             self._plant.folder / "stations",
@@ -172,6 +179,7 @@ class StationThread:
             password=password,
             serial_number=f"SN-{station_id}",
             quirks=quirks,
+            protocol=protocol,
             timings=Timings.quick(call_timeout=20.0),
         )
 
