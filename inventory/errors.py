@@ -44,6 +44,12 @@ class LastCredentialError(TransitionRefusedError):
     code = "last_working_credential"
 
 
+class HeldBackError(TransitionRefusedError):
+    """A gate is closed, such as that of a trust anchor rollout."""
+
+    code = "held_back"
+
+
 class ConflictingJobError(InventoryError):
     """Another open job already works on this."""
 

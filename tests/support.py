@@ -18,7 +18,7 @@ from django.db import connection, connections, transaction
 from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Action, Evidence
 from bfcerts.ocpp.inbox import Observation
-from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.ocpp.models import OutboxCommand, StationSession
 from bfcerts.pki.certificates import parse_certificate
 from inventory.actors import Actor
 from inventory.audit import attributed
@@ -238,6 +238,19 @@ class ControlPlane:
                     received_at=self.clock(),
                 )
             ]
+        )
+
+    def seen(self, identity: ManagedIdentity, profile: int = 2) -> StationSession:
+        """A session that was: the station trusts the chain that our listeners present."""
+        return StationSession.objects.create(
+            station_id=identity.authoritative_identifier,
+            node="test",
+            listener=f"profile{profile}",
+            protocol="ocpp2.0.1",
+            security_profile=profile,
+            address="127.0.0.1",
+            connected_at=self.clock(),
+            closed_at=self.clock(),
         )
 
     def play_station(self, identity: ManagedIdentity) -> int:

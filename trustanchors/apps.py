@@ -8,7 +8,10 @@ class TrustAnchorsConfig(AppConfig):
     verbose_name = "Trust anchors"
 
     def ready(self) -> None:
-        from trustanchors.services import duties, evidence
+        from inventory.services import plans
+        from trustanchors.services import duties, evidence, keeping
+        from trustanchors.services.plan_kind import BundleRelease
 
         evidence.connect()
-        self.duties = duties
+        plans.register(BundleRelease())
+        self.duties = (duties, keeping)

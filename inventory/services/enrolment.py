@@ -28,7 +28,7 @@ from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, ManagedIdentity
 from inventory.purposes import Purpose, purpose
-from inventory.services import jobs, policies, rate_limits, transitions
+from inventory.services import holding, jobs, policies, rate_limits, transitions
 from inventory.services.csr_policy import BoundCsr, check_csr, claim_public_key
 from inventory.services.events import record_event
 from inventory.services.locking import lock_identity, lock_job_of, lock_record_of
@@ -238,7 +238,7 @@ def _refuse_request(identity: ManagedIdentity, why: str, key: str, now: datetime
 
 
 def _open_for_device(identity: ManagedIdentity, entry: Purpose, key: str, now: datetime) -> CertificateJob | None:
-    refusal = _why_not(identity, entry)
+    refusal = _why_not(identity, entry) or holding.why_no_first_enrolment(identity, entry, "", now)
     if refusal is not None:
         _refuse_request(identity, refusal, key, now)
         return None

@@ -10,7 +10,7 @@ from inventory.errors import TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.purposes import Purpose
 from inventory.purposes import purpose as purpose_entry
-from inventory.services import jobs, transitions
+from inventory.services import holding, jobs, transitions
 from inventory.services.command import callers_key, command, not_ours
 from inventory.services.csr_policy import check_given_csr
 from inventory.services.enrolment import accept_csr
@@ -33,6 +33,7 @@ def issue(
 
     :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins.
     :raises CsrRejectedError: when policy refuses the CSR; then no job is opened, and an open one goes on.
+    :raises HeldBackError: while a gate is closed for the first certificate of this charger.
     :raises InventoryError: when the purpose, the slot or the mode does not allow it.
     """
     now = now or timezone.now()
@@ -40,6 +41,7 @@ def issue(
         entry = purpose_entry(purpose)
         locked = lock_identity(identity.pk)
         _check_may_hold(locked, entry, slot)
+        holding.check_first_enrolment(locked, entry, slot, now)
         if csr_pem is not None:
             check_given_csr(csr_pem, identity=locked, purpose=entry)
         job, created = jobs.open_job(

@@ -22,7 +22,7 @@ from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Proceed, Result, Retry, Wait
 from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
-from inventory.services import delivery, jobs, policies
+from inventory.services import delivery, holding, jobs, policies
 from inventory.services.locking import lock_identity
 
 COMMAND_LIFETIME = timedelta(hours=1)
@@ -150,6 +150,7 @@ def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datet
     and B09/B10, OCPP 1.6 whitepaper A05) and takes the others as done.
 
     :raises TransitionRefusedError: when the station has no certificate to come back with.
+    :raises HeldBackError: while a gate is closed for this charger.
     """
     _check(identity, actor, reason, "cutover_managedidentity")
     now = now or timezone.now()
@@ -163,6 +164,7 @@ def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datet
                 f"{locked.authoritative_identifier} has no installed certificate to come back with on Profile 3; "
                 "issue one first."
             )
+        holding.check_cut_over(locked, now)
         job, _ = jobs.open_job(
             action=JobAction.CUT_OVER,
             identity=locked,

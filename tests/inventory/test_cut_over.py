@@ -34,6 +34,7 @@ def installed(control_plane: ControlPlane) -> ManagedIdentity:
     control_plane.work()
     control_plane.answer(control_plane.open_command(identity, Action.DELIVER_CERTIFICATE))
     control_plane.work()
+    control_plane.seen(identity)
     return identity
 
 

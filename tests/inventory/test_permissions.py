@@ -184,6 +184,7 @@ def another_works_too(plane: ControlPlane) -> CertificateRecord:
 def on_profile_2_with_a_certificate(plane: ControlPlane) -> Any:
     identity = active(plane).identity
     type(identity).objects.update(security_profile=2)
+    plane.seen(identity)
     return identity
 
 

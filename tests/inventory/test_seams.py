@@ -19,9 +19,12 @@ LISTENERS = ("_connections", "_boots", "_reports", "_ended_jobs", "_moved_record
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """Listeners of one test are not those of the next."""
+    """Listeners of one test are not those of the next, and the floors above do not hear of it."""
     lists = {name: list(getattr(seams, name)) for name in LISTENERS}
     answers = dict(seams._answers)
+    for name in LISTENERS:
+        getattr(seams, name).clear()
+    seams._answers.clear()
     yield
     for name, listeners in lists.items():
         getattr(seams, name)[:] = listeners

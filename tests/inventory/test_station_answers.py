@@ -281,6 +281,7 @@ def cutting_over(plane: ControlPlane) -> tuple[ManagedIdentity, CertificateJob]:
     plane.enrol(identity)
     ManagedIdentity.objects.update(security_profile=2)
     identity.refresh_from_db()
+    plane.seen(identity)
     job = station_commands.cut_over(identity=identity, actor=OPERATOR, reason="test", now=plane.clock())
     plane.work()
     return identity, job

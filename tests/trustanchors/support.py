@@ -236,6 +236,7 @@ class Fleet:
         for one in (
             duties.take_in_members,
             duties.end_withdrawn,
+            duties.begin_anew,
             duties.begin_due,
             duties.go_on_due,
             duties.hold_deadlines,

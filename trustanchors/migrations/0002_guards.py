@@ -177,14 +177,6 @@ CREATE TRIGGER guard_installation BEFORE INSERT OR UPDATE OR DELETE ON trustanch
 
 CREATE FUNCTION trustanchors_count(changed jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE trustanchors_rolloutfamily f SET targets = f.targets + d.targets, confirmed = f.confirmed + d.confirmed,
-            failed = f.failed + d.failed, withdrawn = f.withdrawn + d.withdrawn
-        FROM (SELECT c.group_id, sum(c.targets) AS targets, sum(c.confirmed) AS confirmed, sum(c.failed) AS failed,
-                     sum(c.withdrawn) AS withdrawn
-              FROM jsonb_to_recordset(changed) AS c(group_id bigint, rollout_id bigint, targets int, confirmed int,
-                                                    failed int, withdrawn int)
-              GROUP BY c.group_id) d
-        WHERE f.id = d.group_id AND (d.targets, d.confirmed, d.failed, d.withdrawn) <> (0, 0, 0, 0);
     UPDATE trustanchors_bundlerollout r SET targets = r.targets + d.targets, confirmed = r.confirmed + d.confirmed,
             failed = r.failed + d.failed, withdrawn = r.withdrawn + d.withdrawn
         FROM (SELECT c.rollout_id, sum(c.targets) AS targets, sum(c.confirmed) AS confirmed, sum(c.failed) AS failed,
@@ -193,6 +185,14 @@ BEGIN
                                                     failed int, withdrawn int)
               GROUP BY c.rollout_id) d
         WHERE r.id = d.rollout_id AND (d.targets, d.confirmed, d.failed, d.withdrawn) <> (0, 0, 0, 0);
+    UPDATE trustanchors_rolloutfamily f SET targets = f.targets + d.targets, confirmed = f.confirmed + d.confirmed,
+            failed = f.failed + d.failed, withdrawn = f.withdrawn + d.withdrawn
+        FROM (SELECT c.group_id, sum(c.targets) AS targets, sum(c.confirmed) AS confirmed, sum(c.failed) AS failed,
+                     sum(c.withdrawn) AS withdrawn
+              FROM jsonb_to_recordset(changed) AS c(group_id bigint, rollout_id bigint, targets int, confirmed int,
+                                                    failed int, withdrawn int)
+              GROUP BY c.group_id) d
+        WHERE f.id = d.group_id AND (d.targets, d.confirmed, d.failed, d.withdrawn) <> (0, 0, 0, 0);
 END $$;
 
 CREATE FUNCTION trustanchors_count_added() RETURNS trigger LANGUAGE plpgsql AS $$

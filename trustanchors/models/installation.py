@@ -30,6 +30,7 @@ class BundleInstallation(ProtectedState):
 
     canary = models.BooleanField(default=False, help_text="The first of its family: it must come back.")
     round = models.PositiveSmallIntegerField(default=1, help_text="How often it was begun anew, and one.")
+    retry_asked_at = models.DateTimeField(null=True, blank=True, help_text="Somebody wants it begun anew.")
     steps: "models.JSONField[list[dict[str, Any]], list[dict[str, Any]]]" = models.JSONField(default=list, blank=True)
     awaiting = models.CharField(max_length=60, blank=True, help_text="The command whose answer is waited for.")
     next_run_at = models.DateTimeField(null=True, blank=True, help_text="When the next step may be tried.")
@@ -65,6 +66,9 @@ class BundleInstallation(ProtectedState):
             models.Index(fields=["group", "state", "id"]),
             models.Index(fields=["deadline"], condition=Q(deadline__isnull=False), name="installation_by_deadline"),
             models.Index(fields=["next_run_at"], condition=Q(next_run_at__isnull=False), name="installation_due"),
+            models.Index(
+                fields=["retry_asked_at"], condition=Q(retry_asked_at__isnull=False), name="installation_retry"
+            ),
             models.Index(fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="installation_check"),
         ]
 

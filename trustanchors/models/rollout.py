@@ -70,6 +70,9 @@ class BundleRollout(ProtectedState):
         db_persist=True,
     )
     outcome = models.TextField(blank=True, help_text="Why it stopped or ended, in a sentence.")
+    retry_asked_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="What had failed by then is begun anew."
+    )
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)

@@ -2,16 +2,13 @@
 
 from datetime import datetime
 
-from django.db import transaction
 from django.utils import timezone
 
 from inventory.actors import Actor
-from inventory.audit import attributed
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.services.command import command
 from trustanchors.choices import FAILED_STATES, RolloutState
 from trustanchors.models import BundleInstallation, BundleRollout, RolloutFamily
-from trustanchors.services import installations
 from trustanchors.services.releasing import lock_rollout
 
 CONTROL = "trustanchors.control_bundlerollout"
@@ -62,42 +59,38 @@ def _source(rollout: BundleRollout, verb: str, *allowed: RolloutState) -> Bundle
 def retry(
     *, installation: BundleInstallation, actor: Actor, reason: str, now: datetime | None = None
 ) -> BundleInstallation:
-    """Begin anew on one endpoint that failed or does not have what it should.
+    """Have one endpoint begun anew that failed or does not have what it should; a duty does it right after.
 
     :raises TransitionRefusedError: when it did not fail, or its rollout does not stand any more.
     """
-    now = now or timezone.now()
     with command(actor, CONTROL, reason):
-        locked = installations.lock(installation.pk)
-        if locked is None or locked.state not in FAILED_STATES:
+        locked = BundleInstallation.objects.select_for_update(of=("self",)).get(pk=installation.pk)
+        if locked.state not in FAILED_STATES:
             raise TransitionRefusedError(
-                f"{installation} is {installation.get_state_display().lower()}; only what failed or is mismatched is "
-                "begun anew."
+                f"{locked} is {locked.get_state_display().lower()}; only what failed or is mismatched is begun anew."
             )
         if not locked.current or not locked.rollout.is_standing:
             raise TransitionRefusedError(f"{locked.rollout} does not stand any more; release a newer version instead.")
-        installations.stop_asking(locked, now)
-        installations.begun_anew(locked, f"Begun anew: {reason.strip()}")
-    _wake(locked.rollout, actor, reason)
+        locked.retry_asked_at = now or timezone.now()
+        locked.save(update_fields=["retry_asked_at", "updated_at"])
     return locked
 
 
-def retry_failed(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetime | None = None) -> int:
-    """Begin anew on every endpoint of a rollout that failed or does not have what it should.
+def retry_failed(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetime | None = None) -> BundleRollout:
+    """Have every endpoint begun anew that failed by now or does not have what it should; a duty does it, one by one.
 
-    Each is a transaction of its own: a retry that is broken off has begun some, and the next one takes the rest.
-
-    :returns: how many.
+    :raises TransitionRefusedError: when nothing failed, or the rollout does not stand any more.
     """
-    actor.require(CONTROL)
-    waiting = BundleInstallation.objects.filter(rollout=rollout, state__in=FAILED_STATES, current=True)
-    count = 0
-    for installation in waiting.order_by("pk").iterator(chunk_size=500):
-        retry(installation=installation, actor=actor, reason=reason, now=now)
-        count += 1
-    if not count:
-        raise TransitionRefusedError(f"Nothing of {rollout} failed; there is nothing to begin anew.")
-    return count
+    with command(actor, CONTROL, reason):
+        locked = lock_rollout(rollout.pk)
+        if not locked.is_standing:
+            raise TransitionRefusedError(f"{locked} does not stand any more; release a newer version instead.")
+        if not locked.failed:
+            raise TransitionRefusedError(f"Nothing of {locked} failed; there is nothing to begin anew.")
+        locked.retry_asked_at = now or timezone.now()
+        _wake(locked)
+        locked.save()
+    return locked
 
 
 def allow_family(
@@ -110,21 +103,21 @@ def allow_family(
     if not 1 <= further_failures <= 10_000:
         raise InvalidInputError("Allow 1 to 10,000 further failures.")
     with command(actor, CONTROL, reason):
-        lock_rollout(family.rollout_id)
+        rollout = lock_rollout(family.rollout_id)
         locked = RolloutFamily.objects.select_for_update(of=("self",)).get(pk=family.pk)
         if not locked.stopped:
             raise TransitionRefusedError(f"{locked} is not stopped; there is nothing to allow.")
         locked.failure_limit = locked.failed + further_failures
         locked.save(update_fields=["failure_limit"])
-    _wake(locked.rollout, actor, reason)
+        if rollout.is_standing:
+            _wake(rollout)
+        # Saved in any case: its history then shows who allowed this, and why.
+        rollout.save()
     return locked
 
 
-def _wake(rollout: BundleRollout, actor: Actor, reason: str) -> None:
-    """A rollout that had nothing left to do has something again."""
-    with attributed(actor, reason.strip()), transaction.atomic():
-        locked = lock_rollout(rollout.pk)
-        if locked.is_standing and locked.state in (RolloutState.COMPLETE, RolloutState.STOPPED):
-            locked.run()
-            locked.outcome = ""
-            locked.save()
+def _wake(rollout: BundleRollout) -> None:
+    """A rollout that had nothing left to do has something again. The caller saves it."""
+    if rollout.state in (RolloutState.COMPLETE, RolloutState.STOPPED):
+        rollout.run()
+        rollout.outcome = ""

@@ -20,6 +20,7 @@ from inventory.models.cohort import containing
 from inventory.services import rate_limits
 from trustanchors.choices import (
     CONFIRMED_STATES,
+    FAILED_STATES,
     STANDING_STATES,
     UNFINISHED_STATES,
     BundleState,
@@ -162,6 +163,46 @@ def _run(rollout: BundleRollout, now: datetime) -> None:
             locked.save()
 
 
+# -- trying again ----------------------------------------------------------------------------------------------------
+
+
+@duty("anchors-retry", timedelta(seconds=10))
+def begin_anew(now: datetime) -> None:
+    """Begin anew what somebody asked for, endpoint by endpoint."""
+    wanted = BundleInstallation.objects.filter(retry_asked_at__isnull=False, current=True)
+    rollouts = set(wanted.values_list("rollout_id", flat=True))
+    _each(wanted, "Somebody asked for it", lambda installation: _anew(installation, now))
+    for rollout_id in sorted(rollouts):
+        _wake_up(rollout_id)
+    for rollout in BundleRollout.objects.filter(retry_asked_at__isnull=False).order_by("pk"):
+        begun_before = Q(started_at=None) | Q(started_at__lte=rollout.retry_asked_at)
+        failed = rollout.installations.filter(begun_before, state__in=FAILED_STATES, current=True)
+        why = "Somebody asked for everything that failed"
+        if _each(failed, why, lambda installation: _anew(installation, now)) < SLICE:
+            BundleRollout.objects.filter(pk=rollout.pk, retry_asked_at=rollout.retry_asked_at).update(
+                retry_asked_at=None
+            )
+
+
+def _anew(installation: BundleInstallation, now: datetime) -> None:
+    rollout = installation.rollout
+    if installation.state in FAILED_STATES and installation.current and rollout.is_standing:
+        installations.stop_asking(installation, now)
+        installations.begun_anew(installation, "Begun anew.")
+    elif installation.retry_asked_at is not None:
+        installation.retry_asked_at = None
+        installation.save()
+
+
+def _wake_up(rollout_id: int) -> None:
+    with attributed(MANAGER, "Something of it was begun anew"), transaction.atomic():
+        locked = lock_rollout(rollout_id)
+        if locked.is_standing and locked.state in (RolloutState.COMPLETE, RolloutState.STOPPED):
+            locked.run()
+            locked.outcome = ""
+            locked.save()
+
+
 # -- beginning -------------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +213,8 @@ def begin_due(now: datetime) -> None:
         free = rollout.concurrency - rollout.installations.filter(deadline__isnull=False).count()
         for group in rollout.families.select_related("family").order_by("pk"):
             free -= _begin_of(rollout, group, free, now)
-        _finish(rollout, now)
+        if rollout.retry_asked_at is None:
+            _finish(rollout, now)
 
 
 def _waiting(group: RolloutFamily) -> "QuerySet[BundleInstallation]":

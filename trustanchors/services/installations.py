@@ -137,6 +137,7 @@ def begun_anew(installation: BundleInstallation, why: str) -> None:
     installation.started_at = installation.delivered_at = installation.returned_at = None
     installation.deadline = installation.next_run_at = installation.next_check_at = None
     installation.awaiting = ""
+    installation.retry_asked_at = None
     installation.reason_code = ""
     installation.detail = why
     installation.retry()

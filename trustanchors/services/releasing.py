@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from inventory.actors import Actor
@@ -128,7 +128,6 @@ def start(
     :raises ReleaseRefusedError: when a bundle was withdrawn meanwhile, or stands for this cohort already.
     """
     with command(actor, RELEASE, reason):
-        _lock_cohort(cohort)
         ordered = sorted(bundles, key=lambda bundle: bundle.purpose != "charger_identity")
         return [_start(bundle_service.lock(bundle.pk), cohort, pace, now) for bundle in ordered]
 
@@ -150,7 +149,13 @@ def _start(bundle: TrustAnchorBundle, cohort: Cohort, pace: Pace, now: datetime)
     rollout = BundleRollout(
         bundle=bundle, purpose=bundle.purpose, cohort=cohort, previous=previous, created_at=now, **pace.values()
     )
-    rollout.save()
+    try:
+        with transaction.atomic():
+            rollout.save()
+    except IntegrityError:
+        raise ReleaseRefusedError(
+            f"Somebody else has released to {cohort} at this moment. Look at its rollouts, then decide anew."
+        ) from None
     record_event(
         EventType.TRUST_ANCHOR_RELEASE_REQUESTED,
         now=now,
@@ -184,12 +189,6 @@ def _replace(previous: BundleRollout, bundle: TrustAnchorBundle, now: datetime) 
     previous.save()
 
 
-def _lock_cohort(cohort: Cohort) -> None:
-    """One release to a cohort after the other."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"trustanchors:cohort:{cohort.pk}"])
-
-
 def roll_back(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetime | None = None) -> BundleRollout:
     """Give a cohort back the version that it had before this one.
 
@@ -207,7 +206,6 @@ def roll_back(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetim
     pace = Pace(**{field.name: getattr(rollout, field.name) for field in fields(Pace)})
     check_tally(Judge([former]).tally(rollout.cohort.identities()), rollout.cohort, pace)
     with command(actor, "trustanchors.rollback_bundlerollout", reason):
-        _lock_cohort(rollout.cohort)
         locked = lock_rollout(rollout.pk)
         if locked.replaced_at is not None:
             raise ReleaseRefusedError(f"{locked} is replaced already; roll back what replaced it.")

@@ -13,6 +13,7 @@ from bfcerts.ocpp.canonical import NOT_APPLICABLE, Action, CommandOutcome, Reset
 from bfcerts.pki.hash_data import spellings
 from inventory import seams
 from inventory.audit import save_without_history
+from inventory.services import caps
 from trustanchors.choices import CERTIFICATE_USES, CONNECTION_USE, InstallationState, StepKind, StepState
 from trustanchors.models import BundleInstallation, RolloutFamily, TrustAnchor
 from trustanchors.services import coverage, installations, listing, sequence
@@ -23,6 +24,8 @@ MOST_BACK_OFF = timedelta(hours=2)
 SETTLING = timedelta(minutes=2)
 """How long a canary is left to come back by itself before it is asked to restart."""
 RESET_AGAIN = timedelta(minutes=30)
+FULL_AGAIN = timedelta(minutes=2)
+"""When a restart is tried again that had to wait because enough of its site are away."""
 CHECK_AGAIN = timedelta(days=1)
 """When a station is asked again that did not say what it has."""
 LEAST_PROFILE = 2
@@ -248,6 +251,8 @@ def connected(installation: BundleInstallation, security_profile: int, at: datet
     if security_profile < LEAST_PROFILE or changed_at is None or at <= changed_at:
         return
     installation.returned_at = at
+    if installation.canary:
+        caps.give_back(installation.identity, at, _absence(installation))
     _activate_if_back(installation, at)
     turn = sequence.present(installation.steps)
     if turn is not None and turn[1]["kind"] == StepKind.RETURN and installation.is_confirmed:
@@ -282,6 +287,11 @@ def _activate_if_back(installation: BundleInstallation, now: datetime) -> None:
         installations.active(installation, now)
 
 
+def _absence(installation: BundleInstallation) -> str:
+    """Whose work it is that sends a canary away (`inventory.services.caps`)."""
+    return f"anchors:{installation.pk}"
+
+
 def _await_return(installation: BundleInstallation, number: int, now: datetime) -> None:
     """A canary: leave it a while to come back, then ask it to restart."""
     if is_back(installation):
@@ -293,6 +303,8 @@ def _await_return(installation: BundleInstallation, number: int, now: datetime) 
         installations.note(installation, number, StepState.ASKED, "", now)
         installation.next_run_at = now + SETTLING
         seams.watch_connections(installation.identity, installation.deadline or now + COMMAND_LIFETIME)
+    elif not caps.take(installation.identity, _absence(installation), now + RESET_AGAIN, now):
+        installation.next_run_at = now + FULL_AGAIN
     else:
         steps = [dict(one) for one in installation.steps]
         steps[number]["tries"] += 1

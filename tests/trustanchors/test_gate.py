@@ -1,0 +1,72 @@
+"""The gate holds back first enrolments and cut-overs, and never the renewal of a charger that works."""
+
+import pytest
+
+from inventory.errors import HeldBackError
+from inventory.models import CertificateJob, SecurityEvent
+from inventory.services import lifecycle, station_commands
+from tests.support import OPERATOR, ControlPlane, charger, request_for
+from tests.trustanchors.support import Fleet, cohort, own_bundles, release
+from trustanchors.services import withdrawal
+from trustanchors.services.gate import readiness, why_closed
+
+pytestmark = pytest.mark.django_db
+
+
+def issue(plane: ControlPlane, identity: object) -> CertificateJob:
+    return lifecycle.issue(
+        identity=identity,  # type: ignore[arg-type]
+        purpose="charger_identity",
+        actor=OPERATOR,
+        reason="test",
+        now=plane.clock(),
+    )
+
+
+def test_a_charger_that_no_bundle_was_released_to_is_enrolled_as_before(plane: ControlPlane) -> None:
+    identity = charger("CS-0")
+
+    assert why_closed(identity, plane.clock()) is None
+    assert "were ever released to CS-0" in str(readiness(identity, plane.clock()))
+    assert plane.enrol(identity).state == "active"
+
+
+def test_nobody_is_enrolled_or_cut_over_before_the_threshold(plane: ControlPlane) -> None:
+    fleet = Fleet(plane)
+    station = fleet.add("CS-0")
+    release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
+
+    with pytest.raises(HeldBackError, match="CS-0 gets no first certificate yet"):
+        issue(plane, station.identity)
+
+    fleet.settle(3)
+    assert issue(plane, station.identity).is_open
+
+
+def test_the_request_of_a_station_itself_is_held_back_too(plane: ControlPlane) -> None:
+    fleet = Fleet(plane)
+    station = fleet.add("CS-0")
+    release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
+
+    plane.send_csr(station.identity, request_for("CS-0"))
+    plane.read_inbox()
+
+    assert CertificateJob.objects.count() == 0
+    refused = SecurityEvent.objects.get(type="UnsolicitedCertificateRequestRefused")
+    assert "has not reached it yet" in refused.message
+
+
+def test_a_withdrawal_stops_cut_overs_and_not_renewals(plane: ControlPlane) -> None:
+    fleet = Fleet(plane)
+    station = fleet.add("CS-0")
+    rollout, _ = release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
+    fleet.settle(3)
+    record = plane.enrol(station.identity)
+    type(station.identity).objects.filter(pk=station.identity.pk).update(security_profile=2)
+
+    withdrawal.withdraw(bundle=rollout.bundle, actor=OPERATOR, reason="wrong root", now=plane.clock())
+
+    with pytest.raises(HeldBackError, match="is withdrawn"):
+        station_commands.cut_over(identity=station.identity, actor=OPERATOR, reason="test", now=plane.clock())
+    renewal = lifecycle.renew(record=record, actor=OPERATOR, reason="due", now=plane.clock())
+    assert plane.complete(renewal).state == "active"
