@@ -18,7 +18,7 @@ from inventory.services.security_events import record_security_event
 from migration.models import MigrationCase, Wave
 from migration.states import CaseState, ReasonCode, Stage
 
-FRAMES = 6
+FRAMES = 10
 FRAME_KINDS = (Evidence.COMMAND_ANSWERED, Evidence.CONNECTED, Evidence.CONNECTION_REFUSED, Evidence.BOOTED)
 LONGEST_FRAME = 600
 S = CaseState
