@@ -188,6 +188,13 @@ SPECTACULAR_SETTINGS = {
         "JobStateEnum": "inventory.choices.JobState",
         "PurposeEnum": "inventory.purposes.PURPOSE_CHOICES",
         "PolicySubjectEnum": "inventory.purposes.POLICY_SUBJECT_CHOICES",
+        "KeyStateEnum": "migration.key_choices.KeyState",
+        "RotationStageEnum": "migration.key_choices.RotationStage",
+        "RotationFlagEnum": "migration.key_choices.FLAG_CHOICES",
+        "CaseStateEnum": "migration.states.CaseState",
+        "CaseStageEnum": "migration.states.Stage",
+        "RolloutStateEnum": "migration.states.RolloutState",
+        "WaveStateEnum": "migration.states.WaveState",
     },
 }
 

@@ -1,6 +1,6 @@
 """AuthorizationKeys in the console: their versions and states, never their values."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -21,8 +21,11 @@ from inventory.admin.verbs import ActionForm, Order, Verb, Verbs, identity_verbs
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
-from migration.models import AuthorizationKey
-from migration.services import authorization_keys, secrets_of_keys
+from migration import wave_admin as wave_admin
+from migration.key_choices import FLAG_CHOICES, RecoveryCause, RotationStage
+from migration.models import AuthorizationKey, KeyRotation, RecoveryDoor
+from migration.services import authorization_keys, recovery, rotation, rotation_need, secrets_of_keys
+from migration.services.key_states import PROFILE_2
 
 TONES = {
     AuthorizationKey.State.PENDING: "info",
@@ -78,24 +81,112 @@ def _set_password(order: Order) -> str:
 
 
 def _revoke(order: Order) -> str:
-    authorization_keys.revoke(key=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    authorization_keys.revoke(
+        key=order.target, actor=order.actor, reason=order.reason, force=order.values["force"], now=order.now
+    )
     return f"Key {order.target.version} is refused from now on."
 
 
+class FlagForm(ActionForm):
+    """What speaks against the key."""
+
+    why = forms.ChoiceField(label="Cause", choices=FLAG_CHOICES)
+
+
+class DoorForm(ActionForm):
+    """Which narrow door; its key is made for this page and stored as a digest only."""
+
+    cause = forms.ChoiceField(label="Cause", choices=RecoveryCause.choices)
+    hours = forms.IntegerField(
+        label="Open for, in hours",
+        min_value=1,
+        max_value=int(recovery.LONGEST.total_seconds() // 3600),
+        initial=24,
+    )
+    secret = forms.CharField(
+        label="Key to set on the charger",
+        strip=False,
+        initial=secrets_of_keys.generate,
+        widget=forms.TextInput(attrs={"readonly": True, "autocomplete": "off", "class": "c-mono"}),
+        help_text="Note it before you confirm: it is never shown again.",
+    )
+
+
+class RevokeForm(ActionForm):
+    """Whether also what the charger may be about to use."""
+
+    force = forms.BooleanField(
+        label="Even if the charger may have stored it already and would be locked out", required=False
+    )
+
+
+def _rotate(order: Order) -> str:
+    key = rotation.rotate(identity=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    return f"Key {key.version} is on its way to {order.target.authoritative_identifier}; both its keys open the door."
+
+
+def _flag(order: Order) -> str:
+    key = rotation_need.flag(
+        identity=order.target, why=order.values["why"], actor=order.actor, reason=order.reason, now=order.now
+    )
+    return f"Key {key.version} of {order.target.authoritative_identifier} is marked for rotation."
+
+
+def _open_door(order: Order) -> str:
+    door = recovery.open_profile_2(
+        identity=order.target,
+        cause=order.values["cause"],
+        secret=order.values["secret"],
+        until=order.now + timedelta(hours=order.values["hours"]),
+        actor=order.actor,
+        reason=order.reason,
+        now=order.now,
+    )
+    return f"{order.target.authoritative_identifier} is let in with the key until {door.until:%Y-%m-%d %H:%M} UTC."
+
+
+def _close_door(order: Order) -> str:
+    door = recovery.open_door_of(order.target)
+    recovery.close(door=door, actor=order.actor, reason=order.reason, now=order.now)
+    return f"The narrow door of {order.target.authoritative_identifier} is closed."
+
+
+for _verb in (
+    Verb("rotate_key", "sync_lock", _rotate),
+    Verb("flag_key", "flag", _flag, FlagForm),
+    Verb("open_door", "door_open", _open_door, DoorForm),
+    Verb("close_door", "door_front", _close_door),
+):
+    identity_verbs.register(_verb)
 identity_verbs.register(Verb("set_password", "password", _set_password, SecretForm))
 key_verbs = Verbs()
-key_verbs.register(Verb("revoke", "gpp_bad", _revoke))
+key_verbs.register(Verb("revoke", "gpp_bad", _revoke, RevokeForm))
+
+
+def rotation_words(key: AuthorizationKey) -> str:
+    """How far the delivery of a key has come, while that matters."""
+    found: KeyRotation | None = getattr(key, "rotation", None)
+    if found is None or not (found.is_open or found.stage == RotationStage.FAILED):
+        return ""
+    return found.get_stage_display() + (f": {found.detail}" if found.detail else "")
 
 
 def keys_panel(identity: ManagedIdentity, request: HttpRequest, now: datetime) -> Panel | None:
     """The newest keys of a charger."""
     if identity.kind != SubjectKind.CHARGER or not request.user.has_perm("migration.view_authorizationkey"):
         return None
-    keys = AuthorizationKey.objects.filter(identity=identity).order_by("-version")[:SHOWN]
+    keys = AuthorizationKey.objects.filter(identity=identity).select_related("rotation").order_by("-version")[:SHOWN]
+    need = rotation_need.needs_rotation(identity, now) if identity.security_profile <= PROFILE_2 else None
+    door = RecoveryDoor.objects.filter(identity=identity, closed_at__isnull=True).first()
     return Panel(
         "AuthorizationKey (Profile 2)",
         "admin/migration/authorizationkey/panel.html",
-        {"keys": [(key, key_badge(key)) for key in keys], "now": now},
+        {
+            "keys": [(key, key_badge(key), rotation_words(key)) for key in keys],
+            "need": need if keys else None,
+            "door": door,
+            "now": now,
+        },
     )
 
 

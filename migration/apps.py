@@ -11,16 +11,28 @@ class MigrationConfig(AppConfig):
         from bfcerts.ocpp import registry
         from inventory import seams
         from inventory.services import plans
+        from inventory.services.actions import add_identity_actions
         from inventory.services.retention import keep_commands_of
-        from migration.services import arrivals, driving, forecast, recovery, rotation, rotation_need
+        from migration.services import (
+            arrivals,
+            bulk_rotation,
+            driving,
+            forecast,
+            key_actions,
+            recovery,
+            rotation,
+            rotation_need,
+        )
         from migration.services.authorization_keys import PasswordDoor
         from migration.services.rollout_plan import MigrationPlan
 
         registry.register_doors(password=PasswordDoor())
         rotation.connect()
         recovery.connect()
+        add_identity_actions(key_actions.for_identity)
         keep_commands_of("key", rotation.open_references)
         arrivals.connect()
         seams.add_gate(forecast.gate)
         plans.register(MigrationPlan())
-        self.duties = (rotation, rotation_need, recovery, driving)
+        plans.register(bulk_rotation.BulkRotation())
+        self.duties = (bulk_rotation, rotation, rotation_need, recovery, driving)

@@ -76,6 +76,7 @@ FLAGS = (
     RotationReason.BOARD_REPLACEMENT,
 )
 """What only people know of; they mark the key with it."""
+FLAG_CHOICES = [(reason.value, reason.label) for reason in FLAGS]
 
 
 class DoorKind(models.TextChoices):

@@ -28,7 +28,7 @@ class AvailableAction:
     dangerous: bool = False
 
 
-def _action(
+def offered(
     verb: str,
     label: str,
     explanation: str,
@@ -38,6 +38,7 @@ def _action(
     obstacle: str,
     dangerous: bool = False,
 ) -> AvailableAction:
+    """A verb: allowed where nothing is in the way and the actor has its permission."""
     why_not = obstacle
     if not why_not and not actor.may(permission):
         why_not = f"You lack the permission “{permission}”."
@@ -57,7 +58,7 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
     expired = record.not_after is not None and record.not_after <= now
     ours = record.mode == OperatingMode.MANAGED
     last_way_in = lockouts.is_last_way_in(record, now)
-    offer: Callable[..., AvailableAction] = lambda *args, **options: _action(*args, actor=actor, **options)  # noqa: E731
+    offer: Callable[..., AvailableAction] = lambda *args, **options: offered(*args, actor=actor, **options)  # noqa: E731
     return [
         offer(
             "renew",
@@ -116,12 +117,28 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
     ]
 
 
+IdentityActions = Callable[[ManagedIdentity, Actor, datetime], list[AvailableAction]]
+
+_of_floors_above: list[IdentityActions] = []
+
+
+def add_identity_actions(provider: IdentityActions) -> None:
+    """Offer the verbs that an app above has for identities, after our own. It must ask the database for nothing."""
+    if provider not in _of_floors_above:
+        _of_floors_above.append(provider)
+
+
 def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list[AvailableAction]:
     """The verbs of an identity."""
+    more = [action for provider in _of_floors_above for action in provider(identity, actor, now)]
+    return [*_for_identity(identity, actor, now), *more]
+
+
+def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list[AvailableAction]:
     who = identity.authoritative_identifier
     disabled = "" if identity.enabled else "The identity is disabled."
     not_charger = "" if identity.kind == SubjectKind.CHARGER else "Only chargers take OCPP commands."
-    offer: Callable[..., AvailableAction] = lambda *args, **options: _action(*args, actor=actor, **options)  # noqa: E731
+    offer: Callable[..., AvailableAction] = lambda *args, **options: offered(*args, actor=actor, **options)  # noqa: E731
     usable = (
         identity.kind == SubjectKind.CHARGER
         and identity.security_profile < lockouts.PROFILE_3

@@ -6,7 +6,7 @@ from django_fsm import FSMField, transition
 
 from bfcerts.protected_state import ProtectedState
 from inventory.audit import history
-from migration.key_choices import ACCEPTED_KEY_STATES, FLAGS, KeySource, KeyState, RotationReason
+from migration.key_choices import ACCEPTED_KEY_STATES, FLAG_CHOICES, KeySource, KeyState, RotationReason
 
 
 class AuthorizationKey(ProtectedState):
@@ -35,7 +35,7 @@ class AuthorizationKey(ProtectedState):
     ended_at = models.DateTimeField(null=True, blank=True)
     flag = models.CharField(
         max_length=20,
-        choices=[(reason.value, reason.label) for reason in FLAGS],
+        choices=FLAG_CHOICES,
         blank=True,
         help_text="Why an operator wants it replaced.",
     )

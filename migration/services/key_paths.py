@@ -35,6 +35,7 @@ def approve(
         raise InvalidInputError(
             f"{path!r} is no key path; use {KeyPath.VENDOR_SECOND_SLOT} or {KeyPath.TWO_SLOTS_AT_OUR_DOOR}."
         )
+    actor.require(PERMISSION)
     with command(actor, PERMISSION, _with_evidence(family, reason)):
         locked = ChargerFamily.objects.select_for_update().get(pk=family.pk)
         locked.key_path = path

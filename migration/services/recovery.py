@@ -156,6 +156,17 @@ def close(*, door: RecoveryDoor, actor: Actor, reason: str, now: datetime | None
     return closed
 
 
+def open_door_of(identity: ManagedIdentity) -> RecoveryDoor:
+    """The open door of a charger.
+
+    :raises TransitionRefusedError: when it has none.
+    """
+    door = RecoveryDoor.objects.filter(identity=identity, closed_at__isnull=True).first()
+    if door is None:
+        raise TransitionRefusedError(f"{identity.authoritative_identifier} has no open door.")
+    return door
+
+
 def _close(identity: ManagedIdentity, why: str, now: datetime) -> RecoveryDoor | None:
     """Close the open door of an identity that is locked: its key ends with it, and who came in by it goes."""
     door = RecoveryDoor.objects.select_for_update().filter(identity=identity, closed_at__isnull=True).first()

@@ -12,7 +12,7 @@ from inventory.models import ChargerFamily, ManagedIdentity, Plan, PlanTarget
 from inventory.services import plans
 from inventory.services.plans.running import run_plans
 from migration.models import AuthorizationKey, KeyRotation, RotationTurn
-from migration.services import bulk_rotation
+from migration.services import bulk_rotation, rotation
 from tests.migration.model_station import ModelStation
 from tests.migration.test_rotation import command_of, family, go_on, station
 from tests.support import OPERATOR, ControlPlane
@@ -76,7 +76,7 @@ def test_a_plan_says_who_is_rotated_and_who_is_not_and_why(plane: ControlPlane) 
     busy = station(plane, "CS-4", eagle)
     done = station(plane, "CS-5", eagle)
     for made in (busy, done):
-        bulk_rotation.rotation.rotate(identity=made.identity, actor=OPERATOR, reason="x", now=plane.clock())
+        rotation.rotate(identity=made.identity, actor=OPERATOR, reason="x", now=plane.clock())
     finish(done)
 
     plan = plan_for(plane, identifiers=[f"CS-{number}" for number in range(1, 6)])
