@@ -66,6 +66,22 @@ SECTIONS = (
                 "workspaces",
                 "Add a cohort to give a site, an owner or a pilot group policies of its own.",
             ),
+            Entry(
+                "inventory.plan",
+                "Plans",
+                "plan",
+                "checklist",
+                "Make a plan before many certificates are renewed or revoked: it shows who would be concerned, and "
+                "does nothing until it is applied.",
+            ),
+            Entry(
+                "inventory.sitepolicy",
+                "Site caps",
+                "site cap",
+                "door_sliding",
+                "A tenth of a site's chargers may be away at once, and one always may. Add a site where it is "
+                "otherwise.",
+            ),
         ),
     ),
     Section(

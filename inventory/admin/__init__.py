@@ -17,6 +17,7 @@ from inventory.admin import (
     identity_verbs,
     job_verbs,
     jobs,
+    plans,
     record_verbs,
     records,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "identity_verbs",
     "job_verbs",
     "jobs",
+    "plans",
     "record_verbs",
     "records",
 ]

@@ -9,10 +9,10 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import CohortKind
 from inventory.errors import InvalidInputError
-from inventory.models import ChargerFamily, Cohort, LifecyclePolicy, ManagedIdentity
+from inventory.models import ChargerFamily, Cohort, LifecyclePolicy, ManagedIdentity, SitePolicy
 from inventory.services.actions import AvailableAction
 
-Entry = TypeVar("Entry", ChargerFamily, Cohort, LifecyclePolicy)
+Entry = TypeVar("Entry", ChargerFamily, Cohort, LifecyclePolicy, SitePolicy)
 
 _NAMED_IN_REASON = 20
 

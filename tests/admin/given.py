@@ -28,6 +28,7 @@ from inventory.models import (
     Plan,
     PlanTarget,
     SecurityEvent,
+    SitePolicy,
     StationLog,
 )
 from inventory.models import Evidence as RecordEvidence
@@ -238,6 +239,10 @@ def station_log(identity: ManagedIdentity) -> StationLog:
     return station_logs.fetch(identity=identity, actor=OPERATOR, reason="test")
 
 
+def site_policy() -> SitePolicy:
+    return catalogue.save(entry=SitePolicy(site=f"Depot {uuid4().hex[:6]}"), actor=OPERATOR, reason="given")
+
+
 def plan() -> Plan:
     """A plan to revoke the certificate of one charger."""
     record = active_record(charger())
@@ -263,6 +268,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     InboxMessage: lambda: inbox_message(charger()),
     Plan: plan,
     PlanTarget: lambda: plan().targets.get(),
+    SitePolicy: site_policy,
     AuthorizationKey: lambda: authorization_key(charger()),
     DomainEvent: lambda: domain_event(charger()),
     SecurityEvent: lambda: security_event(charger()),

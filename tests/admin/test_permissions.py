@@ -132,6 +132,7 @@ def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str)
             "identifiers": "CS-1",
             "secret": "0123456789abcdef",
             "source": "set",
+            "digest": "0" * 64,
         },
     )
 

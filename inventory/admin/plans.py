@@ -1,0 +1,336 @@
+"""Plans: the list, the page of each with what it would do and to whom, and the page that makes one."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+
+from bfcerts.console import navigation
+from bfcerts.console.live import live_response
+from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
+from bfcerts.console.navigation import Crumb
+from bfcerts.console.presentation import Badge, exact_span, moment
+from inventory.actors import Actor
+from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.editing import REASON, EditableAdmin
+from inventory.admin.history import HistoryMixin
+from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
+from inventory.choices import PLAN_COLOURS, TARGET_COLOURS, PlanRun, PlanState, TargetOutcome
+from inventory.errors import InventoryError
+from inventory.models import Plan, PlanTarget, SitePolicy
+from inventory.services import plans
+from inventory.services.actions import AvailableAction
+from inventory.services.changes import entries_of
+from inventory.services.plans import offers
+from inventory.services.plans.kinds import Field, words_for
+from inventory.words import actor_words
+
+TARGETS = 50
+"""Targets on one page."""
+
+
+class ApplyForm(ActionForm):
+    """The digest of what was looked at, carried by the page."""
+
+    digest = forms.CharField(max_length=64, widget=forms.HiddenInput, label="Digest")
+
+    def __init__(self, *args: Any, target: Plan, **kwargs: Any) -> None:
+        super().__init__(*args, target=target, **kwargs)
+        self.fields["digest"].initial = target.digest
+
+
+def _apply(order: Order) -> str:
+    plan = plans.apply(
+        plan=order.target,
+        digest=order.values["digest"],
+        actor=order.actor,
+        reason=order.reason,
+        now=order.now,
+    )
+    return f"Plan {plan.pk} is applied: {plan.included:,} targets."
+
+
+def _cancel(order: Order) -> str:
+    plans.cancel(plan=order.target, actor=order.actor, reason=order.reason)
+    return f"Plan {order.target.pk} is cancelled."
+
+
+def _pause(order: Order) -> str:
+    plans.pause(plan=order.target, actor=order.actor, reason=order.reason)
+    return f"Plan {order.target.pk} is paused: no further target starts."
+
+
+def _resume(order: Order) -> str:
+    plans.resume(plan=order.target, actor=order.actor, reason=order.reason)
+    return f"Plan {order.target.pk} goes on."
+
+
+def _stop(order: Order) -> str:
+    plans.stop(plan=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    return f"Plan {order.target.pk} is stopped."
+
+
+plan_verbs = Verbs()
+for verb in (
+    Verb("apply", "play_arrow", _apply, ApplyForm),
+    Verb("cancel", "cancel", _cancel),
+    Verb("pause", "pause", _pause),
+    Verb("resume", "resume", _resume),
+    Verb("stop", "stop", _stop),
+):
+    plan_verbs.register(verb)
+
+
+class NewPlanForm(forms.Form):
+    """The parameters of a kind of plan, as its fields ask for them."""
+
+    def __init__(self, *args: Any, kind: plans.PlanKind, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in kind.fields:
+            self.fields[field.name] = _form_field(field)
+        self.fields["title"] = forms.CharField(
+            max_length=200, required=False, help_text="Empty: made from the parameters."
+        )
+        self.fields["reason"] = forms.CharField(
+            max_length=1000,
+            widget=forms.Textarea(attrs={"rows": 2, "required": True}),
+            error_messages={"required": "Say why you do this."},
+            help_text="Why you do this. It stays in the audit history, with your name.",
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """What was filled in, as the kind takes it."""
+        values = {name: value for name, value in self.cleaned_data.items() if name not in ("title", "reason")}
+        return {name: value for name, value in values.items() if value not in ("", [])}
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one on each line."""
+
+    def clean(self, value: Any) -> Any:
+        return [line.strip() for line in super().clean(value).splitlines() if line.strip()]
+
+
+def _form_field(field: Field) -> forms.Field:
+    options: dict[str, Any] = {"label": field.label, "required": field.required, "help_text": field.help}
+    if field.choices:
+        return forms.ChoiceField(choices=list(field.choices), initial=field.default, **options)
+    if field.many:
+        options["help_text"] = f"{field.help} One on each line.".strip()
+        widget = forms.Textarea(attrs={"rows": 2, "spellcheck": "false"})
+        return LinesField(max_length=100_000, widget=widget, **options)
+    return forms.CharField(max_length=1_000, initial=field.default, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Targets of a plan that stand alike, as one filter of its page."""
+
+    key: str
+    label: str
+    count: int
+    tone: str = "default"
+
+
+@admin.register(Plan)
+class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+    """Bulk actions, looked at before they are done."""
+
+    verbs = plan_verbs
+    version_fields = ("state", "run", "digest")
+    change_list_template = "admin/inventory/plan/change_list.html"
+    list_display = ("number", "title", "badge", "how_many", "run_badge", "who", "created")
+    list_filter = (("state", ChoicesDropdownFilter), ("run", ChoicesDropdownFilter))
+    search_fields = ("title",)
+    search_help_text = "Title"
+    unread_fields = ("risk", "parameters", "excluded", "steps")
+
+    @admin.display(description="No.")
+    def number(self, plan: Plan) -> int:
+        return plan.pk
+
+    @admin.display(description="State")
+    def badge(self, plan: Plan) -> Badge:
+        return _state_badge(plan)
+
+    @admin.display(description="Included")
+    def how_many(self, plan: Plan) -> str:
+        return f"{plan.included:,} of {plan.candidates:,}"
+
+    @admin.display(description="Run")
+    def run_badge(self, plan: Plan) -> str:
+        return PlanRun(plan.run).label if plan.run else "-"
+
+    @admin.display(description="Made by")
+    def who(self, plan: Plan) -> str:
+        return actor_words(plan.actor)
+
+    @admin.display(description="Made")
+    def created(self, plan: Plan) -> SafeString | str:
+        return moment(plan.created_at)
+
+    def get_urls(self) -> list[URLPattern]:
+        new = self.admin_site.admin_view(self.new_view)
+        return [
+            path("new/", new, name="inventory_plan_new"),
+            path("new/<slug:kind>/", new, name="inventory_plan_new_kind"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        may_plan = bool(offers.plannable(actor_of(request)))
+        return super().changelist_view(request, {"may_plan": may_plan} | (extra_context or {}))
+
+    def available_actions(self, request: HttpRequest, target: Plan) -> list[AvailableAction]:
+        return offers.for_plan(target, actor_of(request), timezone.now())
+
+    def described(self, target: Plan) -> list[tuple[str, str]]:
+        return [
+            ("Plan", f"{target.pk}, {target}"),
+            ("Targets", f"{target.included:,} of {target.candidates:,}"),
+            ("Digest", target.digest or "not complete yet"),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one plan; it refreshes itself."""
+        plan = Plan.objects.filter(pk=key_of(object_id)).first()
+        if plan is None:
+            raise Http404
+        if not self.has_view_permission(request, plan):
+            raise PermissionDenied
+        kind = plans.kind_named(plan.kind)
+        chosen, after = request.GET.get("show", ""), max(0, key_of(request.GET.get("after", "0")))
+        targets = list(_targets(plan, chosen).filter(position__gt=after).order_by("position")[: TARGETS + 1])
+        context = {
+            **self.admin_site.each_context(request),
+            "title": self.crumb_title(plan),
+            "crumbs": navigation.crumbs(Plan, Crumb(self.crumb_title(plan))),
+            "actions": self.offered(request, plan),
+            "plan": plan,
+            "kind": kind,
+            "duration": exact_span(plan.expected_duration),
+            "parameters": [
+                (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+                for name, value in plan.parameters.items()
+            ],
+            "now": timezone.now(),
+            "badge": _state_badge(plan),
+            "run": PlanRun(plan.run).label if plan.run else "",
+            "steps": [(words_for(kind, code), number) for code, number in plan.steps.items()],
+            "risks": [
+                ("By family", plan.risk.get("families", []), plan.risk.get("more_families", 0)),
+                ("By site", plan.risk.get("sites", []), plan.risk.get("more_sites", 0)),
+            ],
+            "groups": _groups(plan, kind),
+            "chosen": chosen,
+            "targets": [
+                (target, ", ".join(words_for(kind, step) for step in target.steps), _outcome_badge(target))
+                for target in targets[:TARGETS]
+            ],
+            "next_after": targets[TARGETS - 1].position if len(targets) > TARGETS else None,
+            "history": entries_of(plan, 15),
+        }
+        request.current_app = self.admin_site.name
+        return live_response(request, "admin/inventory/plan/page.html", context)
+
+    def new_view(self, request: HttpRequest, kind: str = "") -> HttpResponse:
+        """Choose what to plan, then say for whom."""
+        actor = actor_of(request)
+        keys = offers.plannable(actor)
+        if not self.has_view_permission(request) or not keys or (kind and kind not in keys):
+            raise PermissionDenied
+        chosen = plans.kind_named(kind) if kind else None
+        form = NewPlanForm(request.POST or None, kind=chosen) if chosen else None
+        status = HTTPStatus.OK
+        if request.method == "POST" and form is not None and chosen is not None:
+            if form.is_valid() and (made := self._make(request, chosen, form, actor)) is not None:
+                return HttpResponseRedirect(reverse("admin:inventory_plan_change", args=[made.pk]))
+            status = HTTPStatus.BAD_REQUEST
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Plan: {chosen.label}" if chosen else "New plan",
+            "crumbs": navigation.crumbs(Plan, Crumb(chosen.label if chosen else "New")),
+            "kinds": [plans.kind_named(key) for key in keys],
+            "kind": chosen,
+            "form": form,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/inventory/plan/new.html", context, status=status)
+
+    def _make(self, request: HttpRequest, kind: plans.PlanKind, form: NewPlanForm, actor: Actor) -> Plan | None:
+        try:
+            plan = plans.ask(
+                kind=kind.key,
+                parameters=form.parameters(),
+                actor=actor,
+                reason=form.cleaned_data["reason"],
+                title=form.cleaned_data["title"],
+                now=timezone.now(),
+            )
+        except InventoryError as error:
+            form.add_error(None, str(error))
+            return None
+        messages.success(request, f"Plan {plan.pk} is made. Look at it, then apply it; nothing has been done yet.")
+        return plan
+
+
+def _state_badge(plan: Plan) -> Badge:
+    return Badge(PlanState(plan.state).label, PLAN_COLOURS[plan.state])
+
+
+def _outcome_badge(target: PlanTarget) -> Badge | None:
+    return Badge(TargetOutcome(target.outcome).label, TARGET_COLOURS[target.outcome]) if target.outcome else None
+
+
+def _targets(plan: Plan, chosen: str) -> QuerySet[PlanTarget]:
+    """The targets of a group; `reason:` and `outcome:` name one, anything else is all of them."""
+    targets = PlanTarget.objects.filter(plan=plan).select_related("identity")
+    name, _, value = chosen.partition(":")
+    if name == "reason" and value:
+        return targets.filter(reason_code=value)
+    if name == "outcome" and value:
+        return targets.filter(outcome=value)
+    return targets.filter(included=True) if name == "included" else targets
+
+
+def _groups(plan: Plan, kind: plans.PlanKind) -> list[Group]:
+    groups = [Group("included", "Included", plan.included, "success")]
+    if plan.run:
+        counts = PlanTarget.objects.filter(plan=plan, included=True).values_list("outcome").annotate(Count("pk"))
+        found = dict(counts.order_by())
+        groups += [
+            Group(f"outcome:{outcome.value}", outcome.label, found[outcome.value], TARGET_COLOURS[outcome.value])
+            for outcome in TargetOutcome
+            if found.get(outcome.value) and outcome.value
+        ]
+    return groups + [
+        Group(f"reason:{code}", f"Excluded: {words_for(kind, code)}", number) for code, number in plan.excluded.items()
+    ]
+
+
+@admin.register(SitePolicy)
+class SitePolicyAdmin(EditableAdmin):
+    """How many chargers of a site may be away at once."""
+
+    list_display = ("__str__", "away_percent", "away_most")
+    search_fields = ("site",)
+    search_help_text = "Site"
+    ordering = ("site",)
+    keyset_field = ""
+    fieldsets = (("How many may be away at once", {"fields": ("site", "away_percent", "away_most")}), REASON)
