@@ -87,6 +87,7 @@ _WITHHELD: Final[Mapping[Process, Mapping[str, str]]] = {
         "ocpp_inboxmessage": APPEND,
         "inventory_queuebeat": READ,
         "inventory_periodictask": READ,
+        "migration_knowndefaultkey": ALL,
         **dict.fromkeys(_ISSUING, READ),
     },
     Process.WORKER: {
@@ -107,6 +108,8 @@ _WITHHELD: Final[Mapping[Process, Mapping[str, str]]] = {
         "inventory_idempotencykey": "",
         "migration_authorizationkey": "",
         "migration_historicalauthorizationkey": "",
+        "migration_keyrotation": "",
+        "migration_knowndefaultkey": "",
         "django_q_ormq": ALL,
         "django_q_task": ALL,
     },
