@@ -13,19 +13,21 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, short, text
 from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.capabilities import family_verbs
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
 from inventory.admin.history import HistoryMixin
 from inventory.admin.verbs import cohort_verbs
 from inventory.models import ChargerFamily, Cohort, IssuingAuthority, LifecyclePolicy
 from inventory.models.policy import default_key_algorithms
-from inventory.services import catalogue
+from inventory.services import capabilities, catalogue
 from inventory.services.actions import AvailableAction
 
 
 @admin.register(ChargerFamily)
-class ChargerFamilyAdmin(EditableAdmin):
-    """What stations of one vendor, model and firmware range do and want."""
+class ChargerFamilyAdmin(ActionsMixin, EditableAdmin):
+    """What stations of one vendor, model and firmware range do, want, and can."""
 
+    verbs = family_verbs
     list_display = ("name", "vendor", "model", "firmware", "subject_rule", "chain_content")
     search_fields = ("name", "vendor", "model")
     search_help_text = "Name, vendor or model"
@@ -51,6 +53,29 @@ class ChargerFamilyAdmin(EditableAdmin):
         ("Notes", {"fields": ("notes",)}),
         REASON,
     )
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        family = self.get_object(request, object_id) if object_id else None
+        if family is not None:
+            context |= {
+                "actions": self.offered(request, family),
+                "matrix": list(capabilities.state_of(family).values()),
+                "missing": [capability.label for capability in capabilities.missing_for_profile_3(family)],
+            }
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def available_actions(self, request: HttpRequest, target: ChargerFamily) -> list[AvailableAction]:
+        return capabilities.actions_for_family(actor_of(request))
+
+    def described(self, target: ChargerFamily) -> list[tuple[str, str]]:
+        return [("Family", target.name), ("Stations", f"{target.vendor} {target.model}")]
 
     @admin.display(description="Firmware")
     def firmware(self, family: ChargerFamily) -> str:

@@ -22,6 +22,7 @@ from inventory.choices import (
 )
 from inventory.errors import InvalidInputError
 from inventory.models import ChargerFamily, FamilyCapability, ManagedIdentity
+from inventory.services.actions import AvailableAction
 from inventory.services.command import command
 from inventory.services.security_events import record_security_event
 
@@ -107,6 +108,13 @@ def declare(
         row.source = source.strip()[:_LONGEST_SOURCE]
         row.save()
     return _state(known, row)
+
+
+def actions_for_family(actor: Actor) -> list[AvailableAction]:
+    """The verbs of a family, and whether this operator may use them."""
+    why_not = "" if actor.may("change_chargerfamily") else "You lack the permission “change_chargerfamily”."
+    meaning = "What is declared counts until a station shows otherwise; readiness for Profile 3 follows it at once."
+    return [AvailableAction("declare", "Declare a capability", not why_not, why_not, meaning)]
 
 
 def named(capability: str) -> Capability:

@@ -189,6 +189,7 @@ def test_a_family_and_a_cohort_are_added_with_a_reason(console: Client) -> None:
         "model": "M",
         "subject_rule": "either",
         "chain_content": "leaf_to_root",
+        "key_form": "literal",
         "reason": REASON,
     }
     assert console.post(reverse("admin:inventory_chargerfamily_add"), family).status_code == 302

@@ -133,6 +133,8 @@ def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str)
             "secret": "0123456789abcdef",
             "source": "set",
             "digest": "0" * 64,
+            "capability": "get_log",
+            "supported": "yes",
         },
     )
 
