@@ -334,6 +334,16 @@ class CapabilityBasis(models.TextChoices):
     OBSERVED = "observed", "Observed"
 
 
+class ProtocolVariant(models.TextChoices):
+    """What a charger family says differently from the standard of its OCPP version, and who translates it.
+
+    The values are the keys of `bfcerts.ocpp.adapters.VARIANTS`.
+    """
+
+    STANDARD = "", "As the standard says"
+    OCPP16_LEGACY_TRIGGER = "ocpp1.6-legacy-trigger", "OCPP 1.6 without ExtendedTriggerMessage"
+
+
 class KeyForm(models.TextChoices):
     """How a family takes a new AuthorizationKey."""
 

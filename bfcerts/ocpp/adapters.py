@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bfcerts.ocpp.protocol import ProtocolAdapter
+from bfcerts.ocpp.registry import ADAPTER_OPTION
 from bfcerts.ocpp.v16 import OCPP16, OCPP16LegacyTrigger
 from bfcerts.ocpp.v201 import OCPP201
-
-OPTION: Final = "adapter"
-"""The key of `Admission.options` under which a door names a variant."""
 
 VARIANTS: Final = {"ocpp1.6-legacy-trigger": OCPP16LegacyTrigger}
 """Variant of a family → its adapter. A family names one; its subprotocol must be the station's."""
@@ -35,7 +33,7 @@ class Adapters:
 
     def of_family(self, standard: ProtocolAdapter, options: Mapping[str, Any], station_id: str) -> ProtocolAdapter:
         """The variant that the door named, where there is one for the version that the station speaks."""
-        name = options.get(OPTION)
+        name = options.get(ADAPTER_OPTION)
         if not name:
             return standard
         variant = self._variants.get(name)

@@ -7,9 +7,12 @@ The gateway asks `doors()` who may come in, `listeners()` for its own certificat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bfcerts.ocpp.canonical import Evidence, RefusalReason
+
+ADAPTER_OPTION: Final = "adapter"
+"""The key of `Admission.options` under which a door names the variant of the protocol that a family speaks."""
 
 
 @dataclass(frozen=True, slots=True)

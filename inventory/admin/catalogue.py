@@ -45,6 +45,7 @@ class ChargerFamilyAdmin(ActionsMixin, EditableAdmin):
                     "unsolicited_reads",
                     "certificate_store_size",
                     "accepts_intermediate_roots",
+                    "protocol_variant",
                     "key_form",
                     "reconnects_by_itself",
                 )

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from inventory.audit import history
-from inventory.choices import ChainContent, KeyForm, KeyPath, SubjectRule
+from inventory.choices import ChainContent, KeyForm, KeyPath, ProtocolVariant, SubjectRule
 
 
 class ChargerFamily(models.Model):
@@ -45,6 +45,13 @@ class ChargerFamily(models.Model):
     key_path = models.CharField(max_length=24, choices=KeyPath.choices, default=KeyPath.UNAPPROVED, editable=False)
     key_path_approved_at = models.DateTimeField(null=True, blank=True, editable=False)
     key_path_approved_by = models.CharField(max_length=150, blank=True, editable=False)
+    protocol_variant = models.CharField(
+        max_length=40,
+        choices=ProtocolVariant.choices,
+        default=ProtocolVariant.STANDARD,
+        blank=True,
+        help_text="Where its stations do not speak as the standard of their OCPP version says.",
+    )
     notes = models.TextField(blank=True)
 
     history = history()

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection
 
 from bfcerts.ocpp.canonical import RefusalReason
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal
+from bfcerts.ocpp.registry import ADAPTER_OPTION, Admission, ConnectionAttempt, Refusal
 from bfcerts.pki.certificates import CertificateError, parse_certificate
 from inventory.choices import RecordState, SubjectKind
 from inventory.purposes import CHARGER_IDENTITY
@@ -24,8 +24,9 @@ PROFILE_3 = 3
 _RECORDS = """
 SELECT r.fingerprint, r.state, r.purpose, r.not_before, r.not_after, r.rollback_until, r.confirm_by, r.id,
        i.kind, i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until,
-       i.connections_watched_until
+       i.connections_watched_until, f.protocol_variant
 FROM inventory_certificaterecord r JOIN inventory_managedidentity i ON i.id = r.identity_id
+LEFT JOIN inventory_chargerfamily f ON f.id = i.family_id
 WHERE r.fingerprint = ANY(%s) AND r.fingerprint <> ''
 ORDER BY r.id DESC
 FOR SHARE OF r
@@ -45,6 +46,7 @@ _COLUMNS = (
     "security_profile",
     "fallback_until",
     "watched_until",
+    "protocol_variant",
 )
 
 
@@ -70,7 +72,8 @@ class CertificateDoor:
         arrived = row["security_profile"] >= PROFILE_3 and row["fallback_until"] is None
         watched = row["watched_until"] is not None and row["watched_until"] > attempt.now
         news = row["state"] != RecordState.ACTIVE or not arrived or watched
-        return Admission(PROFILE_3, evidence_wanted=news)
+        options = {ADAPTER_OPTION: row["protocol_variant"]} if row["protocol_variant"] else {}
+        return Admission(PROFILE_3, evidence_wanted=news, options=options)
 
 
 def _unknown(attempt: ConnectionAttempt) -> Refusal:

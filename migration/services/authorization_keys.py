@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.models import OutboxCommand
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, Stay
+from bfcerts.ocpp.registry import ADAPTER_OPTION, Admission, ConnectionAttempt, Refusal, Stay
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity, SubjectKind
@@ -193,8 +193,9 @@ def _may_be_stored(key: AuthorizationKey) -> bool:
 # FOR SHARE orders an admission before or after a change that closes sessions: it sees the one or is among the other.
 _IDENTITIES = """
 SELECT i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until, k.id, k.digest, k.retiring_until,
-       k.last_success_at, k.state, i.connections_watched_until
+       k.last_success_at, k.state, i.connections_watched_until, f.protocol_variant
 FROM inventory_managedidentity i
+LEFT JOIN inventory_chargerfamily f ON f.id = i.family_id
 LEFT JOIN migration_authorizationkey k ON k.identity_id = i.id AND k.state IN ('pending', 'active', 'retiring')
 WHERE i.kind = 'charger' AND i.authoritative_identifier = ANY(%s)
 FOR SHARE OF i
@@ -260,7 +261,7 @@ def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[
     candidates = [digest(form) for form in accepted_forms(attempt.password)]
     if not rows:
         return Refusal(RefusalReason.UNKNOWN_STATION, f"No charger {attempt.station_id} is in the inventory.")
-    for *_, key_id, stored, retiring_until, last_success_at, state, watched_until in rows:
+    for *_, key_id, stored, retiring_until, last_success_at, state, watched_until, variant in rows:
         if stored is None or (retiring_until is not None and retiring_until <= attempt.now):
             continue
         if any(hmac.compare_digest(candidate, stored) for candidate in candidates):
@@ -270,5 +271,6 @@ def _decide(attempt: ConnectionAttempt, rows: list[tuple[Any, ...]], used: list[
             used.append(key_id)
             watched = watched_until is not None and watched_until > attempt.now
             news = watched or last_success_at is None or state != KeyState.ACTIVE
-            return Admission(PROFILE_2, evidence_wanted=news, options={"authorization_key": key_id})
+            options = {"authorization_key": key_id} | ({ADAPTER_OPTION: variant} if variant else {})
+            return Admission(PROFILE_2, evidence_wanted=news, options=options)
     return Refusal(RefusalReason.WRONG_PASSWORD, f"The password sent for {attempt.station_id} is not its key.")

@@ -7,11 +7,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from bfcerts.ocpp.adapters import VARIANTS
 from bfcerts.ocpp.canonical import RefusalReason as R
 from bfcerts.ocpp.registry import Admission, ConnectionAttempt, PresentedCertificate, Refusal
-from inventory.choices import RecordState, SubjectKind
-from inventory.models import CertificateRecord, ManagedIdentity
-from inventory.services import identities, observations
+from inventory.choices import ProtocolVariant, RecordState, SubjectKind
+from inventory.models import CertificateRecord, ChargerFamily, ManagedIdentity
+from inventory.services import catalogue, identities, observations
 from inventory.services.door import CertificateDoor
 from tests.inventory.attempts import certificate_attempt
 from tests.inventory.material import external_certificate
@@ -184,6 +185,22 @@ def test_a_known_connection_is_no_news_and_leaves_no_evidence(profile: int, fall
     ManagedIdentity.objects.update(security_profile=profile, fallback_until=fallback)
 
     assert decide(record) == Admission(3, evidence_wanted=news)
+
+
+def test_the_door_names_the_variant_that_the_family_speaks() -> None:
+    record = record_in("active")
+    family = ChargerFamily(name="HS-50", vendor="Harbour", model="HS-50", protocol_variant="ocpp1.6-legacy-trigger")
+    catalogue.save(entry=family, actor=OPERATOR, reason="test")
+    ManagedIdentity.objects.update(family=family)
+
+    decision = decide(record)
+
+    assert isinstance(decision, Admission)
+    assert decision.options == {"adapter": "ocpp1.6-legacy-trigger"}
+
+
+def test_every_variant_that_a_family_can_name_has_an_adapter() -> None:
+    assert set(ProtocolVariant.values) - {""} == set(VARIANTS)
 
 
 def test_a_batch_is_decided_in_order_by_one_query() -> None:

@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 
 from bfcerts.ocpp.canonical import RefusalReason as R
 from bfcerts.ocpp.registry import Admission, Refusal, Stay
-from inventory.models import ManagedIdentity
-from inventory.services import identities
+from inventory.models import ChargerFamily, ManagedIdentity
+from inventory.services import catalogue, identities
 from migration.models import AuthorizationKey
 from migration.services.authorization_keys import PasswordDoor
 from migration.services.secrets_of_keys import digest
@@ -209,6 +209,19 @@ def test_what_somebody_waits_for_is_news(
     ManagedIdentity.objects.update(connections_watched_until=watched_until)
 
     assert decide() == Admission(2, evidence_wanted=news, options={"authorization_key": entry.pk})
+
+
+def test_the_door_names_the_variant_that_the_family_speaks() -> None:
+    identity = charger("CS-1")
+    key(identity)
+    family = ChargerFamily(name="HS-50", vendor="Harbour", model="HS-50", protocol_variant="ocpp1.6-legacy-trigger")
+    catalogue.save(entry=family, actor=OPERATOR, reason="test")
+    ManagedIdentity.objects.update(family=family)
+
+    decision = decide()
+
+    assert isinstance(decision, Admission)
+    assert decision.options["adapter"] == "ocpp1.6-legacy-trigger"
 
 
 def test_a_storm_of_reconnects_costs_two_queries_and_is_answered_in_order() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from bfcerts.ocpp import canonical, frames, schemas
-from bfcerts.ocpp.adapters import OPTION, Adapters
+from bfcerts.ocpp.adapters import Adapters
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, ResetKind, Setting
 from bfcerts.ocpp.frames import ErrorCode, Malformed
 from bfcerts.ocpp.protocol import Answer, Reaction, RefusedCallError, Request, UnsendableCommandError
+from bfcerts.ocpp.registry import ADAPTER_OPTION
 from bfcerts.ocpp.v16 import OCPP16, OCPP16LegacyTrigger
 from bfcerts.ocpp.v16.station import HANDLERS
 
@@ -357,11 +358,11 @@ def test_the_variant_of_a_family_speaks_only_in_its_own_version(caplog: pytest.L
     newer, older = adapters.of("ocpp2.0.1"), adapters.of("ocpp1.6")
     assert newer is not None
     assert older is not None
-    options = {OPTION: "ocpp1.6-legacy-trigger"}
+    options = {ADAPTER_OPTION: "ocpp1.6-legacy-trigger"}
     assert isinstance(adapters.of_family(older, options, "CS-1"), OCPP16LegacyTrigger)
     assert adapters.of_family(older, {}, "CS-1") is older
     assert not caplog.records
     assert adapters.of_family(newer, options, "CS-1") is newer
-    assert adapters.of_family(older, {OPTION: "ocpp1.6-of-nobody"}, "CS-1") is older
+    assert adapters.of_family(older, {ADAPTER_OPTION: "ocpp1.6-of-nobody"}, "CS-1") is older
     assert len(caplog.records) == 2
     assert adapters.of("ocpp0.1") is None

@@ -13,11 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bfcerts.ocpp import canonical, outbox, registry
-from bfcerts.ocpp.adapters import OPTION
 from bfcerts.ocpp.canonical import Action, ResetKind
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import StationSession
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal
+from bfcerts.ocpp.registry import ADAPTER_OPTION, Admission, ConnectionAttempt, Refusal
 from tests.ocpp.authority import pem
 from tests.ocpp.lent import PasswordBook
 from tests.ocpp.node import DEADLINE_SECONDS, Node, Site, eventually, stored
@@ -38,7 +37,7 @@ class FamilyBook(PasswordBook):
 
     def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
         return [
-            replace(decision, options={OPTION: "ocpp1.6-legacy-trigger"})
+            replace(decision, options={ADAPTER_OPTION: "ocpp1.6-legacy-trigger"})
             if isinstance(decision, Admission) and attempt.station_id in self.legacy
             else decision
             for attempt, decision in zip(attempts, super().decide(attempts), strict=True)

@@ -108,6 +108,7 @@ class FamilySerializer(CatalogueSerializer):
             "unsolicited_reads",
             "certificate_store_size",
             "accepts_intermediate_roots",
+            "protocol_variant",
             "key_form",
             "reconnects_by_itself",
             "key_path",
