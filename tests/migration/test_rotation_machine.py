@@ -42,6 +42,11 @@ SPANS = [
     timedelta(days=8),
 ]
 S = KeyState
+fates = st.sampled_from(
+    ["accepted", "accepted", "reboot", "rejected", "error", "lost", "timed_out", "timed_out", "back first"]
+)
+deaths = st.one_of(st.just(0), st.integers(1, 30))
+"""At which statement a worker dies; 0: it does not."""
 
 
 class WorkerDiedError(BaseException):
@@ -85,10 +90,13 @@ class Rotations(RuleBasedStateMachine):
         self.plane = ControlPlane(self.clock)
         self.states: dict[int, str] = {}
 
-    @initialize(two_slots=st.booleans(), late=st.booleans(), prompt=st.booleans())
-    def begin(self, two_slots: bool, late: bool, prompt: bool) -> None:
+    @initialize(two_slots=st.booleans(), late=st.booleans(), prompt=st.booleans(), taken=st.booleans(), fate=fates)
+    def begin(self, two_slots: bool, late: bool, prompt: bool, taken: bool, fate: str) -> None:
+        """Somewhere on the way, or random orders would seldom get beyond its beginning."""
         self.station = station_on(self.plane, "CS-1", two_slots=two_slots, late=late, prompt=prompt)
         self.rotate()
+        self.hear_a_command(taken, fate)
+        self.plane.read_inbox()
 
     def teardown(self) -> None:
         try:
@@ -102,9 +110,18 @@ class Rotations(RuleBasedStateMachine):
         with suppress(WorkerDiedError), transaction.atomic(), dying_at(dies_at):
             work()
 
-    # -- operators and workers
+    # -- operators, workers and time
 
-    @rule(dies_at=st.integers(0, 20))
+    @rule(what=st.sampled_from(["rotate", "rotate", "revoke"]), dies_at=deaths)
+    def an_operator_acts(self, what: str, dies_at: int) -> None:
+        if what == "rotate":
+            self.rotate(dies_at)
+            return
+        pending = AuthorizationKey.objects.filter(state=S.PENDING).first()
+        if pending is not None:
+            with suppress(InventoryError):
+                authorization_keys.revoke(key=pending, actor=OPERATOR, reason="test", now=self.clock())
+
     def rotate(self, dies_at: int = 0) -> None:
         def work() -> None:
             with suppress(InventoryError):
@@ -112,19 +129,9 @@ class Rotations(RuleBasedStateMachine):
 
         self.attempt(work, dies_at)
 
-    @rule()
-    def revoke_the_pending_one(self) -> None:
-        pending = AuthorizationKey.objects.filter(state=S.PENDING).first()
-        if pending is not None:
-            with suppress(InventoryError):
-                authorization_keys.revoke(key=pending, actor=OPERATOR, reason="test", now=self.clock())
-
-    @rule(dies_at=st.integers(0, 30))
-    def read_the_inbox(self, dies_at: int) -> None:
+    @rule(dies_at=deaths)
+    def a_worker_works(self, dies_at: int) -> None:
         self.attempt(lambda: inbox.process_due(now=self.clock(), limit=50), dies_at)
-
-    @rule(dies_at=st.integers(0, 30))
-    def sweep(self, dies_at: int) -> None:
         self.attempt(lambda: rotation.go_on(self.clock()), dies_at)
         self.attempt(lambda: rotation.retire_due(self.clock()), dies_at)
 
@@ -138,26 +145,34 @@ class Rotations(RuleBasedStateMachine):
 
     # -- the station
 
-    @rule(
-        taken=st.booleans(),
-        fate=st.sampled_from(
-            ["accepted", "accepted", "accepted", "reboot", "rejected", "error", "lost", "timed_out", "back first"]
-        ),
-    )
+    @rule(taken=st.booleans(), fate=fates)
+    def hear(self, taken: bool, fate: str) -> None:
+        self.hear_a_command(taken, fate)
+
+    @rule(taken=st.booleans(), fate=fates, dies_at=deaths)
+    def hear_and_work(self, taken: bool, fate: str, dies_at: int) -> None:
+        self.hear_a_command(taken, fate)
+        self.a_worker_works(dies_at)
+
+    @rule(what=st.sampled_from(["reconnect", "restart", "go away"]))
+    def move(self, what: str) -> None:
+        match what:
+            case "reconnect":
+                self.station.connect()
+            case "restart":
+                self.station.restart()
+            case _:
+                self.station.disconnect()
+
     def hear_a_command(self, taken: bool, fate: str) -> None:
         """An honest station: it says Accepted only for what it keeps, and Rejected only for what it does not."""
         command = self.station.next_command()
         if command is None:
             return
-        honest = taken
-        if fate in ("accepted", "reboot", "back first"):
-            honest = True
-        elif fate == "rejected":
-            honest = False
         if command.action == Action.RESET:
             self.restart_after(command, fate)
             return
-        if honest:
+        if fate in ("accepted", "reboot", "back first") or (taken and fate != "rejected"):
             self.station.take(command)
         match fate:
             case "accepted":
@@ -183,18 +198,6 @@ class Rotations(RuleBasedStateMachine):
         if fate != "lost":
             self.station.answer(command)
         self.station.restart()
-
-    @rule()
-    def reconnect(self) -> None:
-        self.station.connect()
-
-    @rule()
-    def restart(self) -> None:
-        self.station.restart()
-
-    @rule()
-    def go_away(self) -> None:
-        self.station.disconnect()
 
     # -- what always holds
 
@@ -237,9 +240,9 @@ class Rotations(RuleBasedStateMachine):
         """Left alone with a station that obeys, every rotation ends, and the station is in with the active key."""
         if not hasattr(self, "station"):
             return
-        for _ in range(12):
+        for _ in range(7):
             self.station.restart()
-            for _ in range(4):
+            for _ in range(2):
                 while (command := self.station.next_command()) is not None:
                     self.station.take(command)
                     self.station.answer(command)
@@ -249,7 +252,7 @@ class Rotations(RuleBasedStateMachine):
                 self.plane.work()
                 self.clock.now += timedelta(minutes=5)
                 rotation.go_on(self.clock())
-            self.clock.now += timedelta(days=4)
+            self.clock.now += timedelta(days=8)
             expire_overdue(self.clock())
             self.plane.work()
             rotation.go_on(self.clock())
@@ -266,8 +269,8 @@ def test_a_charger_always_has_a_key_that_works(plane: ControlPlane) -> None:
     run_state_machine_as_test(
         Rotations,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
+            max_examples=15,
+            stateful_step_count=20,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
