@@ -8,6 +8,7 @@ from bfcerts import doors
 from inventory import uploads
 from inventory.api.urls import urlpatterns as inventory_api
 from migration.api import urlpatterns as migration_api
+from trustanchors.api import urlpatterns as trust_anchor_api
 
 handler400 = "bfcerts.doors.bad_request"
 handler403 = "bfcerts.doors.forbidden"
@@ -21,5 +22,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("upload/<str:token>", uploads.upload, name="upload"),
     path("upload/<str:token>/<str:file_name>", uploads.upload, name="upload-named"),
-    path("api/v1/", include((inventory_api + migration_api, "api"))),
+    path("api/v1/", include((inventory_api + migration_api + trust_anchor_api, "api"))),
 ]

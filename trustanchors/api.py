@@ -1,7 +1,6 @@
 """Trust anchors over the API: anchors, bundles, rollouts and installations, with the verbs of their services."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from django.db.models import QuerySet
@@ -26,7 +25,7 @@ REASON = "Why; it stays in the audit history with your name."
 DEFAULT = Pace()
 
 
-class AnchorSerializer(serializers.ModelSerializer[TrustAnchor]):
+class TrustAnchorSerializer(serializers.ModelSerializer[TrustAnchor]):
     """One CA certificate of one trust domain."""
 
     hash_data = serializers.DictField(read_only=True)
@@ -51,7 +50,7 @@ class AnchorSerializer(serializers.ModelSerializer[TrustAnchor]):
         ]
 
 
-class NewAnchorSerializer(serializers.Serializer[Any]):
+class NewTrustAnchorSerializer(serializers.Serializer[Any]):
     """A CA certificate to be trusted."""
 
     certificate_pem = serializers.CharField(max_length=65536)
@@ -60,7 +59,7 @@ class NewAnchorSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000, help_text=REASON)
 
 
-class BundleSerializer(serializers.ModelSerializer[TrustAnchorBundle]):
+class TrustAnchorBundleSerializer(serializers.ModelSerializer[TrustAnchorBundle]):
     """A numbered version of the anchors of one purpose."""
 
     anchors = serializers.SerializerMethodField(help_text="In their order.")
@@ -92,15 +91,15 @@ class BundleAnchorsSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000, help_text=REASON)
 
 
-class NewBundleSerializer(BundleAnchorsSerializer):
+class NewTrustAnchorBundleSerializer(BundleAnchorsSerializer):
     """The next version of a purpose."""
 
     purpose = serializers.ChoiceField(choices=PURPOSE_CHOICES)
     note = serializers.CharField(max_length=2000, required=False, default="")
 
 
-class ReleaseTargetSerializer(serializers.Serializer[Any]):
-    """To whom a bundle is released, and with which others."""
+class BundleReleaseSerializer(serializers.Serializer[Any]):
+    """To whom a bundle is released, with which others, and how fast. A plan (`bundle_release`) shows it before."""
 
     cohort = serializers.PrimaryKeyRelatedField(queryset=Cohort.objects.all())
     together_with = serializers.PrimaryKeyRelatedField(
@@ -109,10 +108,6 @@ class ReleaseTargetSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="Bundles of other purposes that the same chargers get with it.",
     )
-
-
-class ReleaseSerializer(ReleaseTargetSerializer):
-    """A release, and its pace."""
 
     threshold_percent = serializers.IntegerField(default=DEFAULT.threshold_percent, min_value=1, max_value=100)
     concurrency = serializers.IntegerField(default=DEFAULT.concurrency, min_value=1, max_value=10_000)
@@ -123,23 +118,13 @@ class ReleaseSerializer(ReleaseTargetSerializer):
     reason = serializers.CharField(max_length=1000, help_text=REASON)
 
 
-class PreviewSerializer(serializers.Serializer[Any]):
-    """What a release would come to."""
-
-    able = serializers.IntegerField(help_text="How many could take it.")
-    targets = serializers.IntegerField(help_text="How many count for the threshold.")
-    codes = serializers.DictField(child=serializers.IntegerField(), help_text="How many could not, by reason.")
-    families = serializers.DictField(child=serializers.IntegerField())
-    examples = serializers.DictField(child=serializers.CharField(), help_text="A sentence for each reason.")
-
-
-class WithdrawalSerializer(ReasonSerializer):
+class BundleWithdrawalSerializer(ReasonSerializer):
     """A withdrawal."""
 
     emergency = serializers.BooleanField(default=False, help_text="Delete the anchors from the chargers too.")
 
 
-class FamilyProgressSerializer(serializers.ModelSerializer[RolloutFamily]):
+class RolloutFamilySerializer(serializers.ModelSerializer[RolloutFamily]):
     """How a rollout goes in one family."""
 
     class Meta:
@@ -157,10 +142,10 @@ class FamilyProgressSerializer(serializers.ModelSerializer[RolloutFamily]):
         ]
 
 
-class RolloutSerializer(serializers.ModelSerializer[BundleRollout]):
+class BundleRolloutSerializer(serializers.ModelSerializer[BundleRollout]):
     """One release of a bundle to a cohort."""
 
-    families = FamilyProgressSerializer(many=True, read_only=True)
+    families = RolloutFamilySerializer(many=True, read_only=True)
 
     class Meta:
         model = BundleRollout
@@ -191,14 +176,14 @@ class RolloutSerializer(serializers.ModelSerializer[BundleRollout]):
         ]
 
 
-class AllowFamilySerializer(ReasonSerializer):
+class AllowRolloutFamilySerializer(ReasonSerializer):
     """A family that its failures have stopped."""
 
     family = serializers.IntegerField(min_value=1, help_text="The id in `families` of the rollout.")
     further_failures = serializers.IntegerField(min_value=1, max_value=10_000)
 
 
-class InstallationSerializer(serializers.ModelSerializer[BundleInstallation]):
+class BundleInstallationSerializer(serializers.ModelSerializer[BundleInstallation]):
     """A bundle on one endpoint."""
 
     authoritative_identifier = serializers.CharField(source="identity.authoritative_identifier", read_only=True)
@@ -269,13 +254,13 @@ class AnchorViewSet(WithHistory, Listing):
     """CA certificates that endpoints are given to trust."""
 
     queryset = TrustAnchor.objects.all()
-    serializer_class = AnchorSerializer
+    serializer_class = TrustAnchorSerializer
     filterset_class = AnchorFilter
 
-    @extend_schema(request=NewAnchorSerializer, responses={201: AnchorSerializer})
+    @extend_schema(request=NewTrustAnchorSerializer, responses={201: TrustAnchorSerializer})
     def create(self, request: Request) -> Response:
         """Take in a CA certificate; refused are leaves, what is expired or weak, known, or of another trust domain."""
-        values = self.asked(NewAnchorSerializer)
+        values = self.asked(NewTrustAnchorSerializer)
         return self.made(anchors.add(actor=self.actor, purpose_key=values.pop("purpose"), **values))
 
 
@@ -283,13 +268,13 @@ class BundleViewSet(WithHistory, Listing):
     """Numbered versions of what endpoints are to trust for a purpose."""
 
     queryset = TrustAnchorBundle.objects.prefetch_related("places")
-    serializer_class = BundleSerializer
+    serializer_class = TrustAnchorBundleSerializer
     filterset_class = BundleFilter
 
-    @extend_schema(request=NewBundleSerializer, responses={201: BundleSerializer})
+    @extend_schema(request=NewTrustAnchorBundleSerializer, responses={201: TrustAnchorBundleSerializer})
     def create(self, request: Request) -> Response:
         """Make the next version, as a draft."""
-        values = self.asked(NewBundleSerializer)
+        values = self.asked(NewTrustAnchorBundleSerializer)
         return self.made(bundles.draft(actor=self.actor, purpose_key=values.pop("purpose"), **values))
 
     @extend_schema(responses=AvailableActionSerializer(many=True), filters=False)
@@ -299,27 +284,18 @@ class BundleViewSet(WithHistory, Listing):
         offered = actions.for_bundle(self.get_object(), self.actor)
         return Response(AvailableActionSerializer(offered, many=True).data)
 
-    @extend_schema(request=BundleAnchorsSerializer, responses=BundleSerializer)
+    @extend_schema(request=BundleAnchorsSerializer, responses=TrustAnchorBundleSerializer)
     @action(detail=True, methods=["post"], url_path="change-anchors")
     def change_anchors(self, request: Request, pk: str) -> Response:
         """Give a draft other anchors, or another order."""
         bundle, values = self.get_object(), self.asked(BundleAnchorsSerializer)
         return self.shown(self.carry_out(bundle, lambda: bundles.change(bundle=bundle, actor=self.actor, **values)))
 
-    @extend_schema(request=ReleaseTargetSerializer, responses=PreviewSerializer)
-    @action(detail=True, methods=["post"])
-    def preview(self, request: Request, pk: str) -> Response:
-        """What a release would come to: who could take it, who could not and why. Nothing is changed."""
-        bundle, values = self.get_object(), self.asked(ReleaseTargetSerializer)
-        together = [bundle, *values.get("together_with", [])]
-        tally = releasing.preview(bundles=together, cohort=values["cohort"], actor=self.actor)
-        return Response(PreviewSerializer({**asdict(tally), "targets": tally.targets}).data)
-
-    @extend_schema(request=ReleaseSerializer, responses={201: RolloutSerializer(many=True)})
+    @extend_schema(request=BundleReleaseSerializer, responses={201: BundleRolloutSerializer(many=True)})
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
         """Release it to a cohort, alone or with bundles of other purposes."""
-        bundle, values = self.get_object(), self.asked(ReleaseSerializer)
+        bundle, values = self.get_object(), self.asked(BundleReleaseSerializer)
         together = [bundle, *values.pop("together_with", [])]
         cohort, reason = values.pop("cohort"), values.pop("reason")
 
@@ -330,13 +306,13 @@ class BundleViewSet(WithHistory, Listing):
 
         started = [one.pk for one in self.carry_out(bundle, release)]
         rollouts = BundleRollout.objects.filter(pk__in=started).order_by("pk")
-        return Response(RolloutSerializer(rollouts, many=True).data, status=201)
+        return Response(BundleRolloutSerializer(rollouts, many=True).data, status=201)
 
-    @extend_schema(request=WithdrawalSerializer, responses=BundleSerializer)
+    @extend_schema(request=BundleWithdrawalSerializer, responses=TrustAnchorBundleSerializer)
     @action(detail=True, methods=["post"])
     def withdraw(self, request: Request, pk: str) -> Response:
         """Withdraw it for good: its gates close at once."""
-        bundle, values = self.get_object(), self.asked(WithdrawalSerializer)
+        bundle, values = self.get_object(), self.asked(BundleWithdrawalSerializer)
         changed = self.carry_out(bundle, lambda: withdrawal.withdraw(bundle=bundle, actor=self.actor, **values))
         return self.shown(changed)
 
@@ -345,7 +321,7 @@ class RolloutViewSet(WithHistory, Listing):
     """Releases of bundles to cohorts."""
 
     queryset = BundleRollout.objects.prefetch_related("families")
-    serializer_class = RolloutSerializer
+    serializer_class = BundleRolloutSerializer
     filterset_class = RolloutFilter
 
     @extend_schema(responses=AvailableActionSerializer(many=True), filters=False)
@@ -355,45 +331,45 @@ class RolloutViewSet(WithHistory, Listing):
         offered = actions.for_rollout(self.get_object(), self.actor)
         return Response(AvailableActionSerializer(offered, many=True).data)
 
-    @extend_schema(request=ReasonSerializer, responses=RolloutSerializer)
+    @extend_schema(request=ReasonSerializer, responses=BundleRolloutSerializer)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
         """Begin no further charger."""
         return self._verb(control.pause)
 
-    @extend_schema(request=ReasonSerializer, responses=RolloutSerializer)
+    @extend_schema(request=ReasonSerializer, responses=BundleRolloutSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: str) -> Response:
         """Go on."""
         return self._verb(control.resume)
 
-    @extend_schema(request=ReasonSerializer, responses=RolloutSerializer)
+    @extend_schema(request=ReasonSerializer, responses=BundleRolloutSerializer)
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
         """End it before its end; its gate closes."""
         return self._verb(control.stop)
 
-    @extend_schema(request=ReasonSerializer, responses=RolloutSerializer)
+    @extend_schema(request=ReasonSerializer, responses=BundleRolloutSerializer)
     @action(detail=True, methods=["post"], url_path="roll-back")
     def roll_back(self, request: Request, pk: str) -> Response:
         """Give the cohort the version before; the answer is the new rollout."""
         return self._verb(releasing.roll_back)
 
-    @extend_schema(request=ReasonSerializer, responses=RolloutSerializer)
+    @extend_schema(request=ReasonSerializer, responses=BundleRolloutSerializer)
     @action(detail=True, methods=["post"], url_path="retry-failed")
     def retry_failed(self, request: Request, pk: str) -> Response:
         """Begin anew on every endpoint that failed or is mismatched."""
         return self._verb(control.retry_failed)
 
-    @extend_schema(request=AllowFamilySerializer, responses=RolloutSerializer)
+    @extend_schema(request=AllowRolloutFamilySerializer, responses=BundleRolloutSerializer)
     @action(detail=True, methods=["post"], url_path="allow-family")
     def allow_family(self, request: Request, pk: str) -> Response:
         """Let a family go on that its failures have stopped."""
-        rollout, values = self.get_object(), self.asked(AllowFamilySerializer)
-        family = rollout.families.filter(pk=values.pop("family")).first()
-        if family is None:
-            raise serializers.ValidationError({"family": ["This rollout has no such family."]})
-        self.carry_out(rollout, lambda: control.allow_family(family=family, actor=self.actor, **values))
+        rollout, values = self.get_object(), self.asked(AllowRolloutFamilySerializer)
+        family = values.pop("family")
+        self.carry_out(
+            rollout, lambda: control.allow_family(rollout=rollout, family_id=family, actor=self.actor, **values)
+        )
         return self.shown(rollout)
 
     def _verb(self, service: Callable[..., BundleRollout]) -> Response:
@@ -405,13 +381,13 @@ class InstallationViewSet(WithHistory, Listing):
     """Bundles on endpoints, step by step."""
 
     queryset = BundleInstallation.objects.select_related("identity")
-    serializer_class = InstallationSerializer
+    serializer_class = BundleInstallationSerializer
     filterset_class = InstallationFilter
 
     def get_queryset(self) -> "QuerySet[BundleInstallation]":
         return super().get_queryset().select_related("identity", "rollout")
 
-    @extend_schema(request=ReasonSerializer, responses=InstallationSerializer)
+    @extend_schema(request=ReasonSerializer, responses=BundleInstallationSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Begin anew on one endpoint."""

@@ -118,6 +118,39 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Trust anchors",
+        (
+            Entry(
+                "trustanchors.trustanchor",
+                "Anchors",
+                "trust anchor",
+                "anchor",
+                "Add the root of your charger identity CA and of your server certificates, then put them into bundles.",
+            ),
+            Entry(
+                "trustanchors.trustanchorbundle",
+                "Bundles",
+                "bundle",
+                "inventory_2",
+                "Add a bundle of anchors for a purpose, then release it to a cohort.",
+            ),
+            Entry(
+                "trustanchors.bundlerollout",
+                "Rollouts of bundles",
+                "rollout",
+                "rocket_launch",
+                "Rollouts appear when a bundle is released: open one under “Bundles” and choose “Release to a cohort”.",
+            ),
+            Entry(
+                "trustanchors.bundleinstallation",
+                "Installations",
+                "installation",
+                "install_desktop",
+                "Installations appear when a bundle is released to a cohort.",
+            ),
+        ),
+    ),
+    Section(
         "Connections",
         (
             Entry(

@@ -38,6 +38,7 @@ from migration.models import AuthorizationKey
 from migration.services import authorization_keys
 from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
 from tests.support import OPERATOR, charger
+from tests.trustanchors.given import MAKERS as TRUST_ANCHOR_MAKERS
 
 PASSWORD = "correct-horse-battery"
 
@@ -57,7 +58,7 @@ def administrator(name: str = "maria") -> User:
 
 def view_permissions() -> list[str]:
     """Everything that can be viewed."""
-    labels = ("inventory", "ocpp", "migration", "auth")
+    labels = ("inventory", "ocpp", "migration", "trustanchors", "auth")
     models = [model for label in labels for model in apps.get_app_config(label).get_models()]
     return [f"{model._meta.app_label}.view_{model._meta.model_name}" for model in models]
 
@@ -275,6 +276,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     RecordEvidence: lambda: active_record(charger()).evidence.get(),
     Artifact: lambda: kept_artifact(charger()),
     StationLog: lambda: station_log(charger()),
+    **TRUST_ANCHOR_MAKERS,
     User: lambda: User.objects.create_user(f"user-{uuid4().hex[:8]}"),
     Group: lambda: Group.objects.create(name=f"group-{uuid4().hex[:8]}"),
 }

@@ -40,9 +40,19 @@ QUERIES = {
     "inventory.SitePolicy": 4,
     "inventory.StationLog": 4,
     "migration.AuthorizationKey": 4,
+    "migration.Blackout": 4,
+    "migration.Breaker": 4,
+    "migration.MigrationCase": 4,
+    "migration.MigrationRollout": 4,
+    "migration.MigrationWindow": 4,
+    "migration.Wave": 4,
     "ocpp.InboxMessage": 4,
     "ocpp.OutboxCommand": 4,
     "ocpp.StationSession": 4,
+    "trustanchors.BundleInstallation": 4,
+    "trustanchors.BundleRollout": 4,
+    "trustanchors.TrustAnchor": 4,
+    "trustanchors.TrustAnchorBundle": 4,
 }
 """Queries of each list. A change of a number is a decision, never a surprise."""
 

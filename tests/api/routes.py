@@ -9,6 +9,7 @@ from django.urls import URLPattern
 from inventory.api import urls as inventory_urls
 from inventory.api.base import Door
 from migration import api as migration_api
+from trustanchors import api as trust_anchor_api
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Route:
 
 def routes() -> Iterator[Route]:
     """The routes of every collection of objects."""
-    for pattern in (*inventory_urls.urlpatterns, *migration_api.urlpatterns):
+    patterns = (*inventory_urls.urlpatterns, *migration_api.urlpatterns, *trust_anchor_api.urlpatterns)
+    for pattern in patterns:
         assert isinstance(pattern, URLPattern)
         view = getattr(pattern.callback, "cls", None)
         if view is None or not issubclass(view, Door):

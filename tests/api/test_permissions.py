@@ -11,6 +11,7 @@ from inventory.models import DomainEvent
 from tests.admin import given
 from tests.api.routes import LISTS, ROUTES, VERBS, Route
 from tests.support import charger
+from tests.trustanchors import given as anchor_given
 
 pytestmark = pytest.mark.django_db
 
@@ -20,6 +21,13 @@ OPERATIONS = (
     "GET artifacts-list",
     "GET authorization-keys-detail",
     "GET authorization-keys-list",
+    "GET bundle-installations-detail",
+    "GET bundle-installations-history",
+    "GET bundle-installations-list",
+    "GET bundle-rollouts-available-actions",
+    "GET bundle-rollouts-detail",
+    "GET bundle-rollouts-history",
+    "GET bundle-rollouts-list",
     "GET certificate-jobs-available-actions",
     "GET certificate-jobs-detail",
     "GET certificate-jobs-history",
@@ -65,6 +73,13 @@ OPERATIONS = (
     "GET station-logs-list",
     "GET station-sessions-detail",
     "GET station-sessions-list",
+    "GET trust-anchor-bundles-available-actions",
+    "GET trust-anchor-bundles-detail",
+    "GET trust-anchor-bundles-history",
+    "GET trust-anchor-bundles-list",
+    "GET trust-anchors-detail",
+    "GET trust-anchors-history",
+    "GET trust-anchors-list",
     "PATCH charger-families-detail",
     "PATCH cohorts-detail",
     "PATCH identities-detail",
@@ -72,6 +87,13 @@ OPERATIONS = (
     "POST authorization-keys-import",
     "POST authorization-keys-list",
     "POST authorization-keys-revoke",
+    "POST bundle-installations-retry",
+    "POST bundle-rollouts-allow-family",
+    "POST bundle-rollouts-pause",
+    "POST bundle-rollouts-resume",
+    "POST bundle-rollouts-retry-failed",
+    "POST bundle-rollouts-roll-back",
+    "POST bundle-rollouts-stop",
     "POST certificate-jobs-cancel",
     "POST certificate-jobs-run-now",
     "POST certificate-jobs-start-again",
@@ -105,6 +127,11 @@ OPERATIONS = (
     "POST plans-pause",
     "POST plans-resume",
     "POST plans-stop",
+    "POST trust-anchor-bundles-change-anchors",
+    "POST trust-anchor-bundles-list",
+    "POST trust-anchor-bundles-release",
+    "POST trust-anchor-bundles-withdraw",
+    "POST trust-anchors-list",
 )
 
 
@@ -134,6 +161,14 @@ def body_for(route: Route) -> dict[str, Any]:
         "POST plans-list": {"kind": "bulk_renewal", "parameters": {"identifiers": [identity.authoritative_identifier]}},
         "POST plans-apply": {"digest": "0" * 64},
         "POST lifecycle-policies-list": {"name": "P", "purpose": "charger_identity", "program": "P1"},
+        "POST trust-anchors-list": {
+            "certificate_pem": anchor_given.authority_pem(),
+            "purpose": "iso15118_evse_leaf",
+        },
+        "POST trust-anchor-bundles-list": {"purpose": "iso15118_evse_leaf", "anchors": [anchor_given.trust_anchor().pk]},
+        "POST trust-anchor-bundles-change-anchors": {"anchors": [anchor_given.trust_anchor().pk]},
+        "POST trust-anchor-bundles-release": {"cohort": given.cohort().pk},
+        "POST bundle-rollouts-allow-family": {"family": 1, "further_failures": 1},
         "POST authorization-keys-list": key,
         "POST authorization-keys-import": key,
     }

@@ -246,7 +246,14 @@ def test_a_family_that_fails_stops_alone_at_its_limit(plane: ControlPlane) -> No
 
     for station in worse:
         station.refuses = set()
-    control.allow_family(family=stopped, further_failures=1, actor=OPERATOR, reason="new firmware", now=plane.clock())
+    control.allow_family(
+        rollout=rollout,
+        family_id=stopped.pk,
+        further_failures=1,
+        actor=OPERATOR,
+        reason="new firmware",
+        now=plane.clock(),
+    )
     control.retry_failed(rollout=again(rollout), actor=OPERATOR, reason="new firmware", now=plane.clock())
     fleet.settle(12)
 

@@ -87,6 +87,14 @@ def for_rollout(rollout: BundleRollout, actor: Actor) -> list[AvailableAction]:
         _action(
             actor,
             CONTROL,
+            "allow_family",
+            "Let a stopped family go on",
+            replaced or ("" if rollout.families.filter(stopped=True).exists() else "No family is stopped."),
+            "The family goes on until so many more of its chargers fail.",
+        ),
+        _action(
+            actor,
+            CONTROL,
             "stop",
             "Stop",
             replaced or only(RolloutState.PLANNED, RolloutState.RUNNING, RolloutState.PAUSED),

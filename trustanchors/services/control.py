@@ -94,26 +94,36 @@ def retry_failed(*, rollout: BundleRollout, actor: Actor, reason: str, now: date
 
 
 def allow_family(
-    *, family: RolloutFamily, further_failures: int, actor: Actor, reason: str, now: datetime | None = None
+    *,
+    rollout: BundleRollout,
+    family_id: int,
+    further_failures: int,
+    actor: Actor,
+    reason: str,
+    now: datetime | None = None,
 ) -> RolloutFamily:
     """Let a family go on that its failures have stopped, until so many more fail.
 
-    :raises InvalidInputError: for a number that allows nothing, or everything.
+    :param family_id: of the `RolloutFamily`.
+    :raises InvalidInputError: for a number that allows nothing, or a family that the rollout does not have.
+    :raises TransitionRefusedError: when it is not stopped.
     """
-    if not 1 <= further_failures <= 10_000:
-        raise InvalidInputError("Allow 1 to 10,000 further failures.")
     with command(actor, CONTROL, reason):
-        rollout = lock_rollout(family.rollout_id)
-        locked = RolloutFamily.objects.select_for_update(of=("self",)).get(pk=family.pk)
-        if not locked.stopped:
-            raise TransitionRefusedError(f"{locked} is not stopped; there is nothing to allow.")
-        locked.failure_limit = locked.failed + further_failures
-        locked.save(update_fields=["failure_limit"])
-        if rollout.is_standing:
-            _wake(rollout)
+        if not 1 <= further_failures <= 10_000:
+            raise InvalidInputError("Allow 1 to 10,000 further failures.")
+        locked = lock_rollout(rollout.pk)
+        family = RolloutFamily.objects.select_for_update(of=("self",)).filter(rollout=locked, pk=family_id).first()
+        if family is None:
+            raise InvalidInputError(f"{locked} has no family {family_id}; its page lists those that it has.")
+        if not family.stopped:
+            raise TransitionRefusedError(f"{family} is not stopped; there is nothing to allow.")
+        family.failure_limit = family.failed + further_failures
+        family.save(update_fields=["failure_limit"])
+        if locked.is_standing:
+            _wake(locked)
         # Saved in any case: its history then shows who allowed this, and why.
-        rollout.save()
-    return locked
+        locked.save()
+    return family
 
 
 def _wake(rollout: BundleRollout) -> None:
