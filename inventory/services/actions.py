@@ -11,8 +11,8 @@ from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import lockouts
 
 LOCKED_OUT = (
-    "It is locked out: on Profile 3 with no working certificate, it cannot connect. Bring it back on site, or paste a "
-    "CSR taken there under “Issue a certificate”."
+    "It is locked out: on Profile 3 with no working certificate, it cannot connect. Open a narrow door for it, or "
+    "paste a CSR taken on site under “Issue a certificate”."
 )
 
 
@@ -141,7 +141,7 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
     offer: Callable[..., AvailableAction] = lambda *args, **options: offered(*args, actor=actor, **options)  # noqa: E731
     usable = (
         identity.kind == SubjectKind.CHARGER
-        and identity.security_profile < lockouts.PROFILE_3
+        and not lockouts.depends_on_certificate(identity, now)
         and CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key)
         .usable_at(now)
         .filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION])
@@ -167,7 +167,7 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
             permission="cutover_managedidentity",
             obstacle=disabled
             or not_charger
-            or ("It is on Profile 3 already." if identity.security_profile >= lockouts.PROFILE_3 else "")
+            or ("It is on Profile 3 already." if lockouts.depends_on_certificate(identity, now) else "")
             or ("" if usable else "It has no installed certificate to come back with; issue one first."),
             dangerous=True,
         ),

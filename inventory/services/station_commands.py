@@ -22,7 +22,7 @@ from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Proceed, Result, Retry, Wait
 from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
-from inventory.services import delivery, holding, jobs, policies
+from inventory.services import delivery, holding, jobs, lockouts, policies
 from inventory.services.locking import lock_identity
 
 COMMAND_LIFETIME = timedelta(hours=1)
@@ -156,7 +156,8 @@ def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datet
     now = now or timezone.now()
     with transaction.atomic(), attributed(actor, reason):
         locked = lock_identity(identity.pk)
-        if locked.security_profile >= PROFILE_3:
+        # One that was let in below its profile for a time has to be brought back up.
+        if lockouts.depends_on_certificate(locked, now):
             raise TransitionRefusedError(f"{locked.authoritative_identifier} is on Profile 3 already.")
         usable = CertificateRecord.objects.of(locked.pk, CHARGER_IDENTITY.key).usable_at(now)
         if not usable.filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION]).exists():

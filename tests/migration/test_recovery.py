@@ -11,6 +11,8 @@ from bfcerts.ocpp.registry import Admission
 from inventory.actors import Actor
 from inventory.errors import InvalidInputError, NotPermittedError, TransitionRefusedError
 from inventory.models import DomainEvent, ManagedIdentity, SecurityEvent
+from inventory.services import actions, station_commands
+from inventory.services.actions import AvailableAction
 from migration.models import AuthorizationKey, RecoveryDoor
 from migration.services import authorization_keys, recovery, rotation
 from migration.services.authorization_keys import PasswordDoor
@@ -173,3 +175,19 @@ def test_what_cannot_be_a_door_is_refused(plane: ControlPlane, wrong: dict[str, 
 
     assert isinstance(decide(f"{OLD[:-4]}CS-1", datetime.now(UTC)), object)
     assert AuthorizationKey.objects.get(identity=identity).state == "active"
+
+
+def test_a_charger_that_came_in_by_the_door_may_be_cut_over_again(plane: ControlPlane) -> None:
+    identity, secret = on_profile_3(), generate()
+    given.active_record(identity)
+
+    def cut_over() -> AvailableAction:
+        current = ManagedIdentity.objects.get(pk=identity.pk)
+        return next(item for item in actions.for_identity(current, OPERATOR, plane.clock()) if item.verb == "cut_over")
+
+    assert cut_over().why_not == "It is on Profile 3 already."
+    with pytest.raises(TransitionRefusedError, match="is on Profile 3 already"):
+        station_commands.cut_over(identity=identity, actor=OPERATOR, reason="x", now=plane.clock())
+    open_door(identity, plane.clock(), secret, cause="lost")
+    assert come_in(plane, secret)
+    assert cut_over().allowed
