@@ -13,6 +13,7 @@ from inventory.api.base import Listing, ReasonSerializer
 from inventory.api.conditional import on_version
 from inventory.api.filters import Narrowing
 from inventory.models import ManagedIdentity
+from migration import wave_api
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys, secrets_of_keys
 
@@ -97,4 +98,4 @@ class AuthorizationKeyViewSet(Listing):
 
 router = SimpleRouter(trailing_slash=False)
 router.register("authorization-keys", AuthorizationKeyViewSet, basename="authorization-keys")
-urlpatterns = router.urls
+urlpatterns = router.urls + wave_api.urlpatterns

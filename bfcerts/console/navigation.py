@@ -185,6 +185,53 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Migration",
+        (
+            Entry(
+                "migration.migrationrollout",
+                "Rollouts",
+                "rollout",
+                "moving",
+                "Plan a migration to Profile 3 for one cohort or several; applying the plan makes a rollout.",
+            ),
+            Entry(
+                "migration.wave",
+                "Waves",
+                "wave",
+                "waves",
+                "Waves appear when a migration plan is applied: one for each of its cohorts.",
+            ),
+            Entry(
+                "migration.migrationcase",
+                "Chargers on their way",
+                "migration",
+                "route",
+                "Chargers appear here when a migration plan is applied, or when a new one of a capable family boots.",
+            ),
+            Entry(
+                "migration.breaker",
+                "Breakers",
+                "breaker",
+                "electric_bolt",
+                "No family and no site had to be stopped.",
+            ),
+            Entry(
+                "migration.migrationwindow",
+                "Hours of work",
+                "window",
+                "schedule",
+                "Without any, chargers may be moved at every hour. Add hours for all sites, or for one.",
+            ),
+            Entry(
+                "migration.blackout",
+                "Blackouts",
+                "blackout",
+                "event_busy",
+                "Add days on which nothing is to be moved.",
+            ),
+        ),
+    ),
+    Section(
         "Audit",
         (
             Entry(

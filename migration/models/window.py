@@ -37,6 +37,7 @@ class MigrationWindow(models.Model):
     opens = models.TimeField(help_text="Local time.")
     closes = models.TimeField(help_text="Local time; before the opening time: on the next day.")
     time_zone = models.CharField(max_length=60, default="UTC", validators=[check_time_zone])
+    enabled = models.BooleanField(default=True)
 
     history = history()
 
@@ -60,6 +61,7 @@ class Blackout(models.Model):
     last_day = models.DateField(help_text="Inclusive.")
     time_zone = models.CharField(max_length=60, default="UTC", validators=[check_time_zone])
     note = models.CharField(max_length=200, blank=True, help_text="For example: public holiday.")
+    enabled = models.BooleanField(default=True)
 
     history = history()
 

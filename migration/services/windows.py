@@ -4,11 +4,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from django.db.models import Q
 
+from inventory.actors import Actor
+from inventory.services.command import command
 from migration.models import Blackout, MigrationWindow
+
+Entry = TypeVar("Entry", Blackout, MigrationWindow)
 
 LOOK_AHEAD_DAYS = 15
 """How far the next opening is looked for; whatever opens later is looked for again by then."""
@@ -73,12 +78,25 @@ def calendar_of(sites: Sequence[str], now: datetime) -> Calendar:
     """What concerns these sites; two queries, however many they are."""
     concerned = Q(site__in={*sites, ""})
     windows: dict[str, list[MigrationWindow]] = defaultdict(list)
-    for window in MigrationWindow.objects.filter(concerned):
+    for window in MigrationWindow.objects.filter(concerned, enabled=True):
         windows[window.site].append(window)
     blackouts: dict[str, list[Blackout]] = defaultdict(list)
-    for blackout in Blackout.objects.filter(concerned, last_day__gte=(now - timedelta(days=2)).date()):
+    for blackout in Blackout.objects.filter(concerned, enabled=True, last_day__gte=(now - timedelta(days=2)).date()):
         blackouts[blackout.site].append(blackout)
     return Calendar(dict(windows), dict(blackouts))
+
+
+def save(*, entry: Entry, actor: Actor, reason: str) -> Entry:
+    """Store a new or changed window or blackout.
+
+    :raises NotPermittedError: without `add_…` or `change_…` of its model.
+    :raises django.core.exceptions.ValidationError: when a value cannot be.
+    """
+    verb = "add" if entry._state.adding else "change"
+    with command(actor, f"migration.{verb}_{entry._meta.model_name}", reason):
+        entry.full_clean()
+        entry.save()
+    return entry
 
 
 def _opening(window: MigrationWindow, day: date) -> datetime | None:

@@ -1,7 +1,7 @@
 """Given-parts of the tests of the doors: people with permissions, and an inventory with something of everything."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -34,8 +34,17 @@ from inventory.models import (
 from inventory.models import Evidence as RecordEvidence
 from inventory.services import activation, catalogue, identities, lifecycle, plans, station_logs
 from inventory.services import jobs as job_service
-from migration.models import AuthorizationKey
-from migration.services import authorization_keys
+from migration.models import (
+    AuthorizationKey,
+    Blackout,
+    Breaker,
+    MigrationCase,
+    MigrationRollout,
+    MigrationWindow,
+    Wave,
+)
+from migration.services import authorization_keys, cases, windows
+from migration.states import ReasonCode
 from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
 from tests.support import OPERATOR, charger
 from tests.trustanchors.given import MAKERS as TRUST_ANCHOR_MAKERS
@@ -256,6 +265,58 @@ def plan() -> Plan:
     )
 
 
+def migration_rollout() -> MigrationRollout:
+    """A rollout that has not started."""
+    rollout = MigrationRollout(name=f"Rollout {uuid4().hex[:6]}", reason="given", created_at=datetime.now(UTC))
+    with attributed(OPERATOR, "given"):
+        rollout.save()
+    return rollout
+
+
+def wave() -> Wave:
+    """The first wave of a rollout."""
+    made = Wave(rollout=migration_rollout(), position=1, cohort=cohort())
+    with attributed(OPERATOR, "given"):
+        made.save()
+    return made
+
+
+def migration_case(identity: ManagedIdentity) -> MigrationCase:
+    """A charger that waits for its turn."""
+    now = datetime.now(UTC)
+    with attributed(OPERATOR, "given"):
+        return cases.open_case(
+            identity, wave=wave(), code=ReasonCode.WAVE_NOT_STARTED, why="Its wave has not started.", tries=1, now=now
+        )
+
+
+def breaker() -> Breaker:
+    """A family that is stopped."""
+    made = Breaker(
+        kind="family",
+        family=family(),
+        rollout=migration_rollout(),
+        failures=3,
+        why="3 failed.",
+        opened_at=datetime.now(UTC),
+    )
+    with attributed(OPERATOR, "given"):
+        made.save()
+    return made
+
+
+def migration_window() -> MigrationWindow:
+    """Hours of work at a site."""
+    made = MigrationWindow(site=f"Site {uuid4().hex[:6]}", opens=time(22), closes=time(4), time_zone="Europe/Berlin")
+    return windows.save(entry=made, actor=OPERATOR, reason="given")
+
+
+def blackout() -> Blackout:
+    """A day on which nothing is moved."""
+    made = Blackout(site=f"Site {uuid4().hex[:6]}", first_day=date(2030, 12, 24), last_day=date(2030, 12, 26))
+    return windows.save(entry=made, actor=OPERATOR, reason="given")
+
+
 MAKERS: dict[type[Model], Callable[[], Model]] = {
     ManagedIdentity: charger,
     ChargerFamily: family,
@@ -271,6 +332,12 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     PlanTarget: lambda: plan().targets.get(),
     SitePolicy: site_policy,
     AuthorizationKey: lambda: authorization_key(charger()),
+    MigrationRollout: migration_rollout,
+    Wave: wave,
+    MigrationCase: lambda: migration_case(charger()),
+    Breaker: breaker,
+    MigrationWindow: migration_window,
+    Blackout: blackout,
     DomainEvent: lambda: domain_event(charger()),
     SecurityEvent: lambda: security_event(charger()),
     RecordEvidence: lambda: active_record(charger()).evidence.get(),

@@ -1,0 +1,162 @@
+"""What this operator may do now with a rollout, a wave, a charger on its way or a breaker, and what it would mean."""
+
+from inventory.actors import Actor
+from inventory.services.actions import AvailableAction
+from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
+from migration.services import lowering
+from migration.states import CaseState, RolloutState, WaveState
+
+R, W, C = RolloutState, WaveState, CaseState
+
+
+def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction]:
+    """The verbs of a rollout."""
+    state = R(rollout.state)
+    return [
+        _offer(
+            "pause",
+            "Pause",
+            "Nobody new is started. Whoever is on the way goes on to its end.",
+            _only(state, R.RUNNING),
+            actor,
+            "pause_migrationrollout",
+        ),
+        _offer(
+            "resume",
+            "Resume",
+            "Chargers are started again. A wave that was paused or had failed is judged anew; failures still count, "
+            "so retry the failed first.",
+            _only(state, R.PAUSED),
+            actor,
+            "resume_migrationrollout",
+        ),
+        _offer(
+            "next",
+            "Start the next wave",
+            "The next wave starts, if the one before has passed and its trust anchors are confirmed.",
+            _only(state, R.RUNNING),
+            actor,
+            "advance_migrationrollout",
+        ),
+        _offer(
+            "retry_failed",
+            "Retry the failed",
+            "Its quarantined chargers are released and its failed ones tried anew, each with a whole retry budget. "
+            "Those of a stopped family or site stay.",
+            _only(state, R.RUNNING, R.PAUSED),
+            actor,
+            "retry_migrationrollout",
+        ),
+        _offer(
+            "stop",
+            "Stop",
+            "Nobody new is started, for good. Whoever is on the way goes on to its end; the rest can be planned again. "
+            "This cannot be undone.",
+            _only(state, R.PLANNED, R.RUNNING, R.PAUSED),
+            actor,
+            "stop_migrationrollout",
+            dangerous=True,
+        ),
+    ]
+
+
+def for_wave(wave: Wave, actor: Actor) -> list[AvailableAction]:
+    """The verbs of a wave."""
+    staying = lowering.cannot_go_back(wave).count()
+    stay = f" {staying} of its active chargers stay, because their family cannot lower its profile." if staying else ""
+    return [
+        _offer(
+            "roll_back",
+            "Roll back",
+            "Its chargers on the way return to Profile 2, and so do the active ones whose family can lower its "
+            f"profile, one after the other.{stay} This cannot be undone; plan them again to move them.",
+            "It was rolled back already." if wave.state == W.ROLLED_BACK else "",
+            actor,
+            "rollback_migrationrollout",
+            dangerous=True,
+        )
+    ]
+
+
+def for_case(case: MigrationCase, actor: Actor) -> list[AvailableAction]:
+    """The verbs of a charger on its way."""
+    state = C(case.state)
+    moving = (C.PENDING, C.INSTALLING, C.PENDING_ACTIVATION, C.ROLLBACK)
+    return [
+        _offer(
+            "release",
+            "Release",
+            "It is tried again when its turn comes, with a whole retry budget.",
+            _only(state, C.QUARANTINE),
+            actor,
+            "release_migrationcase",
+        ),
+        _offer(
+            "approve_exception",
+            "Approve an exception",
+            "It stays as it is, and no longer waits for anybody.",
+            _only(state, C.QUARANTINE),
+            actor,
+            "except_migrationcase",
+        ),
+        _offer(
+            "quarantine",
+            "Quarantine",
+            "Automation stops for it. Its certificate and its access stay as they are.",
+            _only(state, *moving),
+            actor,
+            "quarantine_migrationcase",
+        ),
+        _offer(
+            "roll_back",
+            "Bring back to Profile 2",
+            "What was asked of it is withdrawn, and it is brought back to Profile 2.",
+            _why_not_back(case, state),
+            actor,
+            "rollback_migrationcase",
+            dangerous=True,
+        ),
+        _offer(
+            "cancel",
+            "Cancel its migration",
+            "It is taken out of the migration. Its certificate and its access stay as they are.",
+            _only(state, *moving, C.QUARANTINE, C.EXCEPTED),
+            actor,
+            "cancel_migrationcase",
+            dangerous=True,
+        ),
+    ]
+
+
+def for_breaker(breaker: Breaker, actor: Actor) -> list[AvailableAction]:
+    """The verbs of a breaker."""
+    return [
+        _offer(
+            "close",
+            "Close the breaker",
+            "Its chargers are moved again, and failures are counted anew. Release its quarantined chargers afterwards.",
+            f"It was closed by {breaker.closed_by}." if breaker.closed_at else "",
+            actor,
+            "close_breaker",
+        )
+    ]
+
+
+def _why_not_back(case: MigrationCase, state: CaseState) -> str:
+    if state == C.ACTIVE:
+        return lowering.why_it_cannot(case)
+    return _only(state, C.INSTALLING, C.PENDING_ACTIVATION)
+
+
+def _only(state: RolloutState | CaseState, *allowed: RolloutState | CaseState) -> str:
+    if state in allowed:
+        return ""
+    return f"It is {state.label.lower()}; this is for what is {' or '.join(item.label.lower() for item in allowed)}."
+
+
+def _offer(
+    verb: str, label: str, explanation: str, obstacle: str, actor: Actor, permission: str, *, dangerous: bool = False
+) -> AvailableAction:
+    if not obstacle and not actor.may(f"migration.{permission}"):
+        obstacle = f"You lack the permission “migration.{permission}”."
+    return AvailableAction(verb, label, not obstacle, obstacle, explanation, dangerous)

@@ -1,0 +1,407 @@
+"""Migrations in the console: rollouts, waves, chargers on their way, breakers, and when work may be done."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, RelatedDropdownFilter
+
+from bfcerts.console.modeladmin import ReadOnlyAdmin
+from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
+from inventory.admin import states
+from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
+from inventory.admin.history import HistoryMixin
+from inventory.admin.panels import Panel, register_identity_panel
+from inventory.admin.search import identities_matching
+from inventory.admin.verbs import Order, Verb, Verbs
+from inventory.choices import SubjectKind
+from inventory.models import ManagedIdentity
+from inventory.services.actions import AvailableAction
+from migration.models import Blackout, Breaker, MigrationCase, MigrationRollout, MigrationWindow, Wave
+from migration.services import breakers, offered, rollouts, windows
+from migration.services.readiness import check_one
+from migration.services.why import Why, why, whys
+from migration.states import CASE_COLOURS, ROLLOUT_COLOURS, WAVE_COLOURS, CaseState, RolloutState, WaveState
+
+
+def _on_rollout(verb: Any, told: str) -> Any:
+    def carry_out(order: Order) -> str:
+        verb(rollout=order.target, actor=order.actor, reason=order.reason, now=order.now)
+        return f"Rollout “{order.target.name}” {told}."
+
+    return carry_out
+
+
+def _on_case(verb: Any, told: str) -> Any:
+    def carry_out(order: Order) -> str:
+        verb(case=order.target, actor=order.actor, reason=order.reason, now=order.now)
+        return f"{order.target.identity.authoritative_identifier} {told}."
+
+    return carry_out
+
+
+def _roll_back_wave(order: Order) -> str:
+    rollouts.roll_back(wave=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    return f"{order.target} is rolled back, one charger after the other."
+
+
+def _close(order: Order) -> str:
+    breakers.close(breaker=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    return f"{order.target}: its chargers are moved again."
+
+
+def _verbs(*verbs: Verb) -> Verbs:
+    made = Verbs()
+    for verb in verbs:
+        made.register(verb)
+    return made
+
+
+class ActingAdmin(ActionsMixin, ReadOnlyAdmin):
+    """A page with facts, and verbs beside them."""
+
+    change_form_template = "admin/console/read_only_with_actions.html"
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        target = self.get_object(request, object_id) if object_id else None
+        context = {"actions": self.offered(request, target)} if target is not None else {}
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
+        return response
+
+
+@admin.register(MigrationRollout)
+class MigrationRolloutAdmin(HistoryMixin, ActingAdmin):
+    """Migrations to Profile 3. A plan makes them."""
+
+    verbs = _verbs(
+        Verb("pause", "pause", _on_rollout(rollouts.pause, "is paused")),
+        Verb("resume", "play_arrow", _on_rollout(rollouts.resume, "goes on")),
+        Verb("next", "skip_next", _on_rollout(rollouts.start_next, "has started its next wave")),
+        Verb("retry_failed", "restart_alt", _on_rollout(rollouts.retry_failed, "tries its failed chargers anew")),
+        Verb("stop", "stop", _on_rollout(rollouts.stop, "is stopped")),
+    )
+    version_fields = ("state", "note")
+    list_display = ("name", "badge", "note", "created")
+    list_filter = (("state", ChoicesDropdownFilter),)
+    search_fields = ("name",)
+    search_help_text = "Name"
+    fields = (
+        "name",
+        "badge",
+        "note",
+        "standing",
+        "waves_of",
+        "success_threshold_percent",
+        "failure_threshold_percent",
+        "minimum_sample",
+        "retry_budget",
+        "case_deadline",
+        "return_deadline",
+        "family_failure_limit",
+        "site_failure_limit",
+        "advance_automatically",
+        "overrides_forecast",
+        "reason",
+        "created",
+    )
+    readonly_fields = ("badge", "standing", "waves_of", "created")
+
+    def crumb_title(self, target: MigrationRollout) -> str:
+        return target.name
+
+    def available_actions(self, request: HttpRequest, target: MigrationRollout) -> list[AvailableAction]:
+        return offered.for_rollout(target, actor_of(request))
+
+    def described(self, target: MigrationRollout) -> list[tuple[str, str]]:
+        return [("Rollout", target.name), ("State", target.get_state_display()), ("Chargers", self.standing(target))]
+
+    @admin.display(description="State")
+    def badge(self, rollout: MigrationRollout) -> Badge:
+        return Badge(RolloutState(rollout.state).label, ROLLOUT_COLOURS[rollout.state])
+
+    @admin.display(description="Chargers")
+    def standing(self, rollout: MigrationRollout) -> str:
+        numbers = rollouts.standing(rollout)
+        return (
+            ", ".join(f"{numbers[state]} {state.label.lower()}" for state in CaseState if state in numbers) or NOTHING
+        )
+
+    @admin.display(description="Waves")
+    def waves_of(self, rollout: MigrationRollout) -> SafeString:
+        return link(f"{reverse('admin:migration_wave_changelist')}?rollout__id__exact={rollout.pk}", "Show its waves")
+
+    @admin.display(description="Made")
+    def created(self, rollout: MigrationRollout) -> SafeString | str:
+        return moment(rollout.created_at)
+
+
+@admin.register(Wave)
+class WaveAdmin(HistoryMixin, ActingAdmin):
+    """The ordered parts of rollouts, each with its gate."""
+
+    verbs = _verbs(Verb("roll_back", "undo", _roll_back_wave))
+    version_fields = ("state",)
+    list_display = ("title", "cohort", "badge", "total", "verdict", "until")
+    list_filter = (("state", ChoicesDropdownFilter), ("rollout", RelatedDropdownFilter))
+    list_select_related = ("rollout", "cohort")
+    fields = (
+        "title",
+        "cohort",
+        "badge",
+        "verdict",
+        "total",
+        "concurrency",
+        "per_minute",
+        "per_family",
+        "per_site",
+        "success_threshold_percent",
+        "failure_threshold_percent",
+        "minimum_sample",
+        "until",
+        "cases_of",
+    )
+    readonly_fields = ("title", "badge", "until", "cases_of")
+
+    def crumb_title(self, target: Wave) -> str:
+        return str(target)
+
+    def available_actions(self, request: HttpRequest, target: Wave) -> list[AvailableAction]:
+        return offered.for_wave(target, actor_of(request))
+
+    def described(self, target: Wave) -> list[tuple[str, str]]:
+        return [("Wave", str(target)), ("Cohort", str(target.cohort)), ("State", target.get_state_display())]
+
+    @admin.display(description="Wave")
+    def title(self, wave: Wave) -> str:
+        return str(wave)
+
+    @admin.display(description="State")
+    def badge(self, wave: Wave) -> Badge:
+        return Badge(WaveState(wave.state).label, WAVE_COLOURS[wave.state])
+
+    @admin.display(description="Decided by")
+    def until(self, wave: Wave) -> SafeString | str:
+        return moment(wave.deadline)
+
+    @admin.display(description="Chargers")
+    def cases_of(self, wave: Wave) -> SafeString:
+        return link(
+            f"{reverse('admin:migration_migrationcase_changelist')}?wave__id__exact={wave.pk}", "Show its chargers"
+        )
+
+
+@admin.register(MigrationCase)
+class MigrationCaseAdmin(ActingAdmin):
+    """Every charger on its way to Profile 3, and why it is not there yet."""
+
+    verbs = _verbs(
+        Verb("release", "lock_open", _on_case(rollouts.release, "is tried again")),
+        Verb("approve_exception", "verified", _on_case(rollouts.approve_exception, "stays as it is")),
+        Verb("quarantine", "front_hand", _on_case(rollouts.quarantine, "is in quarantine")),
+        Verb("roll_back", "undo", _on_case(rollouts.roll_back_case, "is brought back to Profile 2")),
+        Verb("cancel", "cancel", _on_case(rollouts.cancel, "is out of the migration")),
+    )
+    version_fields = ("state", "stage")
+    list_display = ("whose", "badge", "answer", "wave", "since")
+    list_filter = (
+        ("state", ChoicesDropdownFilter),
+        ("wave", AutocompleteSelectFilter),
+        ("identity", AutocompleteSelectFilter),
+    )
+    list_select_related = ("identity__family", "wave__rollout")
+    search_fields = ("site",)
+    search_help_text = "Identifier"
+    fields = (
+        "whose",
+        "badge",
+        "stage",
+        "answer",
+        "next_step",
+        "wave",
+        "family",
+        "site",
+        "tries_left",
+        "last_failure",
+        "due",
+        "issue_job",
+        "cut_over_job",
+        "record",
+        "frames",
+        "since",
+        "decided_by",
+    )
+    readonly_fields = ("whose", "badge", "answer", "next_step", "due", "frames", "since")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[MigrationCase], search_term: str
+    ) -> tuple[QuerySet[MigrationCase], bool]:
+        term = search_term.strip()
+        return (queryset.filter(identity_id__in=identities_matching(term)) if term else queryset), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list, with the answer for everybody on it asked at once."""
+        changelist = super().get_changelist_instance(request)
+        answers = whys([case.identity for case in changelist.result_list], timezone.now())
+        for case in changelist.result_list:
+            case.answer_of_list = answers[case.identity_id]
+        return changelist
+
+    def crumb_title(self, target: MigrationCase) -> str:
+        return f"Migration of {target.identity.authoritative_identifier}"
+
+    def available_actions(self, request: HttpRequest, target: MigrationCase) -> list[AvailableAction]:
+        return offered.for_case(target, actor_of(request))
+
+    def described(self, target: MigrationCase) -> list[tuple[str, str]]:
+        return [
+            ("Charger", target.identity.authoritative_identifier),
+            ("State", target.get_state_display()),
+            ("Why", self.answer(target)),
+        ]
+
+    def _why(self, case: MigrationCase) -> Why | None:
+        if hasattr(case, "answer_of_list"):
+            known: Why | None = case.answer_of_list
+            return known
+        return why(case.identity, timezone.now())
+
+    @admin.display(description="Charger")
+    def whose(self, case: MigrationCase) -> SafeString | str:
+        return states.identity_cell(case.identity)
+
+    @admin.display(description="State")
+    def badge(self, case: MigrationCase) -> Badge:
+        return Badge(CaseState(case.state).label, CASE_COLOURS[case.state])
+
+    @admin.display(description="Why it is not active")
+    def answer(self, case: MigrationCase) -> str:
+        found = self._why(case)
+        return found.sentence if found is not None else NOTHING
+
+    @admin.display(description="What to do next")
+    def next_step(self, case: MigrationCase) -> str:
+        found = self._why(case)
+        return found.what_next if found is not None else NOTHING
+
+    @admin.display(description="Silence is failure from")
+    def due(self, case: MigrationCase) -> SafeString | str:
+        return moment(case.deadline)
+
+    @admin.display(description="Last frames")
+    def frames(self, case: MigrationCase) -> SafeString | str:
+        return document(case.last_frames)
+
+    @admin.display(description="Since")
+    def since(self, case: MigrationCase) -> SafeString | str:
+        return moment(case.entered_state_at)
+
+
+@admin.register(Breaker)
+class BreakerAdmin(HistoryMixin, ActingAdmin):
+    """Families and sites that were stopped alone."""
+
+    verbs = _verbs(Verb("close", "power_settings_new", _close))
+    version_fields = ("closed_at",)
+    list_display = ("title", "badge", "failures", "rollout", "opened")
+    list_filter = (("kind", ChoicesDropdownFilter), ("rollout", RelatedDropdownFilter))
+    list_select_related = ("family", "rollout")
+    fields = ("title", "badge", "why", "failures", "rollout", "opened", "closed", "closed_by")
+    readonly_fields = ("title", "badge", "opened", "closed")
+
+    def crumb_title(self, target: Breaker) -> str:
+        return f"Breaker of {str(target).lower()}"
+
+    def available_actions(self, request: HttpRequest, target: Breaker) -> list[AvailableAction]:
+        return offered.for_breaker(target, actor_of(request))
+
+    def described(self, target: Breaker) -> list[tuple[str, str]]:
+        return [("Breaker", str(target)), ("Why", target.why)]
+
+    @admin.display(description="What is stopped")
+    def title(self, breaker: Breaker) -> str:
+        return str(breaker)
+
+    @admin.display(description="State")
+    def badge(self, breaker: Breaker) -> Badge:
+        return Badge("Closed", "default") if breaker.closed_at else Badge("Stopped", "danger")
+
+    @admin.display(description="Opened")
+    def opened(self, breaker: Breaker) -> SafeString | str:
+        return moment(breaker.opened_at)
+
+    @admin.display(description="Closed")
+    def closed(self, breaker: Breaker) -> SafeString | str:
+        return moment(breaker.closed_at)
+
+
+class _CalendarAdmin(EditableAdmin):
+    """What people enter of the times of a site."""
+
+    keyset_field = ""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ReasonedForm, change: bool) -> None:
+        windows.save(entry=obj, actor=actor_of(request), reason=form.cleaned_data["reason"])
+
+
+@admin.register(MigrationWindow)
+class MigrationWindowAdmin(_CalendarAdmin):
+    """Hours in which chargers of a site may be moved."""
+
+    list_display = ("__str__", "weekdays", "enabled")
+    list_filter = ("enabled",)
+    search_fields = ("site",)
+    search_help_text = "Site"
+    ordering = ("site", "opens")
+    fieldsets = (
+        ("Where and when", {"fields": ("site", "weekdays", "opens", "closes", "time_zone", "enabled")}),
+        REASON,
+    )
+
+
+@admin.register(Blackout)
+class BlackoutAdmin(_CalendarAdmin):
+    """Days on which nothing is moved."""
+
+    list_display = ("__str__", "note", "enabled")
+    list_filter = ("enabled",)
+    search_fields = ("site", "note")
+    search_help_text = "Site or note"
+    ordering = ("-first_day",)
+    fieldsets = (
+        ("Where and when", {"fields": ("site", "first_day", "last_day", "time_zone", "note", "enabled")}),
+        REASON,
+    )
+
+
+def migration_panel(identity: ManagedIdentity, request: HttpRequest, now: datetime) -> Panel | None:
+    """How the move of a charger stands: the one answer to why, and every readiness check."""
+    if identity.kind != SubjectKind.CHARGER or not request.user.has_perm("migration.view_migrationcase"):
+        return None
+    answer = why(identity, now)
+    case = MigrationCase.objects.live().filter(identity=identity).first()
+    badge = Badge(CaseState(case.state).label, CASE_COLOURS[case.state]) if case is not None else None
+    return Panel(
+        "Move to Profile 3",
+        "admin/migration/migrationcase/panel.html",
+        {
+            "answer": answer,
+            "case": case,
+            "badge": badge,
+            "checks": check_one(identity, now) if answer is not None else [],
+        },
+    )
+
+
+register_identity_panel(migration_panel)
