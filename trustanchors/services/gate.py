@@ -1,4 +1,4 @@
-"""The gate: first enrolments and cut-overs of a cohort wait until its anchors are where they should be (D-004).
+"""The gate: first enrolments and cut-overs of a cohort wait until its anchors are where they should be (A-FR-004).
 
 It is asked by `inventory.seams`. Routine renewals are never asked: a charger that works goes on working.
 """
