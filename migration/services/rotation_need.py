@@ -39,7 +39,7 @@ def needs_rotation(identity: ManagedIdentity, now: datetime) -> Need | None:
 
 
 def needs_of(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, Need]:
-    """As `needs_rotation` for many, by id, in a number of queries that grows with the policies only.
+    """As `needs_rotation` for many, by id; only keys that a policy could find too old cost a query of their own.
 
     The gravest reason counts: what others know of the key before its age and where it comes from.
     """
@@ -50,37 +50,42 @@ def needs_of(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, 
     defaults = dict(KnownDefaultKey.objects.filter(digest__in=digests).values_list("digest", "label"))
     shared = _shared(digests)
     reverted = _reverted(keys.values())
+    shortest = _shortest_validity()
     found = {}
     for identity in identities:
         key = keys.get(identity.pk)
         need = (
             Need(R.NO_KEY, f"{identity.authoritative_identifier} has no active AuthorizationKey; set the one it has.")
             if key is None
-            else _need(identity, key, defaults, shared, reverted, now)
+            else _need(identity, key, _Known(defaults, shared, reverted, shortest), now)
         )
         if need is not None:
             found[identity.pk] = need
     return found
 
 
-def _need(
-    identity: ManagedIdentity,
-    key: AuthorizationKey,
-    defaults: dict[str, str],
-    shared: set[str],
-    reverted: set[int],
-    now: datetime,
-) -> Need | None:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read for all at once."""
+
+    defaults: dict[str, str]
+    shared: set[str]
+    reverted: set[int]
+    shortest: timedelta | None
+
+
+def _need(identity: ManagedIdentity, key: AuthorizationKey, known: _Known, now: datetime) -> Need | None:
     who = identity.authoritative_identifier
-    if key.digest in defaults:
-        return Need(R.DEFAULT, f"The AuthorizationKey of {who} is a vendor's default: {defaults[key.digest]}.")
-    if key.digest in shared:
+    if key.digest in known.defaults:
+        return Need(R.DEFAULT, f"The AuthorizationKey of {who} is a vendor's default: {known.defaults[key.digest]}.")
+    if key.digest in known.shared:
         return Need(R.SHARED, f"Another charger uses the AuthorizationKey of {who} too.")
     if key.flag_reason is not None:
         return Need(key.flag_reason, f"The AuthorizationKey of {who} was marked: {key.flag_reason.label.lower()}.")
-    if key.pk in reverted:
+    if key.pk in known.reverted:
         return Need(R.REVERTED, f"{who} went back to its former AuthorizationKey.")
-    if _is_over_age(identity, key, now):
+    may_be_old = known.shortest is not None and key.created_at <= now - known.shortest
+    if may_be_old and _is_over_age(identity, key, now):
         return Need(R.OVER_AGE, f"The AuthorizationKey of {who} is from {key.created_at:%Y-%m-%d} and too old.")
     if key.source != KeySource.GENERATED:
         return Need(R.HYGIENE, f"The AuthorizationKey of {who} was not made here and has never been rotated.")

@@ -1,6 +1,7 @@
 """AuthorizationKeys on a charger's page and over the API: what is shown, what is done, and what is never said."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -143,7 +144,7 @@ def test_doors_and_defaults_take_secrets_over_the_api_and_give_none_back(api: AP
             "identity": identity.pk,
             "cause": "lost",
             "secret": fresh,
-            "until": (given.datetime.now(given.UTC) + given.timedelta(days=1)).isoformat(),
+            "until": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
             "reason": "the board was swapped",
         },
     )
