@@ -13,15 +13,39 @@ from inventory.api.base import Listing, ReasonSerializer
 from inventory.api.conditional import on_version
 from inventory.api.filters import Narrowing
 from inventory.models import ManagedIdentity
-from migration import wave_api
-from migration.models import AuthorizationKey
-from migration.services import authorization_keys, secrets_of_keys
+from migration import recovery_api, wave_api
+from migration.key_choices import FLAG_CHOICES
+from migration.models import AuthorizationKey, KeyRotation
+from migration.services import authorization_keys, rotation, rotation_need, secrets_of_keys
 
 REASON = "Why; it stays in the audit history with your name."
 
 
+class RotationSerializer(serializers.ModelSerializer[KeyRotation]):
+    """How a generated key gets to its charger, without the key."""
+
+    class Meta:
+        model = KeyRotation
+        fields = [
+            "channel",
+            "stage",
+            "deliveries",
+            "resets",
+            "may_be_stored",
+            "started_at",
+            "stored_at",
+            "connect_by",
+            "give_up_at",
+            "unconfirmed_at",
+            "ended_at",
+            "detail",
+        ]
+
+
 class KeySerializer(serializers.ModelSerializer[AuthorizationKey]):
     """One version of a charger's Profile 2 secret, without the secret."""
+
+    rotation = RotationSerializer(read_only=True, allow_null=True)
 
     class Meta:
         model = AuthorizationKey
@@ -36,6 +60,9 @@ class KeySerializer(serializers.ModelSerializer[AuthorizationKey]):
             "last_success_at",
             "retiring_until",
             "ended_at",
+            "flag",
+            "flagged_at",
+            "rotation",
         ]
 
 
@@ -59,6 +86,27 @@ class ImportedKeySerializer(NewKeySerializer):
     last_success_at = serializers.DateTimeField(required=False, default=None, allow_null=True)
 
 
+class RotateSerializer(serializers.Serializer[Any]):
+    """Which charger gets a new key."""
+
+    identity = serializers.PrimaryKeyRelatedField(queryset=ManagedIdentity.objects.all())
+    reason = serializers.CharField(max_length=1000, help_text=REASON)
+
+
+class FlagSerializer(RotateSerializer):
+    """What speaks against a charger's key."""
+
+    why = serializers.ChoiceField(choices=FLAG_CHOICES)
+
+
+class RevokeKeySerializer(ReasonSerializer):
+    """Whether also what the charger may be about to use."""
+
+    force = serializers.BooleanField(
+        default=False, help_text="Also a pending key that the charger may have stored: it would be locked out."
+    )
+
+
 class KeyFilter(Narrowing):
     """AuthorizationKeys."""
 
@@ -70,7 +118,7 @@ class KeyFilter(Narrowing):
 class AuthorizationKeyViewSet(Listing):
     """Every version of every charger's Profile 2 secret."""
 
-    queryset = AuthorizationKey.objects.all()
+    queryset = AuthorizationKey.objects.select_related("rotation")
     serializer_class = KeySerializer
     filterset_class = KeyFilter
 
@@ -87,15 +135,27 @@ class AuthorizationKeyViewSet(Listing):
         key = authorization_keys.import_existing(actor=self.actor, **self.asked(ImportedKeySerializer))
         return self.made(key)
 
-    @extend_schema(request=ReasonSerializer, responses=KeySerializer)
+    @extend_schema(request=RotateSerializer, responses={201: KeySerializer})
+    @action(detail=False, methods=["post"])
+    def rotate(self, request: Request) -> Response:
+        """Give a charger a new key over the air; it is active once the charger has connected with it."""
+        return self.made(rotation.rotate(actor=self.actor, **self.asked(RotateSerializer)))
+
+    @extend_schema(request=FlagSerializer, responses=KeySerializer)
+    @action(detail=False, methods=["post"])
+    def flag(self, request: Request) -> Response:
+        """Mark a charger's active key for rotation."""
+        return self.shown(rotation_need.flag(actor=self.actor, **self.asked(FlagSerializer)))
+
+    @extend_schema(request=RevokeKeySerializer, responses=KeySerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: str) -> Response:
         """Refuse a key from now on."""
-        key, values = self.get_object(), self.asked(ReasonSerializer)
+        key, values = self.get_object(), self.asked(RevokeKeySerializer)
         revoked = on_version(request, key, lambda: authorization_keys.revoke(key=key, actor=self.actor, **values))
         return self.shown(revoked)
 
 
 router = SimpleRouter(trailing_slash=False)
 router.register("authorization-keys", AuthorizationKeyViewSet, basename="authorization-keys")
-urlpatterns = router.urls + wave_api.urlpatterns
+urlpatterns = router.urls + recovery_api.urlpatterns + wave_api.urlpatterns

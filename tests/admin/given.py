@@ -38,12 +38,23 @@ from migration.models import (
     AuthorizationKey,
     Blackout,
     Breaker,
+    KeyRotation,
+    KnownDefaultKey,
     MigrationCase,
     MigrationRollout,
     MigrationWindow,
+    RecoveryDoor,
     Wave,
 )
-from migration.services import authorization_keys, cases, windows
+from migration.services import (
+    authorization_keys,
+    cases,
+    known_defaults,
+    recovery,
+    rotation,
+    secrets_of_keys,
+    windows,
+)
 from migration.states import ReasonCode
 from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
 from tests.support import OPERATOR, charger
@@ -229,6 +240,31 @@ def authorization_key(identity: ManagedIdentity) -> AuthorizationKey:
     )
 
 
+def key_rotation(identity: ManagedIdentity) -> KeyRotation:
+    """A new key on its way to a charger."""
+    authorization_key(identity)
+    key = rotation.rotate(identity=identity, actor=OPERATOR, reason="given")
+    return KeyRotation.objects.get(key=key)
+
+
+def known_default() -> KnownDefaultKey:
+    secret = f"default-{uuid4().hex[:20]}"
+    return known_defaults.add(label=uuid4().hex, secret=secret, actor=OPERATOR, reason="given")
+
+
+def recovery_door(identity: ManagedIdentity) -> RecoveryDoor:
+    """An open narrow door of a charger on Profile 3."""
+    ManagedIdentity.objects.filter(pk=identity.pk).update(security_profile=3)
+    return recovery.open_profile_2(
+        identity=identity,
+        cause="lost",
+        secret=secrets_of_keys.generate(),
+        until=datetime.now(UTC) + timedelta(days=1),
+        actor=OPERATOR,
+        reason="given",
+    )
+
+
 def kept_artifact(identity: ManagedIdentity | None = None) -> Artifact:
     """The row of an artifact, whose bytes are in no store."""
     with attributed(OPERATOR, "test"):
@@ -332,6 +368,9 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     PlanTarget: lambda: plan().targets.get(),
     SitePolicy: site_policy,
     AuthorizationKey: lambda: authorization_key(charger()),
+    KeyRotation: lambda: key_rotation(charger()),
+    KnownDefaultKey: known_default,
+    RecoveryDoor: lambda: recovery_door(charger()),
     MigrationRollout: migration_rollout,
     Wave: wave,
     MigrationCase: lambda: migration_case(charger()),
