@@ -66,11 +66,11 @@ def _turn(plan: Plan, run: PlanRun, verb: str, allowed: tuple[PlanRun, ...], act
     return locked
 
 
-@duty("plan-runs", timedelta(seconds=1))
+@duty("plan-runs", timedelta(milliseconds=200))
 def run_plans(now: datetime) -> None:
     """Start targets of the plans that run, each in its turn, until a slice of time is over."""
     ends = time.monotonic() + SLICE_SECONDS
-    plans = list(Plan.objects.filter(run=PlanRun.RUNNING).select_related("applied_user").order_by("pk")[:20])
+    plans = list(Plan.objects.filter(run=PlanRun.RUNNING).select_related("applied_user").order_by("pk"))
     for position, plan in enumerate(plans):
         share = (ends - time.monotonic()) / (len(plans) - position)
         _run(plan, now, time.monotonic() + share)
