@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: run test lint types contracts unit bench lock clean
+.PHONY: run demo test lint types contracts unit bench lock clean
 
 run: $(VENV)/.ready-dev ## the whole control plane and a small fleet of simulated chargers
 	$(BIN)/python manage.py run --fleet 8
+
+demo: $(VENV)/.ready-dev ## the control plane and 200 chargers of a mixed fleet, ready to be moved to Profile 3
+	$(BIN)/python manage.py run --demo 200
 
 test: lint types contracts unit ## everything that must hold before a change lands
 

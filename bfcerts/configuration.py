@@ -274,6 +274,11 @@ class Configuration(BaseSettings):
         return None if port is None else f"wss://{self.gateway_host}:{port}"
 
     @property
+    def dual_url(self) -> str | None:
+        """Where a station connects with either; None when that listener is off."""
+        return None if self.gateway_dual_port is None else f"wss://{self.gateway_host}:{self.gateway_dual_port}"
+
+    @property
     def log_upload_url(self) -> str:
         """Where stations upload their logs, without a slash at its end."""
         return (self.upload_url or f"http://{self.web_bind}:{self.web_port}").rstrip("/")

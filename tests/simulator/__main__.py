@@ -21,6 +21,7 @@ from tests.simulator.fleet_file import (
     read_json,
     with_passwords,
     with_quirks,
+    write_fleet_file,
 )
 from tests.simulator.quirks import QuirksError
 from tests.simulator.store import StoreError
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("websockets").setLevel(logging.WARNING)
     try:
         description = _description(options)
+        if options.write:
+            write_fleet_file(description, options.write)
+            return 0
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(description, options))
     except (FleetError, QuirksError, StoreError) as error:
@@ -90,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--passwords", type=Path, help="JSON file: station id to first password")
     add("--quirks", type=Path, help="JSON file: station id (or *) to quirks")
     add("--stagger", type=float, default=0.02, help="seconds between the first connects of two stations")
+    add("--write", type=Path, help="write the fleet as a description to this file, and run nothing")
     add("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING"))
     return parser
 

@@ -133,3 +133,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FleetError(f"{path} must hold a JSON object")
     return content
+
+
+def write_fleet_file(fleet: FleetDescription, path: Path) -> None:
+    """Write what `read_fleet_file` reads; the file holds passwords, and is its owner's alone."""
+    content = TypeAdapter(FleetDescription).dump_python(fleet, mode="json")
+    content["stations"] = [
+        {**described, "quirks": station.quirks.to_mapping()}
+        for described, station in zip(content["stations"], fleet.stations, strict=True)
+    ]
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")

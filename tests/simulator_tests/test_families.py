@@ -10,7 +10,7 @@ import pytest
 from tests.simulator.__main__ import main
 from tests.simulator.families import FAMILIES, MISFORTUNES, mixed_fleet
 from tests.simulator.fleet import EVENTS_KEPT, Fleet
-from tests.simulator.fleet_file import FleetDescription, read_fleet_file
+from tests.simulator.fleet_file import FleetDescription, read_fleet_file, write_fleet_file
 from tests.simulator.quirks import Quirks
 from tests.simulator.timings import Timings
 from tests.simulator_tests.authority import pem
@@ -94,3 +94,14 @@ def test_the_command_takes_a_mixed_fleet(tmp_path: Path, capsys: pytest.CaptureF
     """Without an address it says so, after it has made the stations."""
     assert main(["--mixed", "3", "--seed", "7", "--directory", str(tmp_path)]) == 2
     assert "no address for security profile 2" in capsys.readouterr().err
+
+
+def test_a_mixed_fleet_can_be_written_down_and_read_again(tmp_path: Path) -> None:
+    fleet = FleetDescription(
+        stations=mixed_fleet(30, seed=7, misfortune=0.5), roots=(tmp_path / "root.pem",), urls={"dual": "wss://x"}
+    )
+
+    write_fleet_file(fleet, tmp_path / "fleet.json")
+
+    assert read_fleet_file(tmp_path / "fleet.json") == fleet
+    assert (tmp_path / "fleet.json").stat().st_mode & 0o077 == 0

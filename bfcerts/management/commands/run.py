@@ -3,8 +3,9 @@
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.core.management import call_command
@@ -19,15 +20,24 @@ from bfcerts.supervisor import Supervisor
 READY_SECONDS = 90.0
 
 
+class Guide(Protocol):
+    """Does what an operator would do next, and tells of it."""
+
+    def round(self) -> Iterator[str]: ...
+
+
 class Command(BaseCommand):
     help = "Run web, gateway, worker and PKI worker together; for a first look or a small installation."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--fleet", type=int, default=0, metavar="N", help="also run N simulated chargers")
+        parser.add_argument(
+            "--demo", type=int, default=0, metavar="N", help="also run N chargers of a mixed fleet, on Profile 2"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         configuration: Configuration = settings.CONFIGURATION
-        self._check_settings(configuration, options["fleet"])
+        self._check_settings(configuration, options["fleet"], options["demo"])
         self._check_ports(configuration)
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -35,12 +45,12 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, supervisor.request_stop)
         signal.signal(signal.SIGTERM, supervisor.request_stop)
         try:
-            self._run(configuration, supervisor, options["fleet"])
+            self._run(configuration, supervisor, options["fleet"], options["demo"])
         finally:
             self.stdout.write("Stopping.")
             supervisor.stop()
 
-    def _check_settings(self, configuration: Configuration, fleet_size: int) -> None:
+    def _check_settings(self, configuration: Configuration, fleet_size: int, demo_size: int) -> None:
         try:
             configuration.credential_secret()
         except ConfigurationError as error:
@@ -49,6 +59,14 @@ class Command(BaseCommand):
             raise CommandError(
                 "The simulated chargers begin with a password, and no listener takes one: give "
                 "BFCERTS_GATEWAY_PROFILE2_PORT or BFCERTS_GATEWAY_DUAL_PORT a port, or run without --fleet."
+            )
+
+        if fleet_size and demo_size:
+            raise CommandError("Choose one: --fleet, or --demo.")
+        if demo_size and configuration.dual_url is None:
+            raise CommandError(
+                "The chargers of the demonstration keep their address when they move: give BFCERTS_GATEWAY_DUAL_PORT a "
+                "port."
             )
 
     def _check_ports(self, configuration: Configuration) -> None:
@@ -70,8 +88,8 @@ class Command(BaseCommand):
                         f"Port {port} cannot be used ({error.strerror}); set {name} to another."
                     ) from None
 
-    def _run(self, configuration: Configuration, supervisor: Supervisor, fleet_size: int) -> None:
-        from bfcerts import first_look
+    def _run(self, configuration: Configuration, supervisor: Supervisor, fleet_size: int, demo_size: int) -> None:
+        from bfcerts import demo, first_look
 
         user, password = first_look.ensure_operator(configuration.var_directory)
         database_url = configuration.database_url or embedded_postgresql.database_url(configuration.var_directory)
@@ -90,10 +108,13 @@ class Command(BaseCommand):
         if fleet:
             path = first_look.prepare_fleet(configuration, fleet)
             supervisor.start("chargers", _simulator(path), common_environment())
-        onboarding = first_look.Onboarding(fleet)
+        guide: Guide = first_look.Onboarding(fleet)
+        if demo_size:
+            supervisor.start("chargers", _simulator(demo.prepare(configuration, demo_size)), common_environment())
+            guide = demo.Preparation(demo_size)
         while not supervisor.stopping:
             try:
-                for sentence in onboarding.round():
+                for sentence in guide.round():
                     self.stdout.write(f"  {sentence}")
             except (OperationalError, InterfaceError) as error:
                 self.stdout.write(f"  The database is away ({str(error).splitlines()[0]}); trying again.")
