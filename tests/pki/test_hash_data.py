@@ -96,7 +96,7 @@ def test_hash_data_of_a_known_root() -> None:
     """Its subject key identifier is the SHA-1 over the same octets that issuerKeyHash is over (RFC 5280 §4.2.1.2)."""
     root = parse_certificate(KNOWN_ROOT)
     assert root.certificate is not None
-    point = root.certificate.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)  # type: ignore[union-attr]
+    point = root.certificate.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     assert hashlib.sha1(point, usedforsecurity=False).hexdigest() == "abb6dbd7069e37ac3086079170c79cc419b178c0"
     assert certificate_hash_data(root, root, "SHA256") == {

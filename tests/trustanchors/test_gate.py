@@ -56,6 +56,17 @@ def test_the_request_of_a_station_itself_is_held_back_too(plane: ControlPlane) -
     assert "has not reached it yet" in refused.message
 
 
+def test_a_withdrawal_before_anybody_was_taken_in_holds_them_back_too(plane: ControlPlane) -> None:
+    fleet = Fleet(plane)
+    station = fleet.add("CS-0")
+    rollouts = release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
+
+    for rollout in rollouts:
+        withdrawal.withdraw(bundle=rollout.bundle, actor=OPERATOR, reason="wrong root", now=plane.clock())
+
+    assert "is withdrawn" in str(why_closed(station.identity, plane.clock()))
+
+
 def test_a_withdrawal_stops_cut_overs_and_not_renewals(plane: ControlPlane) -> None:
     fleet = Fleet(plane)
     station = fleet.add("CS-0")

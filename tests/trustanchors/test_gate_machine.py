@@ -199,8 +199,8 @@ def test_the_gate_holds_in_any_order(db: None, settings_of_pki: Any) -> None:
     run_state_machine_as_test(
         Gates,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
+            max_examples=10,
+            stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

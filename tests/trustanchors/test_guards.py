@@ -51,7 +51,7 @@ REFUSED: dict[str, Callable[[BundleRollout], object]] = {
 }
 
 
-def execute(statement: str, *values: object) -> None:
+def execute(statement: str, *values: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
 

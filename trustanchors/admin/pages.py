@@ -1,6 +1,6 @@
 """A page that is read, with the verbs of its object on it."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
@@ -10,8 +10,6 @@ from inventory.admin.history import HistoryMixin
 
 class PageWithVerbs(ActionsMixin, HistoryMixin):
     """Shows what can be done above the facts."""
-
-    change_form_template: ClassVar[str] = "admin/console/read_only_with_actions.html"
 
     def changeform_view(
         self,

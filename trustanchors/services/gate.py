@@ -10,7 +10,7 @@ from inventory.models import ManagedIdentity
 from inventory.models.cohort import containing
 from inventory.purposes import purpose
 from inventory.seams import Gated
-from trustanchors.choices import GATING_PURPOSES, STANDING_STATES, RolloutState
+from trustanchors.choices import GATING_PURPOSES, RolloutState
 from trustanchors.models import BundleInstallation, BundleRollout
 
 
@@ -70,14 +70,14 @@ def _closed_by(installation: BundleInstallation) -> str | None:
 
 
 def _not_yet_taken_in(identity: ManagedIdentity, key: str) -> str | None:
-    """A member of a cohort with a rollout that has not reached it yet, as a charger that is new."""
-    standing = list(
-        BundleRollout.objects.filter(purpose=key, replaced_at=None, state__in=STANDING_STATES)
-        .select_related("bundle", "cohort")
-        .order_by("pk")
+    """A member of a cohort whose rollout has not reached it: it is new, or the bundle was withdrawn before."""
+    newest = list(
+        BundleRollout.objects.filter(purpose=key, replaced_at=None).select_related("bundle", "cohort").order_by("pk")
     )
-    reaching = containing(identity, [rollout.cohort for rollout in standing]) if standing else set()
-    rollout = next((one for one in standing if one.cohort_id in reaching), None)
+    reaching = containing(identity, [rollout.cohort for rollout in newest]) if newest else set()
+    rollout = next((one for one in newest if one.cohort_id in reaching), None)
     if rollout is None:
         return None
+    if rollout.state == RolloutState.WITHDRAWN:
+        return f"{rollout.bundle} is withdrawn. Release another version to {rollout.cohort}."
     return f"{rollout} has not reached it yet; it is taken in within minutes while that rollout runs."
