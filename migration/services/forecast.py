@@ -22,7 +22,7 @@ from inventory.models import CertificateRecord, IssuingAuthority, ManagedIdentit
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
 from inventory.seams import Gated
 from trustanchors.choices import CONNECTION_USE, GATING_PURPOSES, InstallationState
-from trustanchors.models import BundleInstallation, TrustAnchor, TrustAnchorBundle
+from trustanchors.models import BundleInstallation, BundleRollout, TrustAnchor, TrustAnchorBundle
 from trustanchors.services import coverage, listing
 
 SHOWN = 20
@@ -176,15 +176,20 @@ class _KnownRoots:
     def of(cls, identities: Sequence[ManagedIdentity], now: datetime) -> "_KnownRoots":
         known = cls(presented=frozenset(root.fingerprint for root in coverage.server_roots()))
         holding: dict[int, set[int]] = {}
-        rows = BundleInstallation.objects.filter(
-            identity__in=identities, current=True, purpose__in=GATING_PURPOSES
-        ).select_related("rollout")
-        for row in rows.order_by("checked_at"):
+        rows = (
+            BundleInstallation.objects.filter(identity__in=identities, current=True, purpose__in=GATING_PURPOSES)
+            .only("identity_id", "state", "listed", "checked_at", "rollout_id")
+            .order_by("checked_at")
+        )
+        bundle_of = dict(
+            BundleRollout.objects.filter(pk__in={row.rollout_id for row in rows}).values_list("pk", "bundle_id")
+        )
+        for row in rows:
             if row.listed is not None and row.checked_at is not None:
                 known.listed[row.identity_id] = listing.restored(row.listed)
                 known.checked[row.identity_id] = row.checked_at
             if row.is_confirmed:
-                holding.setdefault(row.rollout.bundle_id, set()).add(row.identity_id)
+                holding.setdefault(bundle_of[row.rollout_id], set()).add(row.identity_id)
         through = TrustAnchor.bundles.through.objects.filter(bundle_id__in=holding)
         for bundle_id, fingerprint in through.values_list("bundle_id", "anchor__fingerprint"):
             for identity_id in holding[bundle_id]:

@@ -20,7 +20,7 @@ from inventory.services import capabilities
 from migration.services import rotation_need
 from migration.states import ReasonCode
 from trustanchors.choices import GATING_PURPOSES
-from trustanchors.models import BundleInstallation
+from trustanchors.models import BundleInstallation, BundleRollout
 
 PROFILE_2, PROFILE_3 = 2, 3
 R = ReasonCode
@@ -172,9 +172,18 @@ def _unconfirmed_anchors(identities: Sequence[ManagedIdentity]) -> dict[int, str
     """
     names = {identity.pk: identity.authoritative_identifier for identity in identities}
     current: dict[int, dict[str, BundleInstallation]] = {}
-    for installation in BundleInstallation.objects.filter(
+    installations = BundleInstallation.objects.filter(
         identity_id__in=names, current=True, purpose__in=GATING_PURPOSES
-    ).select_related("rollout__bundle"):
+    ).only("identity_id", "purpose", "state", "rollout_id", "current")
+    # A rollout stands for thousands of chargers: it is read once, not with each of them.
+    rollouts = {
+        rollout.pk: rollout
+        for rollout in BundleRollout.objects.filter(
+            pk__in={installation.rollout_id for installation in installations}
+        ).select_related("bundle", "cohort")
+    }
+    for installation in installations:
+        installation.rollout = rollouts[installation.rollout_id]
         current.setdefault(installation.identity_id, {})[installation.purpose] = installation
     reasons = {pk: _why_unconfirmed(who, current.get(pk, {})) for pk, who in names.items()}
     return {pk: why for pk, why in reasons.items() if why}
