@@ -212,6 +212,7 @@ def roll_back(*, rollout: BundleRollout, actor: Actor, reason: str, now: datetim
         bundle = bundle_service.lock(former.pk)
         if locked.state == RolloutState.PLANNED:
             locked.stop()
+            locked.save()
         if locked.state != RolloutState.WITHDRAWN:
             locked.roll_back()
         locked.outcome = f"Rolled back to version {bundle.version}."
