@@ -157,6 +157,24 @@ class Configuration(BaseSettings):
         7, description="Days within which a charger must have been connected to move to Profile 3."
     )
 
+    # gateway: the operator's own CSMS behind it
+    upstream_allowed: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="wss://host:port (or ws://) of the CSMSs that chargers may be relayed to, comma-separated; the "
+        "same for gateway and web. Nothing else is dialled.",
+    )
+    upstream_credentials: SecretStr | None = Field(
+        None,
+        description='JSON {"name": {"user", "password", "certificate", "key"}}: shown to upstreams; gateway only.',
+    )
+    upstream_answer_timeout_seconds: Seconds = Field(
+        30.0, description="How long an upstream may take to answer a charger, or to take what is sent to it."
+    )
+    upstream_retry_seconds: Seconds = Field(
+        1.0, description="Wait before an upstream is dialled again; doubles each time."
+    )
+    upstream_retry_limit_seconds: Seconds = Field(60.0, description="Longest wait before an upstream is dialled again.")
+
     # worker and pki
     queue_broker: QueueBroker = Field(QueueBroker.ORM, description="What carries django-q2's pulse.")
     redis_url: str | None = Field(None, description="redis://… when queue_broker is redis.")
@@ -201,7 +219,7 @@ class Configuration(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("allowed_hosts", "trusted_origins"):
+        for name in ("allowed_hosts", "trusted_origins", "upstream_allowed"):
             if isinstance(values.get(name), str):
                 values[name] = [part.strip() for part in str(values[name]).split(",") if part.strip()]
         arns = values.get("aws_private_ca_arns")
@@ -229,6 +247,11 @@ class Configuration(BaseSettings):
                 "characters, the same for web, gateway and worker"
             )
         self._check_listeners()
+        if self.upstream_credentials and self.process not in (Process.GATEWAY, Process.COMMAND):
+            raise ValueError(
+                f"the {self.process} process was given BFCERTS_UPSTREAM_CREDENTIALS; only the gateway shows them to "
+                "upstreams, so remove them from its environment"
+            )
         if self.artifact_store is ArtifactStoreKind.S3 and not self.artifact_bucket:
             raise ValueError("BFCERTS_ARTIFACT_STORE=s3 needs BFCERTS_ARTIFACT_BUCKET")
         if self.upload_url and not self.upload_url.startswith(("https://", "http://")):

@@ -52,6 +52,7 @@ _GATEWAY: Final[Mapping[str, str]] = {
     "inventory_cohort": READ,
     "inventory_cohort_members": READ,
     "inventory_chargerfamily": READ,
+    "inventory_upstream": READ,
     "inventory_issuingauthority": READ,
 }
 

@@ -11,7 +11,7 @@ from bfcerts.supervisor import manage
 def common_environment() -> dict[str, str]:
     """The environment without any secret of ours: each process is given only its own."""
     secret = ("BFCERTS_SECRET_KEY", "BFCERTS_PKI_SECRET_KEY", "BFCERTS_LOCAL_CA_KEY", "BFCERTS_GATEWAY_KEY")
-    hidden = {*secret, "BFCERTS_CREDENTIAL_KEY", "DATABASE_URL"}
+    hidden = {*secret, "BFCERTS_CREDENTIAL_KEY", "BFCERTS_UPSTREAM_CREDENTIALS", "DATABASE_URL"}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
@@ -34,6 +34,8 @@ def processes(configuration: Configuration, database_url: str) -> dict[str, tupl
     signing = {"BFCERTS_SECRET_KEY": secret("secret_key", configuration.secret_key)}
     credential = {"BFCERTS_CREDENTIAL_KEY": configuration.credential_secret().decode()}
     gateway_key = {"BFCERTS_GATEWAY_KEY": secret("gateway_key", configuration.gateway_key)}
+    if configuration.upstream_credentials:
+        gateway_key["BFCERTS_UPSTREAM_CREDENTIALS"] = configuration.upstream_credentials.get_secret_value()
     authority = {
         "BFCERTS_PKI_SECRET_KEY": stored_secret(var, "pki_secret_key"),
         "BFCERTS_LOCAL_CA_KEY": stored_secret(var, "local_ca_key"),

@@ -10,7 +10,17 @@ class InventoryConfig(AppConfig):
     def ready(self) -> None:
         from bfcerts.ocpp import registry
         from inventory import audit, handlers, seams
-        from inventory.services import artifacts, caps, families, plans, repeats, retention, station_logs, sweeps
+        from inventory.services import (
+            artifacts,
+            caps,
+            families,
+            plans,
+            repeats,
+            retention,
+            station_logs,
+            sweeps,
+            upstreams,
+        )
         from inventory.services.door import CertificateDoor
         from inventory.services.listeners import ListenerCertificates
         from inventory.services.plans import bulk, running
@@ -24,5 +34,6 @@ class InventoryConfig(AppConfig):
         plans.register(bulk.BulkRevocation())
         registry.register_doors(certificate=CertificateDoor())
         registry.register_listeners(ListenerCertificates())
+        upstreams.connect()
         seams.on_answer("log", station_logs.command_answered)
         self.duties = (sweeps, repeats, retention, caps, artifacts, station_logs)

@@ -17,6 +17,7 @@ from inventory.services import (
     observations,
     station_commands,
     station_logs,
+    upstreams,
 )
 
 
@@ -118,3 +119,4 @@ def connect() -> None:
         Evidence.PROTOCOL_VIOLATION, lambda entry: observations.protocol_violation(_station(entry), entry)
     )
     registry.register_handler(Evidence.LOG_STATUS, log_status)
+    registry.register_handler(Evidence.UPSTREAM, lambda entry: upstreams.happened(_station(entry), entry))

@@ -82,6 +82,13 @@ SECTIONS = (
                 "A tenth of a site's chargers may be away at once, and one always may. Add a site where it is "
                 "otherwise.",
             ),
+            Entry(
+                "inventory.upstream",
+                "Upstreams",
+                "upstream",
+                "alt_route",
+                "Add your own CSMS here to relay chargers to it; keys and certificates stay with this control plane.",
+            ),
         ),
     ),
     Section(

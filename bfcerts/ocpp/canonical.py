@@ -91,6 +91,8 @@ class Evidence(StrEnum):
     (of each its name, its value or None where the station does not tell it, and whether it can be read only)."""
     PROTOCOL_VIOLATION = "protocol_violation"
     """kind, detail: a frame that broke the protocol in a way that matters for security."""
+    UPSTREAM = "upstream"
+    """kind (a `bfcerts.ocpp.relay.reports.Happening`), upstream (its name), detail, count: what an upstream did."""
 
 
 class CommandOutcome(StrEnum):

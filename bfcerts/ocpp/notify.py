@@ -19,6 +19,8 @@ class Channel(StrEnum):
     """Gateway nodes; the fingerprint that lost its authorisation: close its sessions now."""
     LISTENERS = "bfcerts_listeners"
     """Gateway nodes; listener certificates or trust changed."""
+    UPSTREAMS = "bfcerts_upstreams"
+    """Gateway nodes; who is relayed where may have changed."""
     WORK = "bfcerts_work"
     """The general worker; there is an inbox row or a due job."""
     PKI_WORK = "bfcerts_pki_work"

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload
 from bfcerts.ocpp.frames import ErrorCode, Malformed
+from bfcerts.ocpp.schemas import Schemas
 
 
 class RefusedCallError(Exception):
@@ -59,6 +60,7 @@ class ProtocolAdapter(Protocol):
 
     subprotocol: str
     """The name in Sec-WebSocket-Protocol."""
+    schemas: Schemas
 
     def react(self, action: str, payload: Payload, now: datetime, heartbeat_interval: int) -> Reaction:
         """Check a station's request and say what it means.

@@ -7,6 +7,7 @@ The gateway asks `doors()` who may come in, `listeners()` for its own certificat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from bfcerts.ocpp.canonical import Evidence, RefusalReason
@@ -114,6 +115,33 @@ class Listeners(Protocol):
         """PEM of the roots and issuing CAs of the charger identity trust domain, and of no other."""
 
 
+class WhenAway(StrEnum):
+    """What becomes of a charger whose upstream is away."""
+
+    STAY = "stay"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The operator's own CSMS behind a relay, as one charger reaches it."""
+
+    name: str
+    url: str
+    ca_bundle: str = ""
+    """PEM of the certificates that its own must chain to; empty for the system's roots."""
+    credential: str = ""
+    """The name of a credential in the gateway's environment; empty for none."""
+    when_away: WhenAway = WhenAway.STAY
+
+
+class Upstreams(Protocol):
+    """Which stations are relayed, and where to. Asked when a station is let in, and when that may have changed."""
+
+    def of(self, station_ids: Sequence[str]) -> list[Upstream | None]:
+        """One answer for each station, in order; None for a station that is not relayed."""
+
+
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
     """Evidence as a handler sees it."""
@@ -131,6 +159,7 @@ Handler = Callable[[InboxEntry], None]
 _certificate_door: Door | None = None
 _password_door: PasswordDoor | None = None
 _listeners: Listeners | None = None
+_upstreams: Upstreams | None = None
 _handlers: dict[Evidence, Handler] = {}
 
 
@@ -149,6 +178,12 @@ def register_listeners(listeners: Listeners) -> None:
     """Lend the wire the source of its own certificates."""
     global _listeners
     _listeners = listeners
+
+
+def register_upstreams(upstreams: Upstreams | None) -> None:
+    """Lend the wire the knowledge of who is relayed where; without it nobody is."""
+    global _upstreams
+    _upstreams = upstreams
 
 
 def register_handler(kind: Evidence, handler: Handler) -> None:
@@ -174,6 +209,10 @@ def listeners() -> Listeners:
     if _listeners is None:
         raise NotRegisteredError("no source of listener certificates is registered")
     return _listeners
+
+
+def upstreams() -> Upstreams | None:
+    return _upstreams
 
 
 def handler_for(kind: Evidence) -> Handler | None:

@@ -20,6 +20,7 @@ from inventory.admin import (
     plans,
     record_verbs,
     records,
+    upstreams,
 )
 
 # A queue row runs whatever function it names, in a worker: nobody edits those by a form. Tokens are their owners'
@@ -41,4 +42,5 @@ __all__ = [
     "plans",
     "record_verbs",
     "records",
+    "upstreams",
 ]

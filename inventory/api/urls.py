@@ -6,7 +6,7 @@ from drf_spectacular.views import SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
 from inventory.api.description import DescriptionView
-from inventory.api.views import certificates, fleet, logs, plans, tokens
+from inventory.api.views import certificates, fleet, logs, plans, tokens, upstreams
 
 router = SimpleRouter(trailing_slash=False)
 router.register("auth/tokens", tokens.TokenViewSet, basename="tokens")
@@ -19,6 +19,7 @@ router.register("lifecycle-policies", fleet.PolicyViewSet, basename="lifecycle-p
 router.register("issuing-authorities", fleet.AuthorityViewSet, basename="issuing-authorities")
 router.register("plans", plans.PlanViewSet, basename="plans")
 router.register("plan-targets", plans.TargetViewSet, basename="plan-targets")
+router.register("upstreams", upstreams.UpstreamViewSet, basename="upstreams")
 router.register("evidence", certificates.EvidenceViewSet, basename="evidence")
 router.register("domain-events", logs.DomainEventViewSet, basename="domain-events")
 router.register("security-events", logs.SecurityEventViewSet, basename="security-events")

@@ -15,6 +15,7 @@ from inventory.models.plan import Plan, PlanTarget
 from inventory.models.policy import LifecyclePolicy
 from inventory.models.record import CertificateRecord
 from inventory.models.scheduling import EventCursor, PeriodicTask, QueueBeat, RateBucket
+from inventory.models.upstream import Upstream
 
 __all__ = [
     "Artifact",
@@ -42,4 +43,5 @@ __all__ = [
     "SecurityEvent",
     "SitePolicy",
     "StationLog",
+    "Upstream",
 ]

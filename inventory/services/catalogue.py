@@ -1,4 +1,4 @@
-"""Keeping families, cohorts and lifecycle policies: what people edit directly, always with a reason."""
+"""Keeping families, cohorts, policies, caps and upstreams: what people edit directly, always with a reason."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -9,16 +9,16 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import CohortKind
 from inventory.errors import InvalidInputError
-from inventory.models import ChargerFamily, Cohort, LifecyclePolicy, ManagedIdentity, SitePolicy
+from inventory.models import ChargerFamily, Cohort, LifecyclePolicy, ManagedIdentity, SitePolicy, Upstream
 from inventory.services.actions import AvailableAction
 
-Entry = TypeVar("Entry", ChargerFamily, Cohort, LifecyclePolicy, SitePolicy)
+Entry = TypeVar("Entry", ChargerFamily, Cohort, LifecyclePolicy, SitePolicy, Upstream)
 
 _NAMED_IN_REASON = 20
 
 
 def save(*, entry: Entry, actor: Actor, reason: str) -> Entry:
-    """Store a new or changed family, cohort or policy.
+    """Store a new or changed entry.
 
     :raises NotPermittedError: without `add_…` or `change_…` of its model.
     :raises InvalidInputError: without a reason.

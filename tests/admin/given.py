@@ -30,6 +30,7 @@ from inventory.models import (
     SecurityEvent,
     SitePolicy,
     StationLog,
+    Upstream,
 )
 from inventory.models import Evidence as RecordEvidence
 from inventory.services import activation, catalogue, identities, lifecycle, plans, station_logs
@@ -285,6 +286,12 @@ def station_log(identity: ManagedIdentity) -> StationLog:
     return station_logs.fetch(identity=identity, actor=OPERATOR, reason="test")
 
 
+def upstream() -> Upstream:
+    """One charger that is not relayed."""
+    entry = Upstream(name=f"upstream-{uuid4().hex[:8]}", identity=charger())
+    return catalogue.save(entry=entry, actor=OPERATOR, reason="given")
+
+
 def site_policy() -> SitePolicy:
     return catalogue.save(entry=SitePolicy(site=f"Depot {uuid4().hex[:6]}"), actor=OPERATOR, reason="given")
 
@@ -367,6 +374,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     Plan: plan,
     PlanTarget: lambda: plan().targets.get(),
     SitePolicy: site_policy,
+    Upstream: upstream,
     AuthorizationKey: lambda: authorization_key(charger()),
     KeyRotation: lambda: key_rotation(charger()),
     KnownDefaultKey: known_default,

@@ -39,6 +39,7 @@ QUERIES = {
     "inventory.SecurityEvent": 4,
     "inventory.SitePolicy": 4,
     "inventory.StationLog": 4,
+    "inventory.Upstream": 4,
     "migration.AuthorizationKey": 4,
     "migration.Blackout": 4,
     "migration.Breaker": 5,

@@ -98,10 +98,15 @@ OPERATIONS = (
     "GET trust-anchors-detail",
     "GET trust-anchors-history",
     "GET trust-anchors-list",
+    "GET upstreams-applying",
+    "GET upstreams-detail",
+    "GET upstreams-history",
+    "GET upstreams-list",
     "PATCH charger-families-detail",
     "PATCH cohorts-detail",
     "PATCH identities-detail",
     "PATCH lifecycle-policies-detail",
+    "PATCH upstreams-detail",
     "POST authorization-keys-flag",
     "POST authorization-keys-import",
     "POST authorization-keys-list",
@@ -172,6 +177,7 @@ OPERATIONS = (
     "POST trust-anchor-bundles-release",
     "POST trust-anchor-bundles-withdraw",
     "POST trust-anchors-list",
+    "POST upstreams-list",
 )
 
 
@@ -200,6 +206,7 @@ def body_for(route: Route) -> dict[str, Any]:
         "POST charger-families-declare": {"capability": "get_log", "supported": True, "source": "Data sheet"},
         "POST plans-list": {"kind": "bulk_renewal", "parameters": {"identifiers": [identity.authoritative_identifier]}},
         "POST plans-apply": {"digest": "0" * 64},
+        "POST upstreams-list": {"name": "U", "identity": charger().pk},
         "POST lifecycle-policies-list": {"name": "P", "purpose": "charger_identity", "program": "P1"},
         "POST trust-anchors-list": {
             "certificate_pem": anchor_given.authority_pem(),

@@ -38,12 +38,15 @@ def test_a_change_needs_to_say_which_version_it_is_meant_for(api: APIClient) -> 
         f"/api/v1/charger-families/{given.family().pk}",
         f"/api/v1/cohorts/{given.cohort().pk}",
         f"/api/v1/lifecycle-policies/{given.policy().pk}",
+        f"/api/v1/upstreams/{given.upstream().pk}",
     ):
         answer = api.patch(url, {"name": "x", "reason": "x"})
         assert (answer.status_code, answer.json()["code"]) == (428, "precondition_required")
 
 
-@pytest.mark.parametrize("maker", [charger, given.family, given.cohort, given.policy], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "maker", [charger, given.family, given.cohort, given.policy, given.upstream], ids=lambda f: f.__name__
+)
 def test_a_change_of_the_version_that_was_read_is_made_and_answered_with_the_new_one(
     maker: Any, api: APIClient
 ) -> None:
@@ -53,6 +56,7 @@ def test_a_change_of_the_version_that_was_read_is_made_and_answered_with_the_new
         "chargerfamily": "charger-families",
         "cohort": "cohorts",
         "lifecyclepolicy": "lifecycle-policies",
+        "upstream": "upstreams",
     }[target._meta.model_name]
     url = f"/api/v1/{collection}/{target.pk}"
     seen = etag(api, url)

@@ -33,6 +33,7 @@ from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.gateway.websocket import WebSocket
 from bfcerts.ocpp.protocol import ProtocolAdapter
 from bfcerts.ocpp.registry import ConnectionAttempt, PresentedCertificate, Refusal
+from bfcerts.ocpp.relay.relay import Relay
 
 UNAVAILABLE_RETRY_SECONDS: Final = 10
 
@@ -153,6 +154,9 @@ class Doorkeeper:
         websocket.on_end = lambda reason, code: self._end(connection, reason, code)
         for earlier in self._live.came_in(connection):
             earlier.replace(REPLACED)
+        if opened.upstream is not None:
+            connection.relay = Relay(connection, opened.upstream, self._services.relays)
+            connection.relay.start()
         if opened.commands_wait or connection.delivery.woken:
             connection.delivery.wake()
 

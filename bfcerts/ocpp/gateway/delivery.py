@@ -76,8 +76,18 @@ class Delivery:
     def wake(self) -> None:
         """There may be a command for this station; before the upgrade this is only remembered."""
         self._news = True
-        if self._task is None and not self._held and self._connection.websocket.is_open:
+        if self._task is None and not self._waits and self._connection.websocket.is_open:
             self._task = self._connection.services.loop.create_task(self._work_off())
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the station is not to be asked now: it refused before its boot, or that is not accepted yet."""
+        relay = self._connection.relay
+        return self._held or (relay is not None and relay.boot_pending)
+
+    def uses(self, message_id: str) -> bool:
+        """Whether an answer under this id would be taken for one to a command."""
+        return message_id in (self._awaited_id, self._late_id)
 
     def resume(self) -> None:
         """The station may be asked again, after it refused because it had not booted (OCPP 2.0.1 B02.FR.09)."""
@@ -101,7 +111,7 @@ class Delivery:
     async def _work_off(self) -> None:
         services = self._connection.services
         try:
-            while self._connection.websocket.is_open and not self._held:
+            while self._connection.websocket.is_open and not self._waits:
                 self._news = False
                 command = await services.claims.submit(
                     Wish(self._connection.station_id, self._connection.session_id, services.clock())
@@ -157,6 +167,18 @@ class Delivery:
         return True
 
     async def _call(self, message_id: str, request: Request) -> Heard:
+        """Ask, when it is our turn: a relayed station may have a call of its upstream to answer first."""
+        relay = self._connection.relay
+        if relay is None:
+            return await self._ask(message_id, request)
+        if not await relay.turns.take():
+            return Silence.CONNECTION_ENDED
+        try:
+            return await self._ask(message_id, request)
+        finally:
+            relay.turns.give_back()
+
+    async def _ask(self, message_id: str, request: Request) -> Heard:
         services = self._connection.services
         future: asyncio.Future[Heard] = services.loop.create_future()
         self._future, self._awaited_id = future, message_id

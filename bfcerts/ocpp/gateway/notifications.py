@@ -15,6 +15,7 @@ CHANNELS: Final = (
     Channel.SESSION_CLOSE,
     Channel.CERTIFICATE_BLOCKED,
     Channel.LISTENERS,
+    Channel.UPSTREAMS,
 )
 LONGEST_SILENCE_SECONDS: Final = 30.0
 RECONNECT_SECONDS: Final = 1.0

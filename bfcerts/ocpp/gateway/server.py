@@ -30,6 +30,8 @@ from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.gateway.upkeep import Upkeep
 from bfcerts.ocpp.gateway.websocket import WebSocket
 from bfcerts.ocpp.registry import certificate_door, listeners, password_door
+from bfcerts.ocpp.relay.relays import Relays
+from bfcerts.ocpp.relay.reports import UpstreamReports
 
 GOODBYE_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 2.0
@@ -77,6 +79,7 @@ class Gateway:
             evidence=evidence,
             refusals=Refusals(evidence),
             throttle=PasswordThrottle(configuration.password_failures_per_minute),
+            relays=Relays(configuration, loop, UpstreamReports(evidence)),
         )
         self._doorkeeper = Doorkeeper(self._services, self.live, self._departed)
         self.listeners = Listeners(
@@ -148,6 +151,7 @@ class Gateway:
         except TimeoutError:
             for connection in self.live:
                 connection.websocket.abort("the gateway stops")
+        await self._services.relays.all_gone()
         if self._departing:
             await asyncio.wait(self._departing, timeout=GOODBYE_SECONDS)
         await _cancelled(self._departing)

@@ -14,6 +14,7 @@ from bfcerts.ocpp.gateway.limits import PasswordThrottle
 from bfcerts.ocpp.gateway.refusals import Refusals
 from bfcerts.ocpp.gateway.sessions import Arrival, Departure, Opened
 from bfcerts.ocpp.registry import Refusal
+from bfcerts.ocpp.relay.relays import Relays
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,4 @@ class Services:
     evidence: EvidenceWriter
     refusals: Refusals
     throttle: PasswordThrottle
+    relays: Relays

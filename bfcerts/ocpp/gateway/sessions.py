@@ -14,7 +14,16 @@ from bfcerts.ocpp.canonical import Evidence
 from bfcerts.ocpp.gateway.commands import release
 from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.notify import Channel, notify
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal, Stay, certificate_door, password_door
+from bfcerts.ocpp.registry import (
+    Admission,
+    ConnectionAttempt,
+    Refusal,
+    Stay,
+    Upstream,
+    certificate_door,
+    password_door,
+    upstreams,
+)
 
 REPLACED: Final = "replaced by a newer connection"
 TRIES: Final = 5
@@ -34,6 +43,7 @@ class Opened:
 
     admission: Admission
     commands_wait: bool
+    upstream: Upstream | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +83,18 @@ def _admit(arrivals: list[Arrival], node: str) -> list[Opened | Refusal]:
     waiting: set[str] = set()
     for turn in _once_each(admitted):
         waiting |= _open(turn, node)
+    relayed = upstreams_of([arrival.attempt.station_id for arrival, _ in admitted])
     return [
-        Opened(decision, arrival.attempt.station_id in waiting) if isinstance(decision, Admission) else decision
-        for arrival, decision in zip(arrivals, decisions, strict=True)
+        Opened(decision, station_id in waiting, relayed[station_id]) if isinstance(decision, Admission) else decision
+        for station_id, decision in zip((arrival.attempt.station_id for arrival in arrivals), decisions, strict=True)
     ]
+
+
+def upstreams_of(station_ids: Sequence[str]) -> dict[str, Upstream | None]:
+    """Where these stations are relayed to."""
+    source = upstreams()
+    wanted = list(dict.fromkeys(station_ids))
+    return dict(zip(wanted, source.of(wanted) if source and wanted else [None] * len(wanted), strict=True))
 
 
 def decide(attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:

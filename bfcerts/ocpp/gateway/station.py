@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from websockets.frames import CloseCode
@@ -24,6 +24,9 @@ from bfcerts.ocpp.gateway.websocket import Hold, WebSocket
 from bfcerts.ocpp.inbox import Observation, storable
 from bfcerts.ocpp.protocol import ProtocolAdapter, Reaction, RefusedCallError
 from bfcerts.ocpp.registry import ConnectionAttempt
+
+if TYPE_CHECKING:
+    from bfcerts.ocpp.relay.relay import Relay
 
 REMEMBERED_ANSWERS: Final = 8
 MOST_WAITING_CALLS: Final = 8
@@ -55,6 +58,7 @@ class StationConnection:
         "dismissed",
         "evidence_wanted",
         "options",
+        "relay",
         "services",
         "session_id",
         "websocket",
@@ -80,6 +84,7 @@ class StationConnection:
         self.evidence_wanted = False
         self.options: Mapping[str, Any] = {}
         self.checked_at = now
+        self.relay: Relay | None = None
         self._busy = False
         self._waiting: deque[tuple[bytes, Call]] | None = None
         self._answers: dict[str, tuple[int, bytes]] = {}
@@ -101,11 +106,13 @@ class StationConnection:
         self.evidence_wanted = True
         self.dismissed = reason
         self.websocket.fail(CloseCode.POLICY_VIOLATION, reason)
+        self._end_relay(reason)
 
     def replace(self, reason: str) -> None:
         """A newer connection took its place: it may say goodbye."""
         self.dismissed = reason
         self.websocket.close(CloseCode.NORMAL_CLOSURE, reason)
+        self._end_relay(reason)
 
     def received(self, raw: bytes) -> None:
         """Handle one message of the station."""
@@ -118,6 +125,8 @@ class StationConnection:
                 self._handle(raw, frame)
         elif isinstance(frame, Malformed) and not frame.answers:
             self._malformed(frame)
+        elif self.relay is not None and self.relay.answered(raw, frame):
+            return
         elif not self.delivery.answered(frame):
             self._violation("unasked_answer", "the station answered a request that was never made")
 
@@ -127,6 +136,11 @@ class StationConnection:
             limit = self.services.configuration.gateway_max_frame_bytes
             self._violation("message_too_big", f"the station sent a message of more than {limit} bytes")
         self.delivery.connection_ended()
+        self._end_relay("the charging station has gone")
+
+    def _end_relay(self, reason: str) -> None:
+        if self.relay is not None:
+            self.relay.end(reason)
 
     def _wait(self, raw: bytes, call: Call) -> None:
         if self._waiting is None:
@@ -147,6 +161,27 @@ class StationConnection:
             self.websocket.release(Hold.UNHANDLED)
 
     def _handle(self, raw: bytes, call: Call) -> None:
+        if self.relay is not None and not self.relay.stays_here(call):
+            self._relay(raw, call, self.relay)
+        else:
+            self._answer_call(raw, call)
+
+    def _relay(self, raw: bytes, call: Call, relay: "Relay") -> None:
+        """Pass a request on; a boot is evidence, too, which is stored before anybody answers it."""
+        if call.action == "BootNotification":
+            now = self.services.clock()
+            try:
+                reaction = self.adapter.react(call.action, call.payload, now, 0)
+            except RefusedCallError as error:
+                logger.info("a boot of %s is passed on and not taken in: %s", self.station_id, error)
+            else:
+                if reaction.evidence is not None:
+                    self._busy = True
+                    self._store_slowly(raw, call, reaction, reaction.evidence, now)
+                    return
+        relay.forward(raw, call)
+
+    def _answer_call(self, raw: bytes, call: Call) -> None:
         earlier = self._answers.get(call.message_id)
         if earlier is not None:
             self._repeated(call, earlier, hash(raw))
@@ -200,7 +235,9 @@ class StationConnection:
         )
 
     def _stored(self, raw: bytes, call: Call, reaction: Reaction, error: BaseException | None) -> None:
-        if error is None:
+        if error is None and reaction.booted and self.relay is not None:
+            self.relay.forward(raw, call)
+        elif error is None:
             self._answer(raw, call, frames.call_result(call.message_id, reaction.answer))
             if reaction.booted:
                 self.booted = True

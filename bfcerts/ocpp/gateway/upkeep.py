@@ -8,6 +8,8 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from websockets.frames import CloseCode
+
 from bfcerts.ocpp.gateway import commands, node, sessions
 from bfcerts.ocpp.gateway.database import DatabaseThread, DatabaseUnavailableError
 from bfcerts.ocpp.gateway.listeners import ListenerError, Listeners
@@ -20,6 +22,8 @@ CATCH_UP_SECONDS: Final = 30.0
 REFRESH_SECONDS: Final = 10.0
 SWEEP_SECONDS: Final = 1.0
 RECHECK_SECONDS: Final = 600.0
+REROUTE_SECONDS: Final = 600.0
+"""Cohorts change without a word: who is relayed where is asked again so often."""
 BATCH: Final = 500
 LONGEST_CLOSE_REASON: Final = 120
 BLOCKED: Final = "the certificate is not accepted any more"
@@ -51,6 +55,7 @@ class Upkeep:
         self._beat_wanted = asyncio.Event()
         self._refresh_wanted = asyncio.Event()
         self._catch_up_wanted = asyncio.Event()
+        self._reroute_wanted = asyncio.Event()
         self._due_since = services.clock()
         self._missed_blocks = False
 
@@ -62,6 +67,7 @@ class Upkeep:
             lambda: _repeat(self._wake_due, SWEEP_SECONDS),
             lambda: _repeat(self._refresh, REFRESH_SECONDS, self._refresh_wanted),
             lambda: _repeat(self._catch_up, CATCH_UP_SECONDS, self._catch_up_wanted),
+            lambda: _repeat(self._reroute, REROUTE_SECONDS, self._reroute_wanted),
         ]
 
     def heard(self, channel: Channel, payload: str) -> None:
@@ -77,10 +83,13 @@ class Upkeep:
             self._refresh_wanted.set()
         elif channel is Channel.LISTENERS:
             self._refresh_wanted.set()
+        elif channel is Channel.UPSTREAMS:
+            self._reroute_wanted.set()
 
     def listening(self) -> None:
         """Notifications come again: what was said before may have been missed."""
         self._missed_blocks = True
+        self._reroute_wanted.set()
         self._refresh_wanted.set()
         self._catch_up_wanted.set()
 
@@ -114,7 +123,10 @@ class Upkeep:
                     websocket.abort("no sign of life")
             elif now - websocket.last_heard > interval:
                 websocket.ping()
+            if connection.relay is not None:
+                connection.relay.sweep(now)
         self._services.refusals.sweep(self._services.clock())
+        self._services.relays.reports.sweep(self._services.clock())
 
     async def _wake_due(self) -> None:
         """Commands that were put off until now."""
@@ -142,6 +154,16 @@ class Upkeep:
                 if connection.station_id in due:
                     connection.delivery.wake()
         await self._recheck(held)
+
+    async def _reroute(self) -> None:
+        """Let go whoever is relayed elsewhere by now: it connects again, and is relayed as it should be."""
+        for batch in _batches(list(self._live)):
+            stations = [connection.station_id for connection in batch]
+            upstreams = await self._thread.call(partial(sessions.upstreams_of, stations))
+            for connection in batch:
+                present = connection.relay.upstream if connection.relay is not None else None
+                if upstreams[connection.station_id] != present:
+                    connection.websocket.close(CloseCode.SERVICE_RESTART, "its upstream has changed; connect again")
 
     async def _recheck(self, held: list[StationConnection]) -> None:
         """Ask the door again about live sessions: all of them after notifications were missed, else each in its turn.

@@ -1,4 +1,4 @@
-"""One WebSocket connection on the event loop: the sans-I/O protocol of `websockets` between a TLS transport and us.
+"""WebSocket connections on the event loop: the sans-I/O protocol of `websockets` between a TLS transport and us.
 
 Memory is bounded for each connection: reading stops while answers cannot be written, while requests wait for the
 database, and while input is worked off, which happens in slices, so that no station can keep the loop to itself.
@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Sequence
 from enum import Flag, auto
 from http import HTTPStatus
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Event, Protocol, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -33,35 +33,34 @@ class Hold(Flag):
     UNWRITTEN = auto()
     UNHANDLED = auto()
     UNPARSED = auto()
+    PEER_UNWRITTEN = auto()
+    """What this one says goes to another connection, which does not take it."""
+    PEER_UNANSWERED = auto()
+    """The other connection has enough of ours to answer."""
 
 
-class WebSocket(asyncio.Protocol):
-    """A connection after its TLS handshake.
+_NOT_NOW: Final = Hold.UNWRITTEN | Hold.UNHANDLED | Hold.PEER_UNWRITTEN | Hold.PEER_UNANSWERED
 
-    `on_request` is called with the opening request and decides by `accept` or `reject`; `on_message` with each
-    message; `on_end` exactly once, when a connection that was accepted is over for us, with reason and close code.
+
+class Socket(asyncio.Protocol):
+    """Either end of a connection.
+
+    `on_message` is called with each message; `on_end` exactly once, when the connection is over for us, with reason and
+    close code; `on_flow` with true when the peer does not keep up with what is sent, with false when it does again.
     """
 
-    def __init__(
-        self,
-        subprotocols: list[str],
-        max_message_bytes: int,
-        on_request: Callable[["WebSocket", Request], None],
-    ) -> None:
+    peer: ClassVar[str]
+    """What the other end is called in reasons."""
+
+    def __init__(self, protocol: Protocol) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport
         self.last_heard = self.loop.time()
         self.pinged_at: float | None = None
         self.on_message: Callable[[bytes], None] | None = None
         self.on_end: Callable[[str, int], None] | None = None
-        self._on_request = on_request
-        self._protocol = ServerProtocol(
-            subprotocols=[Subprotocol(name) for name in subprotocols],
-            select_subprotocol=_select_subprotocol,
-            max_size=max_message_bytes,
-            logger=logger,
-        )
-        self._response: Response
+        self.on_flow: Callable[[bool], None] | None = None
+        self._protocol = protocol
         self._timer: asyncio.TimerHandle | None = None
         self._holds = Hold.NOTHING
         self._unparsed = b""
@@ -104,39 +103,15 @@ class WebSocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.hold(Hold.UNWRITTEN)
+        if self.on_flow is not None:
+            self.on_flow(True)
 
     def resume_writing(self) -> None:
         self.release(Hold.UNWRITTEN)
+        if self.on_flow is not None:
+            self.on_flow(False)
 
     # What the gateway calls
-
-    def examine(self, request: Request) -> bool:
-        """Check the opening handshake and choose the subprotocol; an incorrect one is refused and false returned."""
-        self._response = self._protocol.accept(request)
-        if self._response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            return True
-        self._protocol.send_response(self._response)
-        self._flush()
-        return False
-
-    def accept(self) -> bool:
-        """Complete the handshake that was examined; false when the peer has gone."""
-        if self._protocol.state is not State.CONNECTING or self.transport.is_closing():
-            return False
-        self._protocol.send_response(self._response)
-        self._flush()
-        self._stop_timer()
-        return True
-
-    def reject(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
-        """Refuse the opening request, with no detail."""
-        if self._protocol.state is not State.CONNECTING or self.transport.is_closing():
-            return
-        response = self._protocol.reject(status, f"{status.phrase}\n")
-        for name, value in (headers or {}).items():
-            response.headers[name] = value
-        self._protocol.send_response(response)
-        self._flush()
 
     def send(self, message: bytes) -> bool:
         """Send a text message; false when the connection is not open any more."""
@@ -180,12 +155,12 @@ class WebSocket(asyncio.Protocol):
 
     def hold(self, why: Hold) -> None:
         """Stop reading until released."""
-        if not self._holds:
+        if not self._holds and not self.transport.is_closing():
             self.transport.pause_reading()
         self._holds |= why
 
     def release(self, why: Hold) -> None:
-        if why not in self._holds:
+        if not self._holds & why:
             return
         self._holds &= ~why
         if self._holds == Hold.UNPARSED:
@@ -200,12 +175,16 @@ class WebSocket(asyncio.Protocol):
         events = self._protocol.events_received()
         self._flush()
         for event in events:
-            if isinstance(event, Request):
-                self._on_request(self, event)
-            elif isinstance(event, Frame):
+            if isinstance(event, Frame):
                 self._on_frame(event)
+            else:
+                self._on_handshake(event)
         if self._protocol.close_expected() and self._timer is None:
             self._timer = self.loop.call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
+
+    def _on_handshake(self, event: Event) -> None:
+        """The peer's part of the opening handshake has come."""
+        raise NotImplementedError
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
@@ -227,7 +206,7 @@ class WebSocket(asyncio.Protocol):
 
     def _work_off(self) -> None:
         """Parse one slice of what is waiting, and come back for the next when the others had their turn."""
-        if self._holds & (Hold.UNWRITTEN | Hold.UNHANDLED) or self.transport.is_closing():
+        if self._holds & _NOT_NOW or self.transport.is_closing():
             if self._unparsed:
                 self.hold(Hold.UNPARSED)
             return
@@ -263,13 +242,71 @@ class WebSocket(asyncio.Protocol):
         if ending.sent is not None and not ending.rcvd_then_sent:
             return ending.sent.reason, ending.sent.code
         if ending.rcvd is not None:
-            return ending.rcvd.reason or "closed by the station", ending.rcvd.code
+            return ending.rcvd.reason or f"closed by {self.peer}", ending.rcvd.code
         return "the connection was lost", CloseCode.ABNORMAL_CLOSURE
 
     def _end(self, reason: str, code: int) -> None:
         on_end, self.on_end, self.on_message = self.on_end, None, None
         if on_end is not None:
             on_end(reason, code)
+
+
+class WebSocket(Socket):
+    """A station's connection after its TLS handshake.
+
+    `on_request` is called with the opening request and decides by `accept` or `reject`; only a connection that was
+    accepted calls `on_end`.
+    """
+
+    peer = "the station"
+
+    def __init__(
+        self,
+        subprotocols: list[str],
+        max_message_bytes: int,
+        on_request: Callable[["WebSocket", Request], None],
+    ) -> None:
+        self._server = ServerProtocol(
+            subprotocols=[Subprotocol(name) for name in subprotocols],
+            select_subprotocol=_select_subprotocol,
+            max_size=max_message_bytes,
+            logger=logger,
+        )
+        super().__init__(self._server)
+        self._on_request = on_request
+        self._response: Response
+
+    def examine(self, request: Request) -> bool:
+        """Check the opening handshake and choose the subprotocol; an incorrect one is refused and false returned."""
+        self._response = self._server.accept(request)
+        if self._response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            return True
+        self._server.send_response(self._response)
+        self._flush()
+        return False
+
+    def accept(self) -> bool:
+        """Complete the handshake that was examined; false when the peer has gone."""
+        if self._protocol.state is not State.CONNECTING or self.transport.is_closing():
+            return False
+        self._server.send_response(self._response)
+        self._flush()
+        self._stop_timer()
+        return True
+
+    def reject(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
+        """Refuse the opening request, with no detail."""
+        if self._protocol.state is not State.CONNECTING or self.transport.is_closing():
+            return
+        response = self._server.reject(status, f"{status.phrase}\n")
+        for name, value in (headers or {}).items():
+            response.headers[name] = value
+        self._server.send_response(response)
+        self._flush()
+
+    def _on_handshake(self, event: Event) -> None:
+        if isinstance(event, Request):
+            self._on_request(self, event)
 
 
 def _select_subprotocol(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

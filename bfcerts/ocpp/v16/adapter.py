@@ -28,20 +28,20 @@ class OCPP16:
 
     def __init__(self) -> None:
         # §3.13 does not demand a time zone, and many stations write none.
-        self._schemas = schemas.load("ocpp.v16", zone_required=False)
+        self.schemas = schemas.load("ocpp.v16", zone_required=False)
 
     def react(self, action: str, payload: Payload, now: datetime, heartbeat_interval: int) -> Reaction:
         handler = HANDLERS.get(action)
         if handler is None:
-            if action in self._schemas.actions:
+            if action in self.schemas.actions:
                 raise RefusedCallError(ErrorCode.NOT_SUPPORTED, "this action is sent by the Central System only")
             raise RefusedCallError(ErrorCode.NOT_IMPLEMENTED, "this action is unknown in OCPP 1.6")
         try:
-            self._schemas.check_request(action, payload)
+            self.schemas.check_request(action, payload)
         except schemas.SchemaError as error:
             raise RefusedCallError(error.code, error.description) from None
         reaction = handler(payload, now, heartbeat_interval)
-        self._schemas.check_response(action, reaction.answer)
+        self.schemas.check_response(action, reaction.answer)
         return reaction
 
     def error_code(self, code: ErrorCode) -> str:
@@ -68,8 +68,8 @@ class OCPP16:
         """
         :raises SchemaError: when the request breaks the schema of its message.
         """
-        self._schemas.check_request(request.action, request.payload)
+        self.schemas.check_request(request.action, request.payload)
 
     def judge(self, request: Request, answer: Payload) -> Answer:
-        self._schemas.check_response(request.action, answer)
+        self.schemas.check_response(request.action, answer)
         return judge(request, answer)

@@ -24,4 +24,4 @@ class OCPP16LegacyTrigger(OCPP16):
     def check_request(self, request: Request) -> None:
         """The words of TriggerMessage are here those of ExtendedTriggerMessage; both have the same fields."""
         widened = request.action == "TriggerMessage"
-        self._schemas.check_request("ExtendedTriggerMessage" if widened else request.action, request.payload)
+        self.schemas.check_request("ExtendedTriggerMessage" if widened else request.action, request.payload)

@@ -16,20 +16,20 @@ class OCPP201:
     subprotocol = "ocpp2.0.1"
 
     def __init__(self) -> None:
-        self._schemas = schemas.load("ocpp.v201")
+        self.schemas = schemas.load("ocpp.v201")
 
     def react(self, action: str, payload: Payload, now: datetime, heartbeat_interval: int) -> Reaction:
         handler = HANDLERS.get(action)
         if handler is None:
-            if action in self._schemas.actions:
+            if action in self.schemas.actions:
                 raise RefusedCallError(ErrorCode.NOT_SUPPORTED, "this action is sent by the CSMS only")
             raise RefusedCallError(ErrorCode.NOT_IMPLEMENTED, "this action is unknown in OCPP 2.0.1")
         try:
-            self._schemas.check_request(action, payload)
+            self.schemas.check_request(action, payload)
         except schemas.SchemaError as error:
             raise RefusedCallError(error.code, error.description) from None
         reaction = handler(payload, now, heartbeat_interval)
-        self._schemas.check_response(action, reaction.answer)
+        self.schemas.check_response(action, reaction.answer)
         return reaction
 
     def error_code(self, code: ErrorCode) -> str:
@@ -44,7 +44,7 @@ class OCPP201:
             request = BUILDERS[action](payload)
             if request is None:
                 return None
-            self._schemas.check_request(request.action, request.payload)
+            self.schemas.check_request(request.action, request.payload)
         except (KeyError, TypeError, ValueError) as error:
             raise UnsendableCommandError(
                 f"the payload of {action} is not what bfcerts.ocpp.canonical builds: {type(error).__name__}"
@@ -54,5 +54,5 @@ class OCPP201:
         return request
 
     def judge(self, request: Request, answer: Payload) -> Answer:
-        self._schemas.check_response(request.action, answer)
+        self.schemas.check_response(request.action, answer)
         return judge(request, answer)
