@@ -203,6 +203,22 @@ def test_there_is_a_way_back_from_a_withdrawn_version(plane: ControlPlane) -> No
     assert why_closed(station.identity, plane.clock()) is None
 
 
+def test_a_release_that_has_not_begun_can_be_rolled_back(plane: ControlPlane) -> None:
+    fleet = Fleet(plane)
+    fleet.add("CS-0")
+    now = plane.clock()
+    identity_root, server_root = own_anchors(now)
+    group = cohort("North", fleet.identities)
+    first, _ = release(plane, [bundle([identity_root], now), bundle([server_root], now)], group)
+    fleet.turn()
+    (second,) = release(plane, [bundle([identity_root], now)], group)
+    assert second.state == "planned"
+
+    back = releasing.roll_back(rollout=second, actor=OPERATOR, reason="too early", now=now)
+
+    assert (again(second).state, back.bundle) == ("rolled_back", first.bundle)
+
+
 def test_the_first_release_of_a_cohort_has_no_way_back(plane: ControlPlane) -> None:
     fleet = Fleet(plane)
     fleet.add("CS-0")
