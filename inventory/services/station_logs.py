@@ -16,7 +16,7 @@ from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.utils import timezone
 
-from bfcerts.artifacts import TooLargeError
+from bfcerts.artifacts import Stored, TooLargeError
 from bfcerts.ocpp import canonical, outbox, secret_payload
 from bfcerts.ocpp.canonical import Action, CommandOutcome
 from inventory.actors import Actor
@@ -32,7 +32,7 @@ from inventory.choices import (
 )
 from inventory.errors import InvalidInputError, InventoryError, TransitionRefusedError
 from inventory.jobs.periodic import duty
-from inventory.models import ManagedIdentity, StationLog
+from inventory.models import Artifact, ManagedIdentity, StationLog
 from inventory.seams import CommandAnswer
 from inventory.services import artifacts
 from inventory.services.locking import lock_identity
@@ -44,6 +44,7 @@ UPLOAD_TAKES = timedelta(minutes=15)
 """An upload that began longer ago was broken off without our noticing; another may begin."""
 FAILED_STATUSES = ("BadMessage", "NotSupportedOperation", "PermissionDenied", "UploadFailure")
 BATCH = 200
+_OVER = "This address has been used, or its time is over; ask the operator for a new request."
 
 _signer = Signer(salt="inventory.station-log", sep="~")
 
@@ -124,33 +125,20 @@ def upload_address(log: StationLog) -> str:
 def receive(*, token: str, chunks: Iterable[bytes], now: datetime | None = None) -> StationLog:
     """Take an upload in.
 
+    Each upload has a place of its own in the store. Only the one that still holds the claim when it ends becomes the
+    artifact; what an earlier, slower one brings afterwards is thrown away, and never in the place of what was kept.
+
     :param token: the end of the address that the station was given.
     :raises UploadRefusedError: when the address is not one of ours, was used, or is over; nothing was kept then.
     """
     now = now or timezone.now()
-    log = _claim(token, now)
-    station = Actor.station(log.identity.authoritative_identifier)
-    largest = settings.CONFIGURATION.upload_largest_mib * 1024 * 1024
+    log, given_up = _claim(token, now)
+    if given_up:
+        artifacts.store().delete(_place(log, given_up))
+    place = _place(log, log.upload_claim)
     try:
-        with attributed(station, "Uploaded its security log", log.correlation_id):
-            artifact = artifacts.keep(
-                kind=ArtifactKind.SECURITY_LOG,
-                origin=f"log:{log.pk}",
-                name=f"security-logs/{now:%Y/%m}/{log.pk}.log",
-                chunks=chunks,
-                largest=largest,
-                content_type="application/octet-stream",
-                now=now,
-                identity=log.identity,
-                retain_for=timedelta(days=settings.CONFIGURATION.keep_security_logs_days),
-            )
-            with transaction.atomic():
-                locked = _lock(log.pk)
-                locked.artifact, locked.upload_begun_at = artifact, None
-                if locked.is_open:
-                    _end(locked, StationLogState.UPLOADED, f"{artifact.size} bytes were kept.", now)
-                else:
-                    locked.save()
+        stored = artifacts.store().put(place, chunks, largest=_largest())
+        kept = _keep(log, place, stored, now)
     except TooLargeError:
         _give_back(log)
         raise UploadTooLargeError(
@@ -159,28 +147,68 @@ def receive(*, token: str, chunks: Iterable[bytes], now: datetime | None = None)
     except BaseException:
         _give_back(log)
         raise
-    return locked
+    if kept is None:
+        artifacts.store().delete(place)
+        raise UploadOverError(_OVER)
+    return kept
 
 
-def _claim(token: str, now: datetime) -> StationLog:
-    """One upload at a time for one address, whoever else knows it."""
+def _largest() -> int:
+    return int(settings.CONFIGURATION.upload_largest_mib) * 1024 * 1024
+
+
+def _place(log: StationLog, claim: str) -> str:
+    return f"security-logs/{log.created_at:%Y/%m}/{log.pk}-{claim}.log"
+
+
+def _claim(token: str, now: datetime) -> tuple[StationLog, str]:
+    """One upload at a time for one address, whoever else knows it.
+
+    :returns: the log with the claim of this upload, and the claim of one that was broken off without our noticing.
+    """
     try:
         number = int(_signer.unsign(token))
     except (BadSignature, ValueError):
         raise UploadRefusedError("Nothing is expected at this address.") from None
-    over = UploadOverError("This address has been used, or its time is over; ask the operator for a new request.")
     with transaction.atomic():
         log = StationLog.objects.select_for_update(of=("self",)).select_related("identity").filter(pk=number).first()
         if log is None or not log.is_open or log.upload_until <= now or not log.identity.enabled:
-            raise over
+            raise UploadOverError(_OVER)
         if log.upload_begun_at is not None and log.upload_begun_at > now - UPLOAD_TAKES:
-            raise over
-        StationLog.objects.filter(pk=log.pk).update(upload_begun_at=now)
-    return log
+            raise UploadOverError(_OVER)
+        given_up, log.upload_claim = log.upload_claim, secrets.token_hex(8)
+        StationLog.objects.filter(pk=log.pk).update(upload_begun_at=now, upload_claim=log.upload_claim)
+    return log, given_up
+
+
+def _keep(log: StationLog, place: str, stored: Stored, now: datetime) -> StationLog | None:
+    """Make what was stored the log's artifact; None when another upload has taken the claim meanwhile."""
+    station = Actor.station(log.identity.authoritative_identifier)
+    with attributed(station, "Uploaded its security log", log.correlation_id), transaction.atomic():
+        locked = _lock(log.pk)
+        if locked.upload_claim != log.upload_claim or locked.artifact_id is not None:
+            return None
+        locked.artifact = Artifact.objects.create(
+            kind=ArtifactKind.SECURITY_LOG,
+            name=place,
+            origin=f"log:{log.pk}",
+            identity=log.identity,
+            sha256=stored.sha256,
+            size=stored.size,
+            content_type="application/octet-stream",
+            created_at=now,
+            retain_until=now + timedelta(days=settings.CONFIGURATION.keep_security_logs_days),
+        )
+        locked.upload_begun_at, locked.upload_claim = None, ""
+        if locked.is_open:
+            _end(locked, StationLogState.UPLOADED, f"{stored.size} bytes were kept.", now)
+        else:
+            locked.save()
+    return locked
 
 
 def _give_back(log: StationLog) -> None:
-    StationLog.objects.filter(pk=log.pk, artifact__isnull=True).update(upload_begun_at=None)
+    StationLog.objects.filter(pk=log.pk, upload_claim=log.upload_claim).update(upload_begun_at=None, upload_claim="")
 
 
 def command_answered(answer: CommandAnswer) -> None:

@@ -212,7 +212,10 @@ def body_for(route: Route) -> dict[str, Any]:
             "certificate_pem": anchor_given.authority_pem(),
             "purpose": "iso15118_evse_leaf",
         },
-        "POST trust-anchor-bundles-list": {"purpose": "iso15118_evse_leaf", "anchors": [anchor_given.trust_anchor().pk]},
+        "POST trust-anchor-bundles-list": {
+            "purpose": "iso15118_evse_leaf",
+            "anchors": [anchor_given.trust_anchor().pk],
+        },
         "POST trust-anchor-bundles-change-anchors": {"anchors": [anchor_given.trust_anchor().pk]},
         "POST trust-anchor-bundles-release": {"cohort": given.cohort().pk},
         "POST bundle-rollouts-allow-family": {"family": 1, "further_failures": 1},

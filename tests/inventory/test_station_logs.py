@@ -14,6 +14,7 @@ from bfcerts.artifacts import ArtifactError, BrokenOffError
 from bfcerts.ocpp import secret_payload
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence
 from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.ocpp.redaction import redact
 from inventory.actors import Actor
 from inventory.choices import ArtifactKind
 from inventory.errors import NotPermittedError, TransitionRefusedError
@@ -202,6 +203,70 @@ def test_a_second_upload_at_the_same_time_is_refused_until_the_first_is_given_up
     upload(plane, key)
 
     assert again(log).state == "uploaded"
+
+
+def test_what_a_slow_upload_brings_later_never_takes_the_place_of_what_was_kept(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+
+    def slow() -> Iterator[bytes]:
+        yield b"forged "
+        plane.clock.advance(minutes=16)
+        upload(plane, key, b"honest")
+        yield b"afterwards"
+
+    with pytest.raises(UploadOverError):
+        station_logs.receive(token=key, chunks=slow(), now=plane.clock())
+
+    kept = again(log).artifact
+    assert kept is not None
+    assert b"".join(artifacts.read(artifact=kept, actor=OPERATOR, now=plane.clock())) == b"honest"
+    folder = Path(str(django_settings.CONFIGURATION.artifact_directory))
+    assert [path.name for path in folder.rglob("*.log")] == [Path(kept.name).name]
+
+
+def test_the_end_of_an_upload_that_was_given_up_frees_nobody_elses_claim(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    key = token(log)
+
+    def second() -> Iterator[bytes]:
+        yield b"second"
+        with pytest.raises(UploadOverError):
+            upload(plane, key, b"third")
+
+    def first() -> Iterator[bytes]:
+        yield b"first"
+        plane.clock.advance(minutes=16)
+        station_logs.receive(token=key, chunks=second(), now=plane.clock())
+        raise ConnectionResetError
+
+    with pytest.raises(BrokenOffError):
+        station_logs.receive(token=key, chunks=first(), now=plane.clock())
+
+    assert Artifact.objects.get().size == len(b"second")
+
+
+def test_what_was_changed_in_the_store_is_not_given_out(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    artifact = upload(plane, token(log)).artifact
+    assert artifact is not None
+    artifacts.store().put(artifact.name, [b"somebody else's"], largest=100)
+
+    with pytest.raises(artifacts.ArtifactUnavailableError, match="digest differs"):
+        artifacts.read(artifact=artifact, actor=OPERATOR, now=plane.clock())
+
+    assert SecurityEvent.objects.get(type="ArtifactChanged").severity == "critical"
+    assert not SecurityEvent.objects.filter(type="ArtifactDownloaded").exists()
+
+
+@pytest.mark.parametrize("quoted", ["{}", "cannot use {}", "{}/file.txt"])
+def test_an_address_that_a_station_quotes_is_redacted(plane: ControlPlane, quoted: str) -> None:
+    log = ask(plane, charger("CS-1"))
+    location, key = address(log), token(log)
+    secrets = secret_payload.values({"remote_location": location})
+
+    for said in (location, key):
+        assert key not in str(redact({"statusInfo": {"additionalInfo": quoted.format(said)}}, secrets))
 
 
 def test_a_store_that_fails_leaves_the_request_open(plane: ControlPlane) -> None:

@@ -90,7 +90,7 @@ def test_a_form_without_a_file_is_refused_and_another_try_is_possible(
 def test_a_body_that_breaks_off_is_not_kept(address: str) -> None:
     parts = urlsplit(address)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as raw:
-        raw.sendall(f"PUT {parts.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf".encode())
+        raw.sendall(f"PUT {parts.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nhalf".encode())
         raw.shutdown(socket.SHUT_WR)
         assert raw.recv(100).startswith(b"HTTP/1.1 400")
 
@@ -104,6 +104,68 @@ def test_what_is_too_large_is_refused(address: str) -> None:
     assert status == 413
     assert "more than 1 MiB" in text
     assert not Artifact.objects.exists()
+
+
+def test_a_form_that_is_too_large_is_not_put_on_the_disk_first(address: str, tmp_path: Path, settings: object) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)  # type: ignore[attr-defined]
+    parts = urlsplit(address)
+    head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="log"\r\n\r\n'
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as raw:
+        announced = 1024 * 1024 + 32 * 1024  # what a form may have beside its file
+        raw.sendall(
+            f"POST {parts.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {announced}\r\n"
+            "Content-Type: multipart/form-data; boundary=edge\r\n\r\n".encode()
+            + head
+            + b"x" * (announced - len(head))
+        )
+        assert raw.recv(100).startswith(b"HTTP/1.1 413")
+
+    assert send(address, CONTENT)[0] == 201
+
+
+def test_what_announces_too_much_is_refused_before_it_is_read(address: str) -> None:
+    parts = urlsplit(address)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as raw:
+        raw.sendall(f"PUT {parts.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n".encode())
+        assert raw.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_no_address_comes_into_the_log(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    Path(str(django_settings.CONFIGURATION.artifact_directory)).write_text("in the way")
+
+    assert send(address, CONTENT)[0] == 503
+
+    written = " ".join(record.getMessage() for record in caplog.records if record.name == "django.request")
+    assert "/upload/…" in written
+    assert address.rsplit("/", 1)[1] not in written
+
+
+class Seconds:
+    """A clock for paces."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "octets", "ends"),
+    [(30.0, 0, False), (31.0, 31 * 1024, False), (31.0, 31 * 1024 - 1, True), (900.0, 900 * 1024, False)],
+)
+def test_an_upload_that_trickles_is_ended(seconds: float, octets: int, ends: bool) -> None:
+    clock = Seconds()
+    pace = uploads.Pace(None, clock)
+    pace.take(b"x" * octets)
+
+    clock.now = seconds
+    pace.judge()
+
+    assert pace.too_slow == ends
+    if ends:
+        with pytest.raises(TimeoutError):
+            pace.take(b"x")
 
 
 def test_an_address_works_once_and_an_invented_one_never(address: str) -> None:
