@@ -4,15 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inventory', '0013_protocol_variant'),
+        ("inventory", "0014_upstreams"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='stationlog',
-            name='upload_claim',
-            field=models.CharField(blank=True, editable=False, help_text="Which upload that is; another one's end changes nothing.", max_length=16),
+            model_name="stationlog",
+            name="upload_claim",
+            field=models.CharField(
+                blank=True,
+                editable=False,
+                help_text="Which upload that is; another one's end changes nothing.",
+                max_length=16,
+            ),
         ),
     ]
