@@ -273,6 +273,7 @@ class JobStep(models.TextChoices):
     DELIVER = "deliver", "Send the certificate to the endpoint"
     AWAIT_INSTALL = "await_install", "The endpoint installs the certificate"
     AWAIT_ACTIVATION = "await_activation", "The endpoint connects with the certificate"
+    AWAIT_DOUBTFUL = "await_doubtful", "The endpoint connects with the certificate that it may have"
     REVOKE_AT_AUTHORITY = "revoke_at_authority", "Tell the CA of the revocation"
     SEND_NETWORK_PROFILE = "send_network_profile", "Send the network profile to the station"
     SEND_PRIORITY = "send_priority", "Tell the station to use the new network profile first"

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from django.db import connection, connections, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 
 from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Action, Evidence
@@ -208,8 +210,11 @@ class ControlPlane:
         )
 
     def answer(self, command: OutboxCommand, outcome: str = "accepted", **payload: Any) -> None:
-        """A station's answer to a command of the outbox."""
-        OutboxCommand.objects.filter(pk=command.pk).update(state=OutboxCommand.State.ANSWERED, outcome=outcome)
+        """A station's answer to a command of the outbox, which was sent once at least unless it expired."""
+        sent = 0 if outcome == "expired" else 1
+        OutboxCommand.objects.filter(pk=command.pk).update(
+            state=OutboxCommand.State.ANSWERED, outcome=outcome, attempts=Greatest(F("attempts"), sent)
+        )
         self.observe(
             command.station_id,
             Evidence.COMMAND_ANSWERED,

@@ -6,8 +6,11 @@ for the rest. Whatever the order in which answers and connections arrive, a reco
 
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome
+from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.pki.certificates import parse_ca_certificate, parse_certificate, split_chain
 from bfcerts.pki.chains import stack
@@ -201,6 +204,27 @@ def never_used(job: CertificateJob, now: datetime) -> Result:
     return Fail(message)
 
 
+@engine.local_step("await_doubtful")
+def doubtful_not_used(job: CertificateJob, now: datetime) -> Result:
+    """The station refused a repeat and did not come back with what it may have: a new request goes beside it.
+
+    The certificate keeps its door until it is confirmed or its time for that is over.
+    """
+    record = locked_record(job)
+    if record.state == RecordState.ACTIVE:
+        return Succeed(f"Certificate {record.pk} is active.")
+    message = (
+        f"{job.identity.authoritative_identifier} refused certificate {record.pk} when it was sent again, and did not "
+        "come back with it"
+    )
+    tries = int(job.parameters.get("refusals", 1))
+    if tries >= policies.INSTALL_TRIES or job.action == JobAction.INSTALL:
+        return Fail(f"{message}. Given up after {tries} tries; what it used before still works.")
+    job.record = None
+    save_without_history(job)
+    return Wait(f"a new request, as {message}"[:200], now, "request_csr")
+
+
 def _await_activation(job: CertificateJob, record: CertificateRecord, now: datetime) -> Wait:
     policy = _policy(job)
     return Wait(
@@ -209,6 +233,14 @@ def _await_activation(job: CertificateJob, record: CertificateRecord, now: datet
         else "proof of use",
         now + policy.cut_over_deadline,
         "await_activation",
+    )
+
+
+def _await_doubtful(job: CertificateJob, now: datetime) -> Wait:
+    return Wait(
+        "a connection with the certificate, which the station may have although it refused the repeat",
+        now + _policy(job).cut_over_deadline,
+        "await_doubtful",
     )
 
 
@@ -273,7 +305,7 @@ def delivery_answered(
     if outcome == CommandOutcome.ACCEPTED:
         _accepted(job, record, session, command, now)
         return
-    waits_for_it = job.is_open and job.record_id == record.pk and job.step == "await_install"
+    waits_for_it = _waits_for(job, record)
     if outcome in (CommandOutcome.TIMED_OUT, CommandOutcome.EXPIRED):
         if waits_for_it:
             _no_answer(job, outcome, now)
@@ -284,6 +316,23 @@ def delivery_answered(
         engine.advance(
             job, Fail(f"{station} refused certificate {record.pk}, which it had installed before: {detail}"), now
         )
+
+
+def _waits_for(job: CertificateJob, record: CertificateRecord) -> bool:
+    return job.is_open and job.record_id == record.pk and job.step in ("await_install", "await_doubtful")
+
+
+def _may_be_installed(job: CertificateJob, record: CertificateRecord, command: str) -> bool:
+    """Whether a station that refuses this delivery may have taken an earlier one, whose answer was lost.
+
+    A station installs, loses its connection, and calls the repeat a certificate that it never asked for.
+    """
+    jobs_of_it = CertificateJob.objects.filter(record=record).values_list("pk", flat=True)
+    deliveries = OutboxCommand.objects.filter(
+        reference__in=[f"job:{pk}:deliver" for pk in {job.pk, *jobs_of_it}],
+        dedupe_key__contains=f":deliver:{record.pk}:",
+    )
+    return deliveries.filter(Q(pk=command, attempts__gt=1) | (~Q(pk=command) & Q(attempts__gt=0))).exists()
 
 
 def _accepted(job: CertificateJob, record: CertificateRecord, session: str, command: str, now: datetime) -> None:
@@ -300,8 +349,7 @@ def _accepted(job: CertificateJob, record: CertificateRecord, session: str, comm
             correlation_id=job.correlation_id,
         )
         transitions.installation_recorded(record, evidence, now=now, job=job)
-    delivers_it = job.is_open and job.record_id == record.pk and job.step == "await_install"
-    if delivers_it and record.state == RecordState.INSTALLED_PENDING_ACTIVATION:
+    if _waits_for(job, record) and record.state == RecordState.INSTALLED_PENDING_ACTIVATION:
         engine.advance(job, _await_activation(job, record, now), now)
 
 
@@ -347,7 +395,11 @@ def _refused(job: CertificateJob, record: CertificateRecord, detail: str, comman
         dedupe_key=f"refused:{command}",
     )
     tries = _try_number(job, "refusals")
-    waits_for_it = job.is_open and job.record_id == record.pk and job.step == "await_install"
+    waits_for_it = _waits_for(job, record)
+    if _may_be_installed(job, record, command):
+        if waits_for_it:
+            engine.advance(job, _await_doubtful(job, now), now)
+        return
     if waits_for_it:
         job.record = None
         save_without_history(job)

@@ -7,11 +7,14 @@ import pytest
 
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence
 from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.ocpp.registry import Admission
 from inventory.choices import EventType, JobAction, JobState, RecordState, SecurityCategory
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity, SecurityEvent
 from inventory.models import Evidence as StoredEvidence
 from inventory.services import identities, lifecycle, station_commands, sweeps
+from inventory.services.door import CertificateDoor
+from tests.inventory.attempts import certificate_attempt
 from tests.support import OPERATOR, ControlPlane, charger, request_for
 
 pytestmark = pytest.mark.django_db
@@ -181,6 +184,66 @@ def test_a_certificate_refused_three_times_is_given_up(plane: ControlPlane) -> N
     assert set(CertificateRecord.objects.values_list("state", flat=True)) == {RecordState.REVOKED}
     assert CertificateRecord.objects.filter(revocation_propagated_at__isnull=True).count() == 0
     assert DomainEvent.objects.filter(type=EventType.INSTALL_FAILED).count() == 3
+
+
+@pytest.mark.parametrize("lost", ["with the connection", "by the call's time limit", "before it was installed again"])
+def test_a_refused_repeat_does_not_take_away_what_the_station_may_have(plane: ControlPlane, lost: str) -> None:
+    identity = charger("CS-1")
+    job = delivering(plane, identity)
+    command = plane.open_command(identity, Action.DELIVER_CERTIFICATE)
+    if lost == "with the connection":
+        OutboxCommand.objects.filter(pk=command.pk).update(attempts=2)
+    elif lost == "by the call's time limit":
+        plane.answer(command, CommandOutcome.TIMED_OUT)
+        plane.work()
+        plane.clock.advance(minutes=1)
+        plane.work()
+    else:
+        OutboxCommand.objects.filter(pk=command.pk).update(attempts=1, state="expired")
+        plane.clock.advance(days=3, minutes=10)
+        plane.work()
+        assert again(job).state == JobState.FAILED
+        record = CertificateRecord.objects.get()
+        job = lifecycle.install(record=record, actor=OPERATOR, reason="test", now=plane.clock())
+        plane.work()
+
+    plane.answer(plane.commands(identity, Action.DELIVER_CERTIFICATE)[-1], "rejected", status="Rejected")
+    plane.work()
+
+    record = CertificateRecord.objects.get()
+    assert (record.state, again(job).step) == (RecordState.ISSUED, "await_doubtful")
+    (decision,) = CertificateDoor().decide([certificate_attempt(record, plane.clock())])
+    assert isinstance(decision, Admission)
+    plane.connect(identity, record)
+    plane.work()
+    record.refresh_from_db()
+    assert (record.state, again(job).state) == (RecordState.ACTIVE, JobState.SUCCEEDED)
+
+
+def test_what_a_refused_repeat_left_in_doubt_ends_by_itself_and_a_new_request_goes_beside_it(
+    plane: ControlPlane,
+) -> None:
+    identity = charger("CS-1")
+    job = delivering(plane, identity)
+    command = plane.open_command(identity, Action.DELIVER_CERTIFICATE)
+    OutboxCommand.objects.filter(pk=command.pk).update(attempts=2)
+    plane.answer(command, "rejected", status="Rejected")
+    plane.work()
+
+    plane.clock.advance(days=3)
+    plane.work()
+    assert again(job).step == "await_trigger"
+    plane.answer(plane.open_command(identity, Action.REQUEST_CSR))
+    plane.send_csr(identity, request_for("CS-1"))
+    plane.work()
+    older, newer = CertificateRecord.objects.order_by("pk")
+    assert (older.state, newer.state, again(job).record) == (RecordState.ISSUED, RecordState.ISSUED, newer)
+
+    assert older.confirm_by is not None
+    sweeps.revoke_unconfirmed(older.confirm_by)
+    older.refresh_from_db()
+    newer.refresh_from_db()
+    assert (older.state, newer.state) == (RecordState.REVOKED, RecordState.ISSUED)
 
 
 def test_the_same_answer_twice_is_one_installation(plane: ControlPlane) -> None:
