@@ -17,12 +17,11 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.errors import TransitionRefusedError
-from inventory.services import caps
 from inventory.services.command import command
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
 from migration.models import Breaker, MigrationCase, MigrationRollout
-from migration.services import cases
+from migration.services import cases, returning
 from migration.states import IN_FLIGHT, BreakerKind, CaseState, ReasonCode, RolloutState
 
 MIGRATION = Actor.system("migration")
@@ -142,8 +141,8 @@ def _quarantine(breaker: Breaker, case_id: int, identity_id: int, now: datetime)
         case = cases.lock_case(identity, case_id)
         if case.state not in (CaseState.INSTALLING, CaseState.PENDING_ACTIVATION):
             return False
-        caps.give_back(identity, now, cases.absence_of(case))
         cases.quarantined(case, ReasonCode.BREAKER_OPEN, breaker.why, now)
+        returning.leave_alone(case, breaker.why, now)
     return True
 
 

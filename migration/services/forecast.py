@@ -37,6 +37,8 @@ class CutOver:
     identities: Sequence[ManagedIdentity]
     certificates_to_come: bool = False
     """They get their certificates on the way, so that they have none yet says nothing."""
+    unknown_is_no_evidence: bool = False
+    """Only what tells against a charger counts, not that nothing is known of its roots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,13 @@ class LockOutError(InventoryError):
 def predict(change: Change, now: datetime) -> list[LockedOut]:
     """Whom a change would lock out, in order of their ids."""
     match change:
-        case CutOver(identities, to_come):
+        case CutOver(identities, to_come, unknown_is_no_evidence):
             present = frozenset(root.fingerprint for root in coverage.server_roots())
             return [
                 LockedOut(identity, why)
                 for batch in _batches(identities)
-                for identity, why in _by_roots(batch, present, now) + _by_certificates(batch, now, to_come)
+                for identity, why in _by_roots(batch, present, now, unknown_is_no_evidence)
+                + _by_certificates(batch, now, to_come)
             ]
         case AnchorWithdrawal(bundle):
             return list(_without_bundle(bundle, now))
@@ -139,10 +142,13 @@ def overridden(*, actor: Actor) -> Iterator[None]:
 
 
 def gate(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
-    """Why a charger may not be cut over: it could not come back."""
+    """Why a charger may not be cut over: it could not come back.
+
+    A single command of an operator is refused on evidence alone: of a charger that is new nothing is known yet.
+    """
     if action != Gated.CUT_OVER or _overridden.get():
         return None
-    locked_out = predict(CutOver((identity,)), now)
+    locked_out = predict(CutOver((identity,), unknown_is_no_evidence=True), now)
     return locked_out[0].sentence if locked_out else None
 
 
@@ -151,14 +157,17 @@ def gate(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
 Finding = tuple[ManagedIdentity, str]
 
 
-def _by_roots(identities: Sequence[ManagedIdentity], roots: frozenset[str], now: datetime) -> list[Finding]:
+def _by_roots(
+    identities: Sequence[ManagedIdentity], roots: frozenset[str], now: datetime, evidence_only: bool = False
+) -> list[Finding]:
     """Those who are known to trust none of these roots, or of whom nothing is known."""
     anchors = {anchor.fingerprint: anchor for anchor in TrustAnchor.objects.filter(fingerprint__in=roots)}
     known = _KnownRoots.of(identities, now)
     return [
         (identity, why)
         for identity in identities
-        if (why := known.why_not_any(identity, roots, [anchors[item] for item in sorted(roots) if item in anchors]))
+        if (identity.pk in known.listed or not evidence_only)
+        and (why := known.why_not_any(identity, roots, [anchors[item] for item in sorted(roots) if item in anchors]))
     ]
 
 

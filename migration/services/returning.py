@@ -100,6 +100,14 @@ def _prefer_profile_2(case: MigrationCase, now: datetime) -> None:
     )
 
 
+def leave_alone(case: MigrationCase, why: str, now: datetime) -> None:
+    """What automation still asked of a charger is withdrawn; its place is free once it is seen to be there."""
+    end_jobs(case, why, now)
+    identity = case.identity
+    if StationSession.objects.filter(station_id=identity.authoritative_identifier, closed_at__isnull=True).exists():
+        caps.give_back(identity, now, cases.absence_of(case))
+
+
 def never_came(case: MigrationCase, now: datetime) -> None:
     """rollback → quarantine: the second deadline passed as well."""
     identity = case.identity

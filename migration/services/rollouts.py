@@ -7,12 +7,11 @@ from django.utils import timezone
 
 from inventory.actors import Actor
 from inventory.errors import TransitionRefusedError
-from inventory.services import caps
 from inventory.services.command import command
 from inventory.services.locking import lock_identity
 from migration.models import MigrationCase, MigrationRollout, Wave
 from migration.services import breakers, cases, lowering, returning, waves
-from migration.states import CaseState, ReasonCode, RolloutState, Stage, WaveState
+from migration.states import CaseState, ReasonCode, RolloutState, WaveState
 
 DEFAULT_TRIES = 1
 S = CaseState
@@ -164,9 +163,9 @@ def quarantine(*, case: MigrationCase, actor: Actor, reason: str, now: datetime 
     with command(actor, "migration.quarantine_migrationcase", reason):
         locked = _lock_case(case)
         _check(locked, "quarantined", S.PENDING, S.INSTALLING, S.PENDING_ACTIVATION, S.ROLLBACK)
-        caps.give_back(locked.identity, now, cases.absence_of(locked))
         why = f"Quarantined by {actor.name}: {reason.strip()}"
         cases.quarantined(locked, ReasonCode.OPERATOR, why, now)
+        returning.leave_alone(locked, why, now)
     return locked
 
 
@@ -197,10 +196,8 @@ def cancel(*, case: MigrationCase, actor: Actor, reason: str, now: datetime | No
     with command(actor, "migration.cancel_migrationcase", reason):
         locked = _lock_case(case)
         _check(locked, "cancelled", S.PENDING, S.INSTALLING, S.PENDING_ACTIVATION, S.ROLLBACK, S.QUARANTINE, S.EXCEPTED)
-        if locked.stage == Stage.CUTTING_OVER:
-            returning.end_jobs(locked, f"its migration was cancelled: {reason.strip()}", now)
-        caps.give_back(locked.identity, now, cases.absence_of(locked))
         cases.cancelled(locked, reason.strip(), now)
+        returning.leave_alone(locked, locked.why, now)
     return locked
 
 

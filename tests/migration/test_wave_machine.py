@@ -126,6 +126,15 @@ class Migration(RuleBasedStateMachine):
         with suppress(DriverDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
             driving.drive(self.now)
 
+    @rule(moods=st.lists(st.sampled_from(["3", "3", "3", "2", ""]), min_size=6, max_size=6), turns=st.integers(1, 5))
+    def the_fleet_goes_on(self, moods: list[str], turns: int) -> None:
+        """Everybody answers everything, and comes back where their mood and their credentials take them."""
+        for _ in range(turns):
+            self.the_duty_runs(1)
+            for number, mood in enumerate(moods):
+                self.a_station_answers(number, 9, False, mood)
+                self.never_more_of_a_site_are_away_than_may_be()
+
     @rule(number=who, answers=st.integers(1, 4), refuses=st.booleans(), returns=st.sampled_from(["3", "2", ""]))
     def a_station_answers(self, number: int, answers: int, refuses: bool, returns: str) -> None:
         station = self.station(number)

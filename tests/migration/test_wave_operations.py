@@ -10,15 +10,16 @@ from django.db import connection, transaction
 from bfcerts.ocpp.canonical import Action
 from inventory.actors import Actor
 from inventory.choices import EventType
-from inventory.errors import NotPermittedError, TransitionRefusedError
+from inventory.errors import HeldBackError, NotPermittedError, TransitionRefusedError
 from inventory.models import DomainEvent, ManagedIdentity, PlannedAbsence
+from inventory.services import station_commands
 from migration.models import Breaker, MigrationCase, MigrationWindow, Wave
 from migration.services import breakers, driving, forecast, lowering, rollouts, windows
 from migration.services.why import why
 from tests.admin import given
 from tests.migration.fleet import Fleet, capable_family, cohort, records_of, roll_out
 from tests.migration.test_wave_machine import DiesAt, DriverDiedError
-from tests.support import OPERATOR, ControlPlane
+from tests.support import OPERATOR, ControlPlane, request_for
 from trustanchors.models import BundleInstallation, TrustAnchorBundle
 
 pytestmark = pytest.mark.django_db
@@ -342,3 +343,24 @@ def test_a_withdrawal_names_those_who_have_our_root_from_that_bundle_alone(plane
     locked_out = forecast.predict(forecast.AnchorWithdrawal(server), plane.clock())
     assert [item.identity for item in locked_out] == [station.identity for station in fleet.stations]
     assert forecast.predict(forecast.AnchorWithdrawal(identity), plane.clock()) == []
+
+
+def test_a_single_cut_over_is_refused_on_evidence_unless_the_forecast_is_overridden(
+    plane: ControlPlane, fleet: Fleet
+) -> None:
+    (station,) = fleet.add(1, family=capable_family())
+    fleet.confirm_anchors()
+    plane.send_csr(station.identity, request_for(station.identity.authoritative_identifier))
+    plane.work()
+    plane.answer(plane.open_command(station.identity, Action.DELIVER_CERTIFICATE))
+    plane.work()
+    BundleInstallation.objects.update(listed=[], checked_at=plane.clock())
+
+    with pytest.raises(HeldBackError, match="was not among them"):
+        station_commands.cut_over(identity=station.identity, actor=OPERATOR, reason="test", now=plane.clock())
+    viewer = Actor.person(given.person("viewer", *given.view_permissions()))
+    with pytest.raises(NotPermittedError), forecast.overridden(actor=viewer):
+        raise AssertionError("nobody gets here")
+    with forecast.overridden(actor=OPERATOR):
+        job = station_commands.cut_over(identity=station.identity, actor=OPERATOR, reason="test", now=plane.clock())
+    assert job.is_open
