@@ -5,13 +5,16 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pydantic import ValidationError as ConfigurationProblem
 
+from bfcerts.configuration import Configuration, Process
 from bfcerts.ocpp import registry
 from bfcerts.ocpp.canonical import Evidence
 from bfcerts.ocpp.registry import WhenAway
 from inventory.choices import CohortKind
 from inventory.models import Cohort, ManagedIdentity, SecurityEvent, Upstream
 from inventory.services import catalogue, identities, upstreams
+from tests.admin import given
 from tests.ocpp.authority import Authority
 from tests.support import OPERATOR, ControlPlane, charger
 
@@ -155,3 +158,21 @@ def test_what_an_upstream_did_is_a_security_event_that_names_it(plane: ControlPl
     assert event.identity.authoritative_identifier == "CS-1"
     assert "Our CSMS" in event.message
     assert "CertificateSigned" in event.message
+
+
+def test_whoever_may_look_is_told_which_upstream_applies_and_why(db: None) -> None:
+    charger("CS-1")
+    upstream("everybody")
+    api = given.speaker(given.person("ann", "inventory.view_upstream"))
+    answer = api.get("/api/v1/upstreams/applying", {"station": "CS-1"})
+    assert [(one["name"], one["won"], one["why"]) for one in answer.json()] == [
+        ("everybody", True, "applies to every charger")
+    ]
+    assert api.get("/api/v1/upstreams/applying", {"station": "CS-2"}).status_code == 404
+
+
+@pytest.mark.parametrize("process", [Process.WEB, Process.WORKER])
+def test_only_the_gateway_is_given_what_upstreams_are_shown(process: Process) -> None:
+    with pytest.raises(ConfigurationProblem, match="only the gateway shows them"):
+        Configuration.model_validate({"process": process, "upstream_credentials": "{}"})
+    Configuration.model_validate({"process": Process.GATEWAY, "upstream_credentials": "{}"})
