@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from bfcerts.configuration import Configuration, stored_secret
 from inventory.actors import Actor
@@ -15,7 +16,7 @@ from inventory.choices import JOB_OPEN_STATES, JobAction, JobState, RecordState
 from inventory.errors import InventoryError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
-from inventory.services import identities, lifecycle, station_commands
+from inventory.services import identities, lifecycle, lockouts, station_commands
 from migration.services import authorization_keys
 
 FIRST_LOOK = Actor.system("first-look")
@@ -76,6 +77,8 @@ def ensure_operator(var_directory: Path) -> tuple[str, str]:
 def prepare_fleet(configuration: Configuration, fleet: list[DemoCharger]) -> Path:
     """Take the chargers into the inventory with a key each, and write the simulator's fleet file.
 
+    A charger that is in the file has been given its key: what became of that since is the operator's doing, and stays.
+
     :returns: the fleet file; readable by its owner alone, because it holds the keys.
     """
     folder = configuration.var_directory / "simulator"
@@ -98,12 +101,14 @@ def prepare_fleet(configuration: Configuration, fleet: list[DemoCharger]) -> Pat
                 reason="Simulated charger of the first look",
             )
         passwords[item.station_id] = known.get(item.station_id) or secrets.token_hex(16)
-        authorization_keys.set_initial(
-            identity=identity,
-            secret=passwords[item.station_id],
-            actor=FIRST_LOOK,
-            reason="Simulated charger of the first look",
-        )
+        if item.station_id not in known and not lockouts.is_locked_out(identity, timezone.now()):
+            authorization_keys.set_initial(
+                identity=identity,
+                secret=passwords[item.station_id],
+                actor=FIRST_LOOK,
+                reason="Simulated charger of the first look",
+                force=True,
+            )
     path.touch(mode=0o600)
     path.write_text(json.dumps(_fleet_description(configuration, fleet, passwords), indent=2), encoding="utf-8")
     return path

@@ -85,12 +85,17 @@ RecordListener = Callable[[CertificateRecord, datetime], None]
 Gate = Callable[[Gated, ManagedIdentity, datetime], str | None]
 """Why this identity may not do this now, in a sentence for the operator; None where nothing is in the way."""
 
+WayBack = Callable[[ManagedIdentity, str, datetime], bool]
+"""Whether this identity's way back to a lower profile stays open, although it was seen with the certificate of this
+fingerprint at that time."""
+
 _connections: list[ConnectionListener] = []
 _boots: list[BootListener] = []
 _reports: list[ReportListener] = []
 _ended_jobs: list[JobListener] = []
 _moved_records: list[RecordListener] = []
 _gates: list[Gate] = []
+_ways_back: list[WayBack] = []
 _answers: dict[str, AnswerHandler] = {}
 
 
@@ -127,6 +132,11 @@ def on_answer(kind: str, handler: AnswerHandler) -> None:
 def add_gate(gate: Gate) -> None:
     """Be asked before a first enrolment or a cut-over. Routine renewals are never held back."""
     _add(_gates, gate)
+
+
+def add_way_back(keeps_open: WayBack) -> None:
+    """Be asked before a charger that was seen on Profile 3 loses its way back to a lower one."""
+    _add(_ways_back, keeps_open)
 
 
 def _add(listeners: list[Any], listener: Any) -> None:
@@ -172,6 +182,11 @@ def what_holds_back(action: Gated, identity: ManagedIdentity, now: datetime) -> 
         if why is not None:
             return why
     return None
+
+
+def keeps_way_back(identity: ManagedIdentity, fingerprint: str, at: datetime) -> bool:
+    """Whether a floor above keeps the way back to a lower profile open."""
+    return any(keeps_open(identity, fingerprint, at) for keeps_open in _ways_back)
 
 
 def watch_connections(identity: ManagedIdentity, until: datetime) -> None:

@@ -56,7 +56,15 @@ class SecretForm(ActionForm):
     )
     source = forms.ChoiceField(
         label="Where it comes from",
-        choices=[("set", "It is new"), ("imported", "The charger uses it already")],
+        choices=[
+            ("set", "A new key: I set it on the charger myself"),
+            ("imported", "The key that the charger has: it is taken over, and replaces none"),
+        ],
+        help_text="Nothing is sent to the charger. What it does not have refuses it; to send it a new key, rotate.",
+    )
+    force = forms.BooleanField(
+        label="Even if the charger may have its present key and no other way in, and would be locked out",
+        required=False,
     )
 
 
@@ -75,6 +83,7 @@ def _set_password(order: Order) -> str:
             secret=order.values["secret"],
             actor=order.actor,
             reason=order.reason,
+            force=order.values["force"],
             now=order.now,
         )
     return f"Key {key.version} of {order.target.authoritative_identifier} is active."
@@ -113,10 +122,10 @@ class DoorForm(ActionForm):
 
 
 class RevokeForm(ActionForm):
-    """Whether also what the charger may be about to use."""
+    """Whether also what the charger may need."""
 
     force = forms.BooleanField(
-        label="Even if the charger may have stored it already and would be locked out", required=False
+        label="Even if the charger may have it and no other way in, and would be locked out", required=False
     )
 
 

@@ -79,6 +79,15 @@ class NewKeySerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000, help_text=REASON)
 
 
+class SetKeySerializer(NewKeySerializer):
+    """A secret that a charger is to use from now on."""
+
+    force = serializers.BooleanField(
+        default=False,
+        help_text="Also where the charger may have its present key and no other way in: it would be locked out.",
+    )
+
+
 class ImportedKeySerializer(NewKeySerializer):
     """A secret that a charger uses already."""
 
@@ -100,10 +109,10 @@ class FlagSerializer(RotateSerializer):
 
 
 class RevokeKeySerializer(ReasonSerializer):
-    """Whether also what the charger may be about to use."""
+    """Whether also what the charger may need."""
 
     force = serializers.BooleanField(
-        default=False, help_text="Also a pending key that the charger may have stored: it would be locked out."
+        default=False, help_text="Also a key that the charger may have and need: it would be locked out."
     )
 
 
@@ -122,16 +131,16 @@ class AuthorizationKeyViewSet(Listing):
     serializer_class = KeySerializer
     filterset_class = KeyFilter
 
-    @extend_schema(request=NewKeySerializer, responses={201: KeySerializer})
+    @extend_schema(request=SetKeySerializer, responses={201: KeySerializer})
     def create(self, request: Request) -> Response:
-        """Set the key that a charger uses from now on."""
-        key = authorization_keys.set_initial(actor=self.actor, **self.asked(NewKeySerializer))
+        """Set the key that a charger uses from now on; its former ones end."""
+        key = authorization_keys.set_initial(actor=self.actor, **self.asked(SetKeySerializer))
         return self.made(key)
 
     @extend_schema(request=ImportedKeySerializer, responses={201: KeySerializer})
     @action(detail=False, methods=["post"], url_path="import", url_name="import")
     def take_over(self, request: Request) -> Response:
-        """Take over a key that a charger uses already, with its age and last success."""
+        """Take over a key that a charger uses already, with its age and last success; another one stands in the way."""
         key = authorization_keys.import_existing(actor=self.actor, **self.asked(ImportedKeySerializer))
         return self.made(key)
 

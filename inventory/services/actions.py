@@ -15,6 +15,11 @@ LOCKED_OUT = (
     "paste a CSR taken on site under “Issue a certificate”."
 )
 
+NEEDS_A_DOOR = (
+    "It is locked out: on Profile 3 with no working certificate, no password opens its door. Open a narrow door for "
+    "it, which brings a key of its own."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class AvailableAction:
@@ -210,9 +215,9 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
         offer(
             "set_password",
             "Set the AuthorizationKey",
-            f"{who} is let in on Profile 2 with this key from now on; the former one stops working.",
+            _what_a_key_does(identity, now),
             permission="migration.set_authorizationkey",
-            obstacle=disabled or not_charger,
+            obstacle=disabled or not_charger or (NEEDS_A_DOOR if locked_out else ""),
             dangerous=True,
         ),
         offer(
@@ -226,3 +231,17 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
             dangerous=identity.enabled,
         ),
     ]
+
+
+def _what_a_key_does(identity: ManagedIdentity, now: datetime) -> str:
+    who = identity.authoritative_identifier
+    if lockouts.depends_on_certificate(identity, now):
+        return (
+            f"{who} is on Profile 3, where no password opens its door: the key is kept for its return to Profile 2. "
+            "Nothing is sent to it."
+        )
+    return (
+        f"{who} is let in on Profile 2 with this key from now on, and with no other: the former one stops working, and "
+        f"{who} is thrown off at once if it came in with that. Nothing is sent to it: with a key that it does not "
+        "have, it stays out until somebody sets that key on site. To send it a new one, rotate the key."
+    )

@@ -51,7 +51,7 @@ def _take_evidence(
         _fallback(record, session, address, now)
         return
     if record.state == RecordState.ACTIVE:
-        transitions.reach_profile_3(record.identity, now=now)
+        transitions.reach_profile_3(record, now=now)
         finish_cut_overs(record.identity, now)
         return
     if record.state not in (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION):

@@ -13,7 +13,7 @@ from bfcerts.rows import insert
 from inventory import seams
 from inventory.choices import EventType, RecordState
 from inventory.errors import TransitionRefusedError
-from inventory.models import CertificateJob, CertificateRecord, Evidence, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, Evidence
 from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import policies
 from inventory.services.events import record_event
@@ -187,7 +187,7 @@ def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, j
         dedupe_key=f"activated:{evidence.pk}",
     )
     if record.purpose == CHARGER_IDENTITY.key:
-        reach_profile_3(record.identity, now=now)
+        reach_profile_3(record, now=now)
     seams.tell_record_moved(record, now)
 
 
@@ -196,11 +196,17 @@ def is_fresh(record: CertificateRecord, observed_at: datetime) -> bool:
     return record.deactivated_at is None or observed_at > record.deactivated_at
 
 
-def reach_profile_3(identity: ManagedIdentity, *, now: datetime) -> None:
-    """A charger that was active on Profile 3 is refused on a lower one from then on (OCPP 2.0.1 A05.FR.07)."""
-    if identity.security_profile < 3 or identity.fallback_until:
+def reach_profile_3(record: CertificateRecord, *, now: datetime) -> None:
+    """A charger that was active on Profile 3 is refused on a lower one from then on (OCPP 2.0.1 A05.FR.07).
+
+    :param now: when it was seen with this certificate; a door that was opened for it since stays open.
+    """
+    identity = record.identity
+    closes = identity.fallback_until is not None and not seams.keeps_way_back(identity, record.fingerprint, now)
+    if identity.security_profile < 3 or closes:
         identity.security_profile = 3
-        identity.fallback_until = None
+        if closes:
+            identity.fallback_until = None
         identity.save()
 
 

@@ -13,30 +13,42 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from bfcerts.ocpp.canonical import RefusalReason
-from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.registry import ADAPTER_OPTION, Admission, ConnectionAttempt, Refusal, Stay
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity, SubjectKind
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.models import ManagedIdentity
+from inventory.services import lockouts
+from inventory.services.actions import NEEDS_A_DOOR
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
 from migration.key_choices import KeySource, KeyState
-from migration.models import AuthorizationKey, KeyRotation
-from migration.services import key_states
+from migration.models import AuthorizationKey
+from migration.services import key_states, last_key
 from migration.services.key_states import PROFILE_2
 from migration.services.secrets_of_keys import accepted_forms, checked, digest, digest_of
 
 
 def set_initial(
-    *, identity: ManagedIdentity, secret: str, actor: Actor, reason: str, now: datetime | None = None
+    *,
+    identity: ManagedIdentity,
+    secret: str,
+    actor: Actor,
+    reason: str,
+    force: bool = False,
+    now: datetime | None = None,
 ) -> AuthorizationKey:
-    """Set the key that a charger uses from now on; the former one is revoked.
+    """Set the key that a charger uses from now on; the former ones are revoked.
 
+    :param force: also where the charger may have one of them and no other way in; needs a permission of its own.
     :raises InvalidInputError: when the secret is too short, too long, or another charger's.
+    :raises LastCredentialError: when the charger may need a former key and `force` is not given.
+    :raises TransitionRefusedError: when the charger is locked out, so that no password opens its door.
     """
-    return _store(identity, secret, actor=actor, reason=reason, now=now or timezone.now(), source=KeySource.SET)
+    return _store(
+        identity, secret, actor=actor, reason=reason, now=now or timezone.now(), source=KeySource.SET, force=force
+    )
 
 
 def import_existing(
@@ -47,13 +59,11 @@ def import_existing(
     reason: str,
     created_at: datetime | None = None,
     last_success_at: datetime | None = None,
-    replace: bool = True,
     now: datetime | None = None,
 ) -> AuthorizationKey:
     """Take over a key that a charger uses already, with its age and last success. A shared one is taken and shown.
 
-    :param replace: whether other keys of the charger are revoked; if not, they stand in the way.
-    :raises TransitionRefusedError: when they do.
+    :raises TransitionRefusedError: when the charger has another key here, which may be the one that works.
     """
     return _store(
         identity,
@@ -64,7 +74,6 @@ def import_existing(
         source=KeySource.IMPORTED,
         created_at=created_at,
         last_success_at=last_success_at,
-        replace=replace,
     )
 
 
@@ -83,7 +92,7 @@ def _store(
     source: KeySource,
     created_at: datetime | None = None,
     last_success_at: datetime | None = None,
-    replace: bool = True,
+    force: bool = False,
 ) -> AuthorizationKey:
     actor.require("migration.set_authorizationkey")
     if identity.kind != SubjectKind.CHARGER:
@@ -99,10 +108,14 @@ def _store(
         active = key_states.in_state(keys, KeyState.ACTIVE)
         if active and hmac.compare_digest(active.digest, stored):
             return active
-        if not replace and any(hmac.compare_digest(key.digest, stored) for key in keys):
-            return next(key for key in keys if key.digest == stored)
-        if not replace and keys:
-            raise TransitionRefusedError(another_key(locked.authoritative_identifier))
+        if source == KeySource.IMPORTED and keys:
+            same = next((key for key in keys if hmac.compare_digest(key.digest, stored)), None)
+            if same is None:
+                raise TransitionRefusedError(another_key(locked.authoritative_identifier))
+            return same
+        if source == KeySource.SET and lockouts.is_locked_out(locked, now):
+            raise TransitionRefusedError(f"{locked.authoritative_identifier}: {NEEDS_A_DOOR}")
+        last_key.guard(locked, keys, actor, force, now)
         for former in keys:
             key_states.revoke(former, now)
         key = AuthorizationKey(
@@ -159,12 +172,11 @@ def revoke(
 ) -> AuthorizationKey:
     """Refuse a key from now on.
 
-    :param force: also a pending one that its charger may have stored already: it would be locked out with it.
-    :raises TransitionRefusedError: when it is no longer accepted anyway, or the charger may be about to use it.
+    :param force: also one that its charger may have and need: it would be locked out without it.
+    :raises LastCredentialError: when it may be the charger's only way in and `force` is not given.
+    :raises TransitionRefusedError: when it is no longer accepted anyway.
     """
     actor.require("migration.set_authorizationkey")
-    if force:
-        actor.require("migration.forcerevoke_authorizationkey")
     now = now or timezone.now()
     with transaction.atomic(), attributed(actor, needed(reason)):
         identity = lock_identity(key.identity_id)
@@ -172,22 +184,9 @@ def revoke(
         locked.identity = identity
         if locked.state not in AuthorizationKey.ACCEPTED_STATES:
             raise TransitionRefusedError(f"This key is {locked.get_state_display().lower()} already.")
-        if locked.state == KeyState.PENDING and not force and _may_be_stored(locked):
-            raise TransitionRefusedError(
-                f"{identity.authoritative_identifier} may have stored this key and be about to come back with it: "
-                "revoked, it could lock the charger out. Wait for the rotation to end, or force it."
-            )
+        last_key.guard(identity, [locked], actor, force, now)
         key_states.revoke(locked, now)
     return locked
-
-
-def _may_be_stored(key: AuthorizationKey) -> bool:
-    """Whether its charger may come back with it: a delivery has left, or could have by now."""
-    rotation = KeyRotation.objects.filter(key=key).first()
-    if rotation is None or rotation.may_be_stored:
-        return rotation is not None
-    sent = OutboxCommand.objects.filter(reference=key_states.reference(key, "deliver"), attempts__gt=0)
-    return sent.filter(state__in=OutboxCommand.OPEN_STATES).exists()
 
 
 # FOR SHARE orders an admission before or after a change that closes sessions: it sees the one or is among the other.

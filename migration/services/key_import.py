@@ -100,7 +100,6 @@ def run(
                     reason=why,
                     created_at=line.created_at,
                     last_success_at=line.last_success_at,
-                    replace=False,
                     now=moment,
                 )
             except InventoryError as error:

@@ -190,8 +190,23 @@ def _close(identity: ManagedIdentity, why: str, now: datetime) -> RecoveryDoor |
 
 def connected(news: seams.Connection) -> None:
     """A charger that is back on Profile 3 needs its door no more."""
-    if news.security_profile >= PROFILE_3:
+    if news.security_profile >= PROFILE_3 and not is_needed(news.identity, news.fingerprint, news.at):
         _close(news.identity, "The charger is back on Profile 3", news.at)
+
+
+def is_needed(identity: ManagedIdentity, fingerprint: str, at: datetime) -> bool:
+    """Whether a charger has an open door that a connection with this certificate at that time does not close.
+
+    What was seen before the door was opened says nothing about now, although it may be heard of later. Who has lost a
+    certificate is back only with a newer one; the lost one may be in somebody else's hands.
+    """
+    door = RecoveryDoor.objects.filter(identity=identity, closed_at__isnull=True).first()
+    if door is None:
+        return False
+    if at < door.opened_at:
+        return True
+    newer = CertificateRecord.objects.filter(fingerprint=fingerprint, issued_at__gte=door.opened_at)
+    return door.cause == RecoveryCause.LOST and not newer.exists()
 
 
 @duty("recovery-doors", timedelta(minutes=1))
@@ -231,3 +246,4 @@ def _tell(door: RecoveryDoor, kind: str, what: str, now: datetime) -> None:
 def connect() -> None:
     """Called once, when the app is ready."""
     seams.on_connection(connected)
+    seams.add_way_back(is_needed)

@@ -40,7 +40,7 @@ from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
 from migration.key_choices import OPEN_STAGES, DeliveryChannel, KeySource, KeyState, RotationStage
 from migration.models import AuthorizationKey, KeyRotation
-from migration.services import key_states
+from migration.services import key_states, last_key
 from migration.services.authorization_keys import needed
 from migration.services.key_states import PROFILE_2
 from migration.services.secrets_of_keys import digest_of, generate
@@ -242,7 +242,10 @@ def _delivery_answered(rotation: KeyRotation, answer: seams.CommandAnswer) -> No
     if answer.outcome == CommandOutcome.ACCEPTED and answer.answer.get("status") != NOT_APPLICABLE:
         _stored(rotation, now, reboot="RebootRequired" in answer.detail)
     elif refused or never_sent or answer.outcome == CommandOutcome.ACCEPTED:
-        if rotation.may_be_stored:
+        if rotation.may_be_stored or answer.command.attempts > 1:
+            # The outbox sent it again by itself after a connection broke: the first one may have been stored, and the
+            # refusal may say no more than that.
+            rotation.may_be_stored = True
             _await_connection(rotation, now)
         elif never_sent:
             key_states.fail(rotation.key, "It was not reachable before the deadline; its present key stays.", now)
@@ -481,21 +484,13 @@ def retire_due(now: datetime) -> int:
             if key is None:
                 continue
             key.identity = identity
-            if _was_used_last(key):
+            if last_key.was_used_last(key):
                 key.retiring_until = now + _policy(identity).rollback_window
                 key.save()
             elif key.retiring_until is None or key.retiring_until <= now:
                 key_states.retire(key, now)
                 retired += 1
     return retired
-
-
-def _was_used_last(key: AuthorizationKey) -> bool:
-    """Whether the charger used this key after its active one, so that it may have no other."""
-    active = AuthorizationKey.objects.filter(identity_id=key.identity_id, state=KeyState.ACTIVE).first()
-    if key.last_success_at is None or active is None:
-        return False
-    return active.last_success_at is None or active.last_success_at < key.last_success_at
 
 
 def open_references(references: Set[str]) -> Set[str]:

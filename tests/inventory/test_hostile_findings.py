@@ -42,7 +42,7 @@ def test_a_revoked_key_ends_the_session_that_it_opened(control_plane: ControlPla
     key = authorization_keys.set_initial(identity=identity, secret="k" * 20, actor=OPERATOR, reason="test")
     session = open_session("CS-1", control_plane)
 
-    authorization_keys.revoke(key=key, actor=OPERATOR, reason="stolen")
+    authorization_keys.revoke(key=key, actor=OPERATOR, reason="stolen", force=True)
 
     session.refresh_from_db()
     assert session.closed_at is not None
@@ -54,7 +54,7 @@ def test_a_revoked_key_leaves_a_session_on_profile_3_alone(control_plane: Contro
     key = authorization_keys.set_initial(identity=identity, secret="k" * 20, actor=OPERATOR, reason="test")
     session = open_session("CS-1", control_plane, profile=3)
 
-    authorization_keys.revoke(key=key, actor=OPERATOR, reason="hygiene")
+    authorization_keys.revoke(key=key, actor=OPERATOR, reason="hygiene", force=True)
 
     session.refresh_from_db()
     assert session.closed_at is None

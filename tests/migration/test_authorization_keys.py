@@ -17,6 +17,7 @@ from migration.key_choices import KEY_TRANSITIONS, KeyState
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
 from migration.services.secrets_of_keys import digest
+from tests.admin import given
 from tests.migration.keys import key_in
 from tests.support import OPERATOR, charger
 
@@ -27,8 +28,10 @@ SECRET = "a-secret-of-20-chars"
 OTHER = "b-secret-of-20-chars"
 
 
-def set_key(identity: ManagedIdentity, secret: str = SECRET) -> AuthorizationKey:
-    return authorization_keys.set_initial(identity=identity, secret=secret, actor=OPERATOR, reason="test", now=NOW)
+def set_key(identity: ManagedIdentity, secret: str = SECRET, *, force: bool = False) -> AuthorizationKey:
+    return authorization_keys.set_initial(
+        identity=identity, secret=secret, actor=OPERATOR, reason="test", force=force, now=NOW
+    )
 
 
 def test_a_key_is_active_at_once_and_lifts_the_charger_to_profile_2() -> None:
@@ -45,9 +48,9 @@ def test_a_key_is_active_at_once_and_lifts_the_charger_to_profile_2() -> None:
 
 def test_a_new_key_does_not_take_a_charger_back_from_profile_3() -> None:
     identity = charger("CS-1")
-    ManagedIdentity.objects.update(security_profile=3)
+    given.active_record(identity)
 
-    set_key(identity)
+    authorization_keys.set_initial(identity=identity, secret=SECRET, actor=OPERATOR, reason="test")
 
     identity.refresh_from_db()
     assert identity.security_profile == 3
@@ -56,7 +59,7 @@ def test_a_new_key_does_not_take_a_charger_back_from_profile_3() -> None:
 def test_a_new_key_revokes_the_former_one_and_counts_on() -> None:
     identity = charger("CS-1")
     first = set_key(identity)
-    second = set_key(identity, OTHER)
+    second = set_key(identity, OTHER, force=True)
 
     first.refresh_from_db()
     assert (first.state, first.ended_at) == ("revoked", NOW)
@@ -114,7 +117,7 @@ def test_a_shared_key_is_imported_with_its_age_and_shown() -> None:
 
 def test_a_revoked_key_is_refused_a_second_revocation() -> None:
     key = set_key(charger("CS-1"))
-    authorization_keys.revoke(key=key, actor=OPERATOR, reason="leaked", now=NOW)
+    authorization_keys.revoke(key=key, actor=OPERATOR, reason="leaked", force=True, now=NOW)
 
     key.refresh_from_db()
     assert (key.state, key.ended_at) == ("revoked", NOW)
@@ -143,7 +146,7 @@ def test_neither_the_secret_nor_its_digest_is_anywhere_but_in_its_own_column() -
     identity = charger("CS-1")
     set_key(identity)
     authorization_keys.import_existing(identity=charger("CS-2"), secret=SECRET, actor=OPERATOR, reason="test", now=NOW)
-    set_key(identity, OTHER)
+    set_key(identity, OTHER, force=True)
     needles = {form for secret in (SECRET, OTHER) for form in (secret, secret.encode().hex(), digest(secret.encode()))}
 
     found = []

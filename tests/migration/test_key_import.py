@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 
 from inventory.actors import Actor
-from inventory.errors import InvalidInputError, NotPermittedError
+from inventory.errors import InvalidInputError, NotPermittedError, TransitionRefusedError
 from inventory.models import SecurityEvent
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys, key_import
@@ -160,7 +160,7 @@ def test_a_key_that_was_set_meanwhile_is_not_replaced() -> None:
     identity = charger("CS-1")
     authorization_keys.set_initial(identity=identity, secret=OTHER, actor=OPERATOR, reason="x", now=NOW)
 
-    with pytest.raises(Exception, match="never replaces"):
+    with pytest.raises(TransitionRefusedError, match="never replaces"):
         authorization_keys.import_existing(
-            identity=identity, secret=SECRET, replace=False, actor=OPERATOR, reason="x", now=NOW + timedelta(days=1)
+            identity=identity, secret=SECRET, actor=OPERATOR, reason="x", now=NOW + timedelta(days=1)
         )

@@ -10,9 +10,10 @@ from bfcerts.ocpp.canonical import Evidence, RefusalReason
 from bfcerts.ocpp.registry import Admission
 from inventory.actors import Actor
 from inventory.errors import InvalidInputError, NotPermittedError, TransitionRefusedError
-from inventory.models import DomainEvent, ManagedIdentity, SecurityEvent
-from inventory.services import actions, station_commands
+from inventory.models import CertificateRecord, DomainEvent, ManagedIdentity, SecurityEvent
+from inventory.services import actions, lifecycle, station_commands
 from inventory.services.actions import AvailableAction
+from migration.key_choices import RecoveryCause
 from migration.models import AuthorizationKey, RecoveryDoor
 from migration.services import authorization_keys, recovery, rotation
 from migration.services.authorization_keys import PasswordDoor
@@ -97,6 +98,8 @@ def test_it_closes_when_the_charger_is_back_on_profile_3(plane: ControlPlane) ->
     door = open_door(identity, plane.clock(), secret, cause="lost")
     assert come_in(plane, secret)
 
+    plane.clock.advance(minutes=5)
+    CertificateRecord.objects.filter(pk=record.pk).update(issued_at=plane.clock())
     plane.connect(identity, record)
     plane.work()
 
@@ -105,6 +108,47 @@ def test_it_closes_when_the_charger_is_back_on_profile_3(plane: ControlPlane) ->
     assert door.closing == "The charger is back on Profile 3"
     assert identity.fallback_until is None
     assert not AuthorizationKey.objects.filter(identity=identity).exclude(state="revoked").exists()
+
+
+@pytest.mark.parametrize("cause", RecoveryCause.values)
+def test_a_connection_from_before_the_door_does_not_close_it(plane: ControlPlane, cause: str) -> None:
+    identity, secret = on_profile_3(), generate()
+    record = given.active_record(identity)
+    plane.connect(identity, record)
+    now = plane.clock.advance(minutes=3)
+    CertificateRecord.objects.filter(pk=record.pk).update(not_after=now if cause == "expired" else record.not_after)
+    if cause == "revoked":
+        lifecycle.revoke(record=record, actor=OPERATOR, reason="stolen", now=now)
+    door = open_door(identity, now, secret, cause=cause)
+
+    plane.work()
+
+    door.refresh_from_db()
+    identity.refresh_from_db()
+    assert (door.closed_at, identity.fallback_until) == (None, door.until)
+    assert come_in(plane, secret)
+
+
+def test_a_certificate_that_was_lost_does_not_close_the_door_and_a_new_one_does(plane: ControlPlane) -> None:
+    identity, secret = on_profile_3(), generate()
+    lost = given.active_record(identity)
+    CertificateRecord.objects.filter(pk=lost.pk).update(issued_at=plane.clock() - DAY)
+    door = open_door(identity, plane.clock(), secret, cause="lost")
+
+    plane.clock.advance(minutes=3)
+    plane.connect(identity, lost)
+    plane.work()
+    door.refresh_from_db()
+    identity.refresh_from_db()
+    assert (door.closed_at, identity.fallback_until) == (None, door.until)
+
+    plane.clock.advance(minutes=3)
+    CertificateRecord.objects.filter(pk=lost.pk).update(issued_at=plane.clock())
+    plane.connect(identity, lost)
+    plane.work()
+    door.refresh_from_db()
+    identity.refresh_from_db()
+    assert (door.closing, identity.fallback_until) == ("The charger is back on Profile 3", None)
 
 
 def test_a_door_that_is_never_used_closes_by_itself(plane: ControlPlane) -> None:

@@ -43,7 +43,7 @@ SPANS = [
 ]
 S = KeyState
 fates = st.sampled_from(
-    ["accepted", "accepted", "reboot", "rejected", "error", "lost", "timed_out", "timed_out", "back first"]
+    ["accepted", "accepted", "reboot", "rejected", "error", "lost", "lost", "timed_out", "timed_out", "back first"]
 )
 deaths = st.one_of(st.just(0), st.integers(1, 30))
 """At which statement a worker dies; 0: it does not."""
@@ -112,15 +112,21 @@ class Rotations(RuleBasedStateMachine):
 
     # -- operators, workers and time
 
-    @rule(what=st.sampled_from(["rotate", "rotate", "revoke"]), dies_at=deaths)
+    @rule(what=st.sampled_from(["rotate", "rotate", "revoke", "revoke active", "set", "import"]), dies_at=deaths)
     def an_operator_acts(self, what: str, dies_at: int) -> None:
+        """Whatever is not forced: it is refused, or takes nothing that the station needs."""
         if what == "rotate":
             self.rotate(dies_at)
             return
-        pending = AuthorizationKey.objects.filter(state=S.PENDING).first()
-        if pending is not None:
-            with suppress(InventoryError):
-                authorization_keys.revoke(key=pending, actor=OPERATOR, reason="test", now=self.clock())
+        identity, now = self.station.identity, self.clock()
+        with suppress(InventoryError):
+            if what in ("set", "import"):
+                give = authorization_keys.set_initial if what == "set" else authorization_keys.import_existing
+                give(identity=identity, secret="not-what-it-has-at-all", actor=OPERATOR, reason="test", now=now)
+                return
+            key = AuthorizationKey.objects.filter(state=S.PENDING if what == "revoke" else S.ACTIVE).first()
+            if key is not None:
+                authorization_keys.revoke(key=key, actor=OPERATOR, reason="test", now=now)
 
     def rotate(self, dies_at: int = 0) -> None:
         def work() -> None:
@@ -165,7 +171,11 @@ class Rotations(RuleBasedStateMachine):
                 self.station.disconnect()
 
     def hear_a_command(self, taken: bool, fate: str) -> None:
-        """An honest station: it says Accepted only for what it keeps, and Rejected only for what it does not."""
+        """An honest station: it says Accepted only for what it keeps, and Rejected only for what it does not keep.
+
+        What it kept at an earlier sending, whose answer was lost, it refuses as well: a restart is pending, or the key
+        is the same as before.
+        """
         command = self.station.next_command()
         if command is None:
             return
@@ -187,6 +197,7 @@ class Rotations(RuleBasedStateMachine):
                 self.station.answer(command, "timed_out")
             case "lost":
                 self.station.disconnect()
+                self.station.connect()
             case "back first":
                 self.station.connect()
                 self.station.answer(command)

@@ -133,7 +133,7 @@ def test_what_people_know_is_marked_told_and_gone_with_the_key(why: RotationReas
     assert reason_for(identity) == why
     assert told() == [("CS-1", why)]
     assert key.history.latest().history_change_reason == "the board was swapped"
-    authorization_keys.revoke(key=key, actor=OPERATOR, reason="x", now=NOW)
+    authorization_keys.revoke(key=key, actor=OPERATOR, reason="x", force=True, now=NOW)
     assert reason_for(identity) == "no_key"
 
 
