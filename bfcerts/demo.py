@@ -260,5 +260,5 @@ def _rotate_all(now: datetime) -> Iterator[str]:
         "Ready. Plan a “Migration to Profile 3” of the cohorts Pilot, Region North and Region South in the console,\n"
         "  or with\n"
         "      manage.py rollout plan --cohort Pilot --cohort 'Region North' --cohort 'Region South' --as operator "
-        "--reason 'To Profile 3'"
+        "\\\n      --param success_threshold_percent=70 --param failure_threshold_percent=25 --reason 'To Profile 3'"
     )
