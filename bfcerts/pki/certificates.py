@@ -18,6 +18,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from bfcerts.pki import extensions, names, pem, signatures
 from bfcerts.pki.hostile import READ_ERRORS
 from bfcerts.pki.keys import (
+    SigningPublicKey,
     SubjectPublicKeyInfo,
     UnsupportedKeyError,
     encode_public_key,
@@ -49,6 +50,7 @@ class ParsedCertificate:
 
     :ivar fingerprint_sha256: lower-case hex SHA-256 of the DER.
     :ivar serial_hex: lower-case hex without leading zeros or sign, as `normalise_serial` gives it.
+    :ivar subject: (short name or dotted OID, value) in encoded order.
     :ivar issuer_sha256: lower-case hex SHA-256 of the issuer's name in DER; with the serial it names a
         certificate.
     :ivar not_before: aware, UTC; `not_after` likewise.
@@ -65,6 +67,7 @@ class ParsedCertificate:
     fingerprint_sha256: str = field(compare=False)
     serial_hex: str = field(compare=False)
     subject_text: str = field(compare=False)
+    subject: tuple[tuple[str, str], ...] = field(compare=False, repr=False)
     subject_der: bytes = field(compare=False, repr=False)
     issuer_text: str = field(compare=False)
     issuer_der: bytes = field(compare=False, repr=False)
@@ -91,6 +94,14 @@ class ParsedCertificate:
             return self._verifies_under(asn1.Certificate.load(issuer.der).public_key.dump())
         except READ_ERRORS:
             return False
+
+    @property
+    def public_key(self) -> SigningPublicKey | None:
+        """The key that it certifies; None where nothing here can verify with it."""
+        try:
+            return load_public_key(asn1.Certificate.load(self.der).public_key.dump())
+        except READ_ERRORS:
+            return None
 
     @property
     def self_signed(self) -> bool:
@@ -175,6 +186,7 @@ def _read(der: bytes) -> ParsedCertificate:
         fingerprint_sha256=hashlib.sha256(der).hexdigest(),
         serial_hex=normalise_serial(int(body["serial_number"])),
         subject_text=names.text(subject_names),
+        subject=names.attributes(subject_names),
         subject_der=subject_der,
         issuer_text=names.text(names.relative_names(issuer)),
         issuer_der=issuer_der,

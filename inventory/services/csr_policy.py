@@ -1,4 +1,4 @@
-"""What a certificate signing request must be before a CA sees it (FR-005).
+"""What a certificate signing request must be before a CA sees it (FR-005), and a certificate that others had issued.
 
 Proof of possession is checked while parsing; here it is bound to the authoritative identity, its key and its wishes
 are checked. Whatever extensions it asks for, the certificate's come from our profile; a request for powers that it
@@ -6,7 +6,9 @@ may not have is refused all the same, because it says something about its sender
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from bfcerts.pki.certificates import ParsedCertificate
 from bfcerts.pki.csr import CsrError, ParsedCsr, parse_csr
 from bfcerts.pki.keys import SMALLEST_RSA_EXPONENT, weak_rsa_exponent
 from bfcerts.rows import insert
@@ -37,6 +39,49 @@ class BoundCsr:
     bound_by: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a request asks for, or a certificate has, as far as both are held to the same rules."""
+
+    kind: str
+    verb: str
+    subject: tuple[tuple[str, str], ...]
+    common_names: tuple[str, ...]
+    subject_text: str
+    key_algorithm: str
+    public_key: object
+    extended_key_usages: tuple[str, ...]
+    alternative_names: tuple[str, ...]
+
+
+def _of_request(csr: ParsedCsr) -> _Content:
+    return _Content(
+        "request",
+        "asks for",
+        csr.subject,
+        csr.common_names,
+        csr.subject_text,
+        csr.key_algorithm,
+        csr.public_key,
+        csr.requested_extended_key_usages,
+        csr.subject_alternative_names,
+    )
+
+
+def _of_certificate(leaf: ParsedCertificate) -> _Content:
+    return _Content(
+        "certificate",
+        "has",
+        leaf.subject,
+        leaf.common_names,
+        leaf.subject_text,
+        leaf.key_algorithm,
+        leaf.public_key,
+        leaf.extended_key_usages,
+        leaf.subject_alternative_names,
+    )
+
+
 def _accepted_names(identity: ManagedIdentity) -> dict[str, str]:
     """The common names that speak for an identity, each with what it is."""
     names = {identity.authoritative_identifier: "authoritative identifier"}
@@ -51,54 +96,65 @@ def _accepted_names(identity: ManagedIdentity) -> dict[str, str]:
     return names
 
 
-def _check_subject(csr: ParsedCsr, identity: ManagedIdentity) -> str:
-    if len(csr.common_names) != 1:
+def _check_subject(content: _Content, identity: ManagedIdentity) -> str:
+    if len(content.common_names) != 1:
         raise CsrRejectedError(
             "subject",
-            f"The request's subject “{csr.subject_text}” has {len(csr.common_names)} common names; it needs exactly "
-            "one, naming the identity.",
+            f"The {content.kind}'s subject “{content.subject_text}” has {len(content.common_names)} common names; it "
+            "needs exactly one, naming the identity.",
         )
-    (name,) = csr.common_names
+    (name,) = content.common_names
     accepted = _accepted_names(identity)
     if name not in accepted:
         expected = " or ".join(f"“{value}” ({what})" for value, what in accepted.items()) or "a serial number on record"
         raise CsrRejectedError(
             "identity_mismatch",
-            f"The request's common name “{name}” does not name {identity.authoritative_identifier}: expected "
+            f"The {content.kind}'s common name “{name}” does not name {identity.authoritative_identifier}: expected "
             f"{expected}. Correct the device's configuration or our record of it.",
         )
-    foreign = [value for short, value in csr.subject if short in NAMING_ATTRIBUTES and value not in accepted]
+    foreign = [value for short, value in content.subject if short in NAMING_ATTRIBUTES and value not in accepted]
     if foreign and identity.kind == SubjectKind.CHARGER:
         foreign = [value for value in foreign if value != identity.serial_number]
     if foreign:
         raise CsrRejectedError(
             "identity_mismatch",
-            f"The request's subject “{csr.subject_text}” also names “{foreign[0]}”, which is not "
+            f"The {content.kind}'s subject “{content.subject_text}” also names “{foreign[0]}”, which is not "
             f"{identity.authoritative_identifier}: a certificate speaks for one identity.",
         )
     return accepted[name]
 
 
-def _check_wishes(csr: ParsedCsr, identity: ManagedIdentity, purpose: Purpose) -> None:
-    if csr.requests_ca:
-        raise CsrRejectedError(
-            "requests_ca", "The request asks for a CA certificate (CA:TRUE); a device never gets one."
-        )
+def _check_powers(content: _Content, identity: ManagedIdentity, purpose: Purpose) -> None:
     expected = _EXPECTED_USAGES.get(purpose.key)
-    foreign = set(csr.requested_extended_key_usages) - expected if expected is not None else set()
+    foreign = set(content.extended_key_usages) - expected if expected is not None else set()
     if foreign:
         raise CsrRejectedError(
             "foreign_key_usage",
-            f"The request asks for extended key usages that {purpose.label} certificates never have: "
+            f"The {content.kind} {content.verb} extended key usages that {purpose.label} certificates never have: "
             f"{', '.join(sorted(foreign))}.",
         )
     allowed = {f"DNS:{name}" for name in (identity.authoritative_identifier, identity.serial_number) if name}
-    surprising = [name for name in csr.subject_alternative_names if name not in allowed]
+    surprising = [name for name in content.alternative_names if name not in allowed]
     if surprising:
         raise CsrRejectedError(
             "surprising_names",
-            f"The request asks for alternative names that are not {identity.authoritative_identifier}'s: "
+            f"The {content.kind} {content.verb} alternative names that are not {identity.authoritative_identifier}'s: "
             f"{', '.join(surprising[:5])}.",
+        )
+
+
+def _check_key(content: _Content, policy: LifecyclePolicy) -> None:
+    if content.key_algorithm not in policy.allowed_key_algorithms:
+        raise CsrRejectedError(
+            "key_not_allowed",
+            f"The {content.kind}'s key is {content.key_algorithm}; the policy “{policy.name}” allows "
+            f"{', '.join(policy.allowed_key_algorithms)}.",
+        )
+    if (exponent := weak_rsa_exponent(content.public_key)) is not None:
+        raise CsrRejectedError(
+            "weak_exponent",
+            f"The {content.kind}'s RSA key has the public exponent {exponent}; make a key with "
+            f"{SMALLEST_RSA_EXPONENT}.",
         )
 
 
@@ -111,22 +167,39 @@ def check_csr(text: str, *, identity: ManagedIdentity, purpose: Purpose, policy:
         csr = parse_csr(text)
     except CsrError as error:
         raise CsrRejectedError(error.code, f"The certificate signing request cannot be used: {error}") from None
-    if csr.key_algorithm not in policy.allowed_key_algorithms:
-        raise CsrRejectedError(
-            "key_not_allowed",
-            f"The request's key is {csr.key_algorithm}; the policy “{policy.name}” allows "
-            f"{', '.join(policy.allowed_key_algorithms)}.",
-        )
-    if (exponent := weak_rsa_exponent(csr.public_key)) is not None:
-        raise CsrRejectedError(
-            "weak_exponent",
-            f"The request's RSA key has the public exponent {exponent}; make a key with {SMALLEST_RSA_EXPONENT}.",
-        )
+    content = _of_request(csr)
+    _check_key(content, policy)
     if csr.weak_signature:
         raise CsrRejectedError("weak_signature", "The request is signed with a broken digest; use SHA-256 or better.")
-    bound_by = _check_subject(csr, identity)
-    _check_wishes(csr, identity, purpose)
+    bound_by = _check_subject(content, identity)
+    if csr.requests_ca:
+        raise CsrRejectedError(
+            "requests_ca", "The request asks for a CA certificate (CA:TRUE); a device never gets one."
+        )
+    _check_powers(content, identity, purpose)
     return BoundCsr(csr, bound_by)
+
+
+def check_certificate(
+    leaf: ParsedCertificate, *, identity: ManagedIdentity, purpose: Purpose, policy: LifecyclePolicy, now: datetime
+) -> None:
+    """Hold a certificate that others had issued to what its request would have had to be. Changes nothing.
+
+    A certificate opens a door in the name of its identity, so it must name that one and no other, and may not be good
+    for longer than one that we would issue now.
+
+    :raises CsrRejectedError: with the rule that it broke and the sentence for the operator.
+    """
+    content = _of_certificate(leaf)
+    _check_key(content, policy)
+    _check_subject(content, identity)
+    _check_powers(content, identity, purpose)
+    if policy.validity is not None and leaf.not_after > now + policy.validity:
+        raise CsrRejectedError(
+            "valid_too_long",
+            f"The certificate ends {leaf.not_after:%Y-%m-%d}; the policy “{policy.name}” allows {policy.validity.days} "
+            "days from now.",
+        )
 
 
 def check_given_csr(text: str, *, identity: ManagedIdentity, purpose: Purpose) -> None:

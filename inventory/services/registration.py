@@ -1,7 +1,8 @@
 """Taking certificates that others issued into the inventory: whose they are, who issued them, and what may be stated.
 
-What is managed by us and issued by our authorities must come from one of them: registering is no way around the CSR
-policy, and opens no door to another authority. What only we can observe is never taken from a statement.
+What is managed by us and issued by our authorities must come from one of them, and must be what its request would have
+had to be: registering is no way around the CSR policy, and opens no door to another authority or in another's name.
+What only we can observe is never taken from a statement.
 """
 
 import uuid
@@ -25,9 +26,9 @@ from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.models import CertificateRecord, IssuingAuthority, ManagedIdentity
 from inventory.purposes import Purpose
 from inventory.purposes import purpose as purpose_entry
-from inventory.services import transitions
+from inventory.services import policies, transitions
 from inventory.services.command import command
-from inventory.services.csr_policy import claim_public_key
+from inventory.services.csr_policy import check_certificate, claim_public_key
 from inventory.services.events import record_event
 from inventory.services.locking import lock_identity
 
@@ -58,6 +59,8 @@ def register_external(
     :param evidence_kind: one of `STATEABLE_EVIDENCE`.
     :raises InvalidInputError: when the certificate cannot be read, belongs to another identity or purpose, or, where
         we manage it, comes from none of our authorities.
+    :raises CsrRejectedError: when one that we manage names somebody else, has a key or usages that its policy does not
+        allow, or is good for longer; and when another identity has used its key.
     :raises TransitionRefusedError: when the state asks for evidence that was not given, or cannot be stated.
     """
     now = now or timezone.now()
@@ -80,6 +83,8 @@ def register_external(
         authority = None
         if mode == OperatingMode.MANAGED and entry.issued_by_our_authorities:
             authority, chain_to_root = _our_authority(leaf, chain, locked, entry, now)
+            policy = policies.resolve(locked, entry.key).policy
+            check_certificate(leaf, identity=locked, purpose=entry, policy=policy, now=now)
         _check_serial_number(leaf)
         claim_public_key(leaf.public_key_sha256, locked)
         record = CertificateRecord(

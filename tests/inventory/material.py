@@ -1,5 +1,6 @@
 """Certificates that others issued, as they come into the inventory, and the CA of the field that issued them."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -33,6 +34,7 @@ def external_certificate(
     issuer: str = EXTERNAL_CA,
     unit: str = "",
     subject: x509.Name | None = None,
+    extensions: Sequence[x509.ExtensionType] = (),
 ) -> str:
     """A certificate of another authority, valid from now on for so many days."""
     key = key or new_key()
@@ -46,6 +48,8 @@ def external_certificate(
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
     )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(key_of(issuer), hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 

@@ -3,16 +3,20 @@
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from inventory.choices import STATEABLE_EVIDENCE, EvidenceKind, JobAction, RecordState
-from inventory.errors import InvalidInputError, TransitionRefusedError
+from inventory.errors import CsrRejectedError, InvalidInputError, TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, Evidence, IssuingAuthority, ManagedIdentity
 from inventory.services import identities, lifecycle
 from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
-from tests.support import OPERATOR, ControlPlane, charger
+from tests.support import NAMES, OPERATOR, ControlPlane, charger
 
 pytestmark = pytest.mark.django_db
 
+INSTALLED = {"state": "installed_pending_activation", "evidence_kind": "install_acknowledged"}
 OBSERVED = sorted(set(EvidenceKind.values) - STATEABLE_EVIDENCE)
 
 
@@ -64,7 +68,7 @@ def test_an_authority_that_is_not_trusted_any_more_does_not_count(plane: Control
 
 def test_a_name_is_no_signature(plane: ControlPlane) -> None:
     publish_external_authority(plane.clock(), name="Other CA")
-    forged = external_certificate("CS-1", plane.clock(), 100)
+    forged = external_certificate("CS-2", plane.clock(), 100)
     real = external_certificate("CS-1", plane.clock(), 100, issuer="Other CA")
     IssuingAuthority.objects.filter(name="Other CA").update(
         certificate_pem=ca_certificate(plane.clock(), name="External CA", issuer="Other CA")
@@ -94,6 +98,49 @@ def test_an_expired_certificate_is_not_taken_in_as_one_of_ours(plane: ControlPla
 
     with pytest.raises(InvalidInputError, match="is valid from"):
         register(plane, charger("CS-1"), certificate_pem=pem)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "said"),
+    [
+        ({"name": "CS-2"}, "common name “CS-2” does not name CS-1"),
+        ({"subject": [("CN", "CS-1"), ("UID", "CS-2")]}, "also names “CS-2”, which is not CS-1"),
+        ({"subject": [("O", "CS-1")]}, "has 0 common names"),
+        (
+            {"extensions": [x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])]},
+            "has extended key usages that Charger",
+        ),
+        ({"extensions": [x509.SubjectAlternativeName([x509.DNSName("CS-2")])]}, "not CS-1's: DNS:CS-2"),
+        ({"key": ec.generate_private_key(ec.SECP521R1())}, "key is EC-P521; the policy"),
+        ({"days": 3650}, "the policy “Charger identity, default” allows 180 days from now"),
+    ],
+    ids=["another name", "a second name", "no name", "usages", "alternative names", "key", "validity"],
+)
+def test_what_we_manage_is_what_its_request_would_have_had_to_be(
+    plane: ControlPlane, certificate: dict[str, Any], said: str
+) -> None:
+    publish_external_authority(plane.clock())
+    values = {"name": "CS-1", "days": 100, **certificate}
+    if "subject" in values:
+        values["subject"] = x509.Name([x509.NameAttribute(NAMES[short], value) for short, value in values["subject"]])
+    pem = external_certificate(now=plane.clock(), **values)
+
+    with pytest.raises(CsrRejectedError) as refusal:
+        register(plane, charger("CS-1"), certificate_pem=pem, **INSTALLED)
+
+    assert said in str(refusal.value)
+    assert not CertificateRecord.objects.exists()
+
+
+def test_a_serial_number_on_record_names_the_charger_too(plane: ControlPlane) -> None:
+    publish_external_authority(plane.clock())
+    pem = external_certificate(
+        "SN-7", plane.clock(), 100, extensions=[x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])]
+    )
+
+    record = register(plane, charger("CS-1", serial_number="SN-7"), certificate_pem=pem, **INSTALLED)
+
+    assert record.state == RecordState.INSTALLED_PENDING_ACTIVATION
 
 
 @pytest.mark.parametrize("mode", ["brokered", "tracked_only"])
