@@ -31,7 +31,7 @@ from inventory.admin.verbs import identity_verbs
 from inventory.choices import RecordState, SubjectKind
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY, PURPOSE_CHOICES
-from inventory.services import actions, identities
+from inventory.services import actions, identities, lockouts
 from inventory.services.actions import AvailableAction
 
 _FOREMOST = (
@@ -68,9 +68,11 @@ class IdentityChangeList(ChangeList):  # type: ignore[misc]
         rows: list[ManagedIdentity] = list(self.result_list)  # type: ignore[has-type]
         sessions = _open_sessions(rows) if "connected" in self.list_display else {}
         records = _foremost_records(rows) if "certificate" in self.list_display else {}
+        shut_out = _locked_out(rows) if "certificate" in self.list_display else set()
         for row in rows:
             row.__dict__["session_now"] = sessions.get(row.authoritative_identifier)
             row.__dict__["record_now"] = records.get(row.pk)
+            row.__dict__["locked_out_now"] = row.pk in shut_out
         self.result_list = rows
 
 
@@ -88,10 +90,19 @@ def _foremost_records(rows: Iterable[ManagedIdentity]) -> dict[int, CertificateR
     return {record.identity_id: record for record in found}
 
 
+def _locked_out(rows: Iterable[ManagedIdentity]) -> set[int]:
+    of_page = ManagedIdentity.objects.filter(pk__in=[row.pk for row in rows])
+    return set(lockouts.locked_out(of_page, timezone.now()).order_by().values_list("pk", flat=True))
+
+
 def _open_sessions(rows: Iterable[ManagedIdentity]) -> dict[str, StationSession]:
     stations = [row.authoritative_identifier for row in rows if row.kind == SubjectKind.CHARGER]
     found = StationSession.objects.filter(station_id__in=stations, closed_at__isnull=True)
     return {session.station_id: session for session in found}
+
+
+def _shut_out(row: ManagedIdentity) -> bool:
+    return bool(getattr(row, "locked_out_now", False))
 
 
 @admin.register(ManagedIdentity)
@@ -162,7 +173,7 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
 
     @admin.display(description="Reached")
     def profile(self, identity: ManagedIdentity) -> Badge | str:
-        return identity_page.profile_badge(identity) or NOTHING
+        return identity_page.profile_badge(identity, locked_out=_shut_out(identity)) or NOTHING
 
     @admin.display(description="Connected now")
     def connected(self, identity: ManagedIdentity) -> Badge | str:
@@ -173,6 +184,8 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
 
     @admin.display(description="Admission")
     def admitted(self, identity: ManagedIdentity) -> Badge:
+        if _shut_out(identity):
+            return states.LOCKED_OUT_BADGE
         return Badge("Let in", "default") if identity.enabled else Badge("Disabled", "danger")
 
     def get_urls(self) -> list[URLPattern]:

@@ -14,6 +14,7 @@ from inventory.admin import states, timeline
 from inventory.admin.panels import identity_panels
 from inventory.choices import JOB_OPEN_STATES, RecordState, SubjectKind
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity, SecurityEvent
+from inventory.services import lockouts
 
 RECORDS, JOBS, ENDED_JOBS, PARTS, MOMENTS = 50, 20, 5, 30, 40
 
@@ -39,12 +40,12 @@ class JobRow:
     words: str
 
 
-def profile_badge(identity: ManagedIdentity) -> Badge | None:
-    """The security profile that a charger has reached."""
+def profile_badge(identity: ManagedIdentity, *, locked_out: bool) -> Badge | None:
+    """The security profile that a charger has reached; no green tick on one that cannot connect any more."""
     if identity.kind != SubjectKind.CHARGER:
         return None
     profile = identity.security_profile
-    return Badge(f"Profile {profile}", _PROFILE_TONES[profile])
+    return Badge(f"Profile {profile}", "default" if locked_out else _PROFILE_TONES[profile])
 
 
 def described(identity: ManagedIdentity, now: datetime) -> list[tuple[str, str]]:
@@ -77,11 +78,13 @@ def context_of(identity: ManagedIdentity, request: HttpRequest, now: datetime) -
     records = _records(identity) if may("inventory.view_certificaterecord") else []
     jobs = _jobs(identity) if may("inventory.view_certificatejob") else []
     fingerprint = session.certificate_fingerprint if session else ""
+    locked_out = may("inventory.view_certificaterecord") and identity.enabled and lockouts.is_locked_out(identity, now)
     return {
         "identity": identity,
         "now": now,
         "is_charger": bool(station),
-        "profile_badge": profile_badge(identity),
+        "profile_badge": profile_badge(identity, locked_out=locked_out),
+        "locked_out_badge": states.LOCKED_OUT_BADGE if locked_out else None,
         "profile_words": states.PROFILE_WORDS[identity.security_profile],
         "facts": _facts(identity),
         "session": session,

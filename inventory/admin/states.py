@@ -19,6 +19,7 @@ from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity,
 from inventory.words import in_words, step_words
 
 _IN_USE = (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.ACTIVE)
+LOCKED_OUT_BADGE = Badge("Locked out", "danger")
 PROFILE_WORDS = {
     0: "Profile 0, no security",
     1: "Profile 1, password without TLS",

@@ -34,7 +34,7 @@ QUERIES = {
     "inventory.Evidence": 4,
     "inventory.IssuingAuthority": 4,
     "inventory.LifecyclePolicy": 6,
-    "inventory.ManagedIdentity": 8,
+    "inventory.ManagedIdentity": 9,
     "inventory.Plan": 4,
     "inventory.SecurityEvent": 4,
     "inventory.SitePolicy": 4,
