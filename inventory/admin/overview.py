@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -21,6 +22,8 @@ from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity,
 from inventory.services import lockouts
 
 LATEST = 8
+LOOKED_BACK = 200
+"""So many of the newest security events of a severity are put together into lines."""
 SHOWN = (
     "inventory.view_certificaterecord",
     "inventory.view_certificatejob",
@@ -38,6 +41,15 @@ class Figure:
     value: int
     url: str
     badge: Badge
+
+
+@dataclass(slots=True)
+class Warned:
+    """The latest security event of a subject and kind, and how often it happened among the newest."""
+
+    event: SecurityEvent
+    severity: Badge
+    times: int
 
 
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +84,7 @@ def overview(request: HttpRequest, now: datetime) -> dict[str, Any]:
             .order_by("-id")[:LATEST]
         ]
     if may("inventory.view_securityevent"):
-        figures["security_events"] = [(event, states.severity_badge(event)) for event in _events_to_look_at()]
+        figures["security_events"] = _warnings()
     if may("inventory.view_managedidentity"):
         figures["no_identities"] = not ManagedIdentity.objects.exists()
     figures["sees_nothing"] = not any(may(permission) for permission in SHOWN)
@@ -104,11 +116,29 @@ def _attention(may: Callable[[str], bool], now: datetime) -> list[Figure]:
     return found
 
 
-def _events_to_look_at() -> list[SecurityEvent]:
-    """The latest of each severity but info, newest first; one index scan each, however many of info there are."""
-    events = SecurityEvent.objects.select_related("identity").defer("payload").order_by("-id")
-    latest = [event for severity in SEVERITIES_TO_LOOK_AT for event in events.filter(severity=severity)[:LATEST]]
-    return sorted(latest, key=lambda event: -event.pk)[:LATEST]
+def _warnings() -> list[Warned]:
+    """What was warned of last, one line for each subject and kind, the latest first.
+
+    One index scan for each severity but info, however many of info there are; it goes back over the newest only.
+    """
+    events = (
+        SecurityEvent.objects.select_related("identity")
+        .defer("payload")
+        .annotate(said_count=KeyTextTransform("count", "payload"))
+        .order_by("-id")
+    )
+    newest = [event for severity in SEVERITIES_TO_LOOK_AT for event in events.filter(severity=severity)[:LOOKED_BACK]]
+    found: dict[tuple[object, ...], Warned] = {}
+    for event in sorted(newest, key=lambda event: -event.pk):
+        whose = event.identity_id or event.station_id or event.address
+        key = (event.severity, event.type, event.native_type, whose)
+        said = getattr(event, "said_count", None)
+        times = int(said) if isinstance(said, str) and said.isdecimal() else 1
+        if key in found:
+            found[key].times += times
+        elif len(found) < LATEST:
+            found[key] = Warned(event, states.severity_badge(event), times)
+    return list(found.values())
 
 
 def _listing(route: str, query: str) -> str:

@@ -70,7 +70,18 @@ def test_of_equal_reports_the_first_goes_through_and_the_rest_are_counted() -> N
     assert reports.note("b", "other", 1.0)
     assert reports.ended(59.0) == []
     assert reports.ended(61.0) == [("first", 5)]
-    assert reports.note("a", "new window", 62.0)
+    assert reports.note("b", "new window", 62.0)
+
+
+def test_what_goes_on_stays_a_count_until_it_was_quiet_for_a_window() -> None:
+    reports: Repetitions[str] = Repetitions(window_seconds=60.0, reports_per_second=10.0, now=0.0)
+    assert reports.note("a", "first", 0.0)
+    assert not reports.note("a", "again", 30.0)
+    assert reports.ended(61.0) == [("first", 1)]
+    assert not reports.note("a", "and again", 90.0)
+    assert reports.ended(125.0) == [("first", 1)]
+    assert reports.ended(190.0) == []
+    assert reports.note("a", "news", 191.0)
 
 
 def test_reports_under_ever_new_keys_are_bounded_too() -> None:

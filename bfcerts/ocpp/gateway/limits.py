@@ -102,6 +102,9 @@ class _Window(Generic[Value]):
 class Repetitions(Generic[Value]):
     """Lets the first of many equal reports through, and counts the others until their window ends.
 
+    A report that was repeated in its window stays known for a further one: what goes on and on is told as a count per
+    window, and is news again only after a window without it.
+
     Beyond `reports_per_second` in the long run even the first ones are only counted, so that reports under ever new
     keys cannot fill the database either.
     """
@@ -135,5 +138,7 @@ class Repetitions(Generic[Value]):
                     break
                 self._all.spend(now)
                 summaries.append((window.report, window.repeated))
-            del self._windows[key]
+                self._windows.keep(key, _Window(now + self._length, window.report, 0))
+            else:
+                del self._windows[key]
         return summaries

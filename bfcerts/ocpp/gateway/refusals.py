@@ -13,7 +13,9 @@ from bfcerts.ocpp.gateway.limits import Repetitions, address_group
 from bfcerts.ocpp.inbox import Observation, storable
 from bfcerts.ocpp.registry import ConnectionAttempt, PresentedCertificate, Refusal
 
-WINDOW_SECONDS: Final = 60.0
+WINDOW_SECONDS: Final = 600.0
+"""A charger that is refused tries again about every minute, for days: that is one event and then six an hour."""
+
 REPORTS_PER_SECOND: Final = 20.0
 
 # Here, as with any certificate, the station id may be made up: repetitions are told by address and certificate.
