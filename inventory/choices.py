@@ -226,7 +226,7 @@ class CohortKind(models.TextChoices):
 
 
 class EventType(models.TextChoices):
-    """Every domain event of domain.md."""
+    """Every domain event: what became of an identity, a certificate, a key or a trust anchor."""
 
     CERTIFICATE_REQUESTED = "CertificateRequested"
     CSR_VALIDATED = "CSRValidated"
@@ -260,6 +260,10 @@ class EventType(models.TextChoices):
     AUTHORIZATION_KEY_FAILED = "AuthorizationKeyFailed"
     AUTHORIZATION_KEY_RETIRED = "AuthorizationKeyRetired"
     AUTHORIZATION_KEY_REVOKED = "AuthorizationKeyRevoked"
+    IDENTITY_ADDED = "IdentityAdded"
+    IDENTITY_CHANGED = "IdentityChanged"
+    IDENTITY_ENABLED = "IdentityEnabled"
+    IDENTITY_DISABLED = "IdentityDisabled"
 
 
 class JobStep(models.TextChoices):

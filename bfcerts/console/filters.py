@@ -15,6 +15,12 @@ class QuestionFilter(DropdownFilter):  # type: ignore[misc]
 
     answers: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def misunderstood(self) -> str:
+        """What was asked and is none of the answers; else empty."""
+        value = str(self.value() or "")
+        return value if value and self.answers and value not in dict(self.answers) else ""
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return list(self.answers)
 

@@ -2,7 +2,9 @@
 
 from typing import Any, ClassVar
 
+from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -10,6 +12,7 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from bfcerts.console import navigation
+from bfcerts.console.filters import QuestionFilter
 from bfcerts.console.live import asks_for_part, only_if_changed
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.paginator import CappedPaginator
@@ -18,6 +21,21 @@ from bfcerts.console.paginator import CappedPaginator
 def key_of(text: str) -> int:
     """The key in an address; -1, which nothing has, for what is none."""
     return int(text) if text.isdecimal() and len(text) < 19 else -1
+
+
+def _say_what_was_not_understood(request: HttpRequest, response: TemplateResponse) -> None:
+    """A filter that means nothing is left out; whoever followed a link must not take the whole list for its answer."""
+    changelist = (response.context_data or {}).get("cl")
+    for spec in getattr(changelist, "filter_specs", []):
+        if isinstance(spec, QuestionFilter) and spec.misunderstood:
+            possible = ", ".join(label for _, label in spec.answers)
+            messages.warning(
+                request,
+                f"“{spec.misunderstood}” is no choice of the filter “{spec.title}”, so it is left out. "
+                f"It knows: {possible}.",
+            )
+    if ERROR_FLAG in request.GET:
+        messages.warning(request, "The address had a filter that is not known here, so everything is shown.")
 
 
 class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
@@ -66,9 +84,13 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
             "crumbs": navigation.crumbs(self.model),
         }
         response: HttpResponse = super().changelist_view(request, context | (extra_context or {}))
-        if asks_for_part(request) and isinstance(response, TemplateResponse):
+        if not isinstance(response, TemplateResponse):
+            return response
+        if asks_for_part(request):
             response.template_name = "console/list_fragment.html"
             only_if_changed(request, response)
+        else:
+            _say_what_was_not_understood(request, response)
         return response
 
     def crumb_title(self, target: Any) -> str:

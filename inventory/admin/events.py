@@ -10,10 +10,10 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
+from bfcerts.console.presentation import NOTHING, Badge, document, exact_moment, link, moment
 from inventory.admin import states
-from inventory.admin.filters import LateEventFilter
-from inventory.admin.search import identities_matching, of_identities_matching
+from inventory.admin.filters import ActorFilter, LateEventFilter, ReasonFilter, WhenFilter, by_actor
+from inventory.admin.search import identities_matching
 from inventory.models import DomainEvent, Evidence, SecurityEvent
 from inventory.words import actor_words, event_words, in_words, source_words, state_words
 
@@ -27,10 +27,16 @@ class DomainEventAdmin(ReadOnlyAdmin):
     """What became of identities, certificates and jobs."""
 
     list_display = ("occurred", "what", "whose", "state", "who", "why")
-    list_filter = (("type", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
+    list_filter = (
+        ActorFilter,
+        WhenFilter,
+        ReasonFilter,
+        ("type", ChoicesDropdownFilter),
+        ("identity", AutocompleteSelectFilter),
+    )
     list_select_related = ("identity",)
     search_fields = ("correlation_id",)
-    search_help_text = "Identifier or correlation id"
+    search_help_text = "Identifier, user name or correlation id"
     unread_fields = ("payload",)
     fields = (
         "what",
@@ -51,11 +57,14 @@ class DomainEventAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[DomainEvent], search_term: str
     ) -> tuple[QuerySet[DomainEvent], bool]:
         term = search_term.strip()
-        return (of_identities_matching(queryset, term) if term else queryset), False
+        if term:
+            condition = Q(identity_id__in=identities_matching(term)) | Q(correlation_id=term) | by_actor(term)
+            queryset = queryset.filter(condition)
+        return queryset, False
 
     @admin.display(description="When")
     def occurred(self, event: DomainEvent) -> SafeString | str:
-        return moment(event.occurred_at)
+        return exact_moment(event.occurred_at)
 
     @admin.display(description="What")
     def what(self, event: DomainEvent) -> str:
@@ -139,7 +148,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="When")
     def occurred(self, event: SecurityEvent) -> SafeString | str:
-        return moment(event.occurred_at)
+        return exact_moment(event.occurred_at)
 
     @admin.display(description="Recorded")
     def recorded(self, event: SecurityEvent) -> SafeString | str:

@@ -3,18 +3,21 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from unfold.contrib.filters.admin import TextFilter
 
 from bfcerts.console.filters import QuestionFilter
 from bfcerts.ocpp.models import StationSession
 from inventory.choices import JOB_OPEN_STATES, CohortKind, JobState, RecordState, Severity, SubjectKind
-from inventory.models import CertificateJob, Cohort, SecurityEvent
+from inventory.models import CertificateJob, Cohort, DomainEvent, SecurityEvent
 from inventory.services import lockouts
 
 COHORTS_OFFERED = 200
 LATELY = timedelta(hours=24)
+READ_FOR_REASONS = 20_000
+"""How many of the newest events are read for words of a reason, which no index knows."""
 NEWEST = 1000
 """How many of the newest rows a question about the last hours looks at, so that old ones cost nothing."""
 
@@ -87,6 +90,49 @@ class LateEventFilter(QuestionFilter):
         if value not in dict(self.answers):
             return queryset
         return recorded_lately(queryset, value, timezone.now())
+
+
+class WhenFilter(QuestionFilter):
+    """Domain events, by how long ago they happened."""
+
+    title = "when"
+    parameter_name = "when"
+    answers = (("1", "last 24 hours"), ("7", "last 7 days"), ("30", "last 30 days"), ("90", "last 90 days"))
+
+    def narrow(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value not in dict(self.answers):
+            return queryset
+        return queryset.filter(occurred_at__gt=timezone.now() - timedelta(days=int(value)))
+
+
+def by_actor(name: str) -> Q:
+    """What a person, a station or a part of the system did, by its name alone or as it is stored."""
+    return Q(actor__in=[name, *(f"{kind}:{name}" for kind in ("person", "station", "system"))])
+
+
+class ActorFilter(TextFilter):  # type: ignore[misc]
+    """Domain events, by who did it."""
+
+    title = "who (user name)"
+    parameter_name = "who"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        name = str(self.value() or "").strip()
+        return queryset.filter(by_actor(name)) if name else queryset
+
+
+class ReasonFilter(TextFilter):  # type: ignore[misc]
+    """Domain events, by words of the reason that was given; it looks through the newest ones."""
+
+    title = "words of the reason"
+    parameter_name = "reason"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        words = str(self.value() or "").strip()
+        if not words:
+            return queryset
+        newest = DomainEvent.objects.order_by("-id").values("pk")[:READ_FOR_REASONS]
+        return queryset.filter(pk__in=newest, reason__icontains=words)
 
 
 class NeedFilter(QuestionFilter):

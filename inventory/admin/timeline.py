@@ -26,6 +26,8 @@ _EVENT_TONES = {
     EventType.TRUST_ANCHOR_MISMATCH_DETECTED: "warning",
     EventType.MIGRATION_QUARANTINED: "danger",
     EventType.AUTHORIZATION_KEY_FAILED: "danger",
+    EventType.IDENTITY_DISABLED: "danger",
+    EventType.IDENTITY_ENABLED: "success",
 }
 _COMMAND_TONES = {
     OutboxCommand.State.QUEUED: "info",

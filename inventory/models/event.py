@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Func, Q
 
@@ -47,6 +48,8 @@ class DomainEvent(models.Model):
             models.Index(fields=["type", "-id"]),
             models.Index(fields=["type", "transaction", "id"], name="event_for_readers"),
             models.Index(fields=["correlation_id"]),
+            models.Index(fields=["actor", "-id"]),
+            BrinIndex(fields=["occurred_at"], name="event_by_time"),
         ]
 
     def __str__(self) -> str:

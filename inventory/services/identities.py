@@ -13,9 +13,10 @@ from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.notify import Channel, notify
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import SubjectKind
+from inventory.choices import EventType, SubjectKind
 from inventory.errors import InvalidInputError
 from inventory.models import ManagedIdentity
+from inventory.services.events import record_event
 from inventory.services.locking import lock_identity
 
 EDITABLE_FIELDS = frozenset(
@@ -66,6 +67,7 @@ def create(*, kind: str, authoritative_identifier: str, actor: Actor, reason: st
         with transaction.atomic(), attributed(actor, reason or "Added to the inventory"):
             _validated(identity)
             identity.save()
+            record_event(EventType.IDENTITY_ADDED, identity=identity, now=timezone.now())
     except IntegrityError:
         _validated(identity)  # somebody was quicker with the same identifier: the ordinary refusal
         raise
@@ -81,10 +83,14 @@ def update(*, identity: ManagedIdentity, changes: Mapping[str, Any], actor: Acto
     _check_fields(changes)
     with transaction.atomic(), attributed(actor, reason or "Changed"):
         locked = lock_identity(identity.pk)
+        different = sorted(name for name, value in changes.items() if getattr(locked, name) != value)
         for name, value in changes.items():
             setattr(locked, name, value)
         _validated(locked)
         locked.save()
+        if different:
+            kind = EventType.IDENTITY_CHANGED
+            record_event(kind, identity=locked, payload={"fields": different}, now=timezone.now())
     return locked
 
 
@@ -103,10 +109,15 @@ def set_enabled(*, identity: ManagedIdentity, enabled: bool, actor: Actor, reaso
         raise InvalidInputError("A reason is needed: say why, for the audit trail.")
     with transaction.atomic(), attributed(actor, reason):
         locked = lock_identity(identity.pk)
+        now = timezone.now()
+        changes = locked.enabled != enabled
         locked.enabled = enabled
         locked.save()
+        if changes:
+            kind = EventType.IDENTITY_ENABLED if enabled else EventType.IDENTITY_DISABLED
+            record_event(kind, identity=locked, now=now)
         if not enabled and locked.kind == SubjectKind.CHARGER:
-            close_sessions(locked, "the identity was disabled", timezone.now())
+            close_sessions(locked, "the identity was disabled", now)
     return locked
 
 
