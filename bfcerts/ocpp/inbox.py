@@ -1,8 +1,8 @@
 """The inbox of evidence: stored before a station gets its answer, handled by a worker exactly once.
 
-Rows of one station are handled one after another, in the order in which they arrived; a row that failed and waits for
-its next try does not hold up the ones behind it. Attempts are counted before the work, so that a row that kills its
-worker ends as failed and is not tried for ever.
+Rows of one station are handled one after another, in the order in which they arrived. A row that failed and waits for
+its next try does not hold up the ones behind it, except where the newest of them counts (`IN_ORDER`). Attempts are
+counted before the work, so that a row that kills its worker ends as failed and is not tried for ever.
 """
 
 import logging
@@ -25,6 +25,11 @@ from bfcerts.ocpp.registry import Handler, InboxEntry, handler_for
 MAX_ATTEMPTS = 10
 LONGEST_WAIT = timedelta(minutes=5)
 LEASE = timedelta(seconds=60)
+IN_ORDER = (Evidence.CSR_RECEIVED, Evidence.BOOTED)
+"""Kinds of which a station's newest counts: an older one that is handled late would undo what the newer one said."""
+
+AHEAD = timedelta(seconds=1)
+"""Evidence dated further in the future than this comes from a node whose clock is ahead: it is due at once."""
 
 HandlerOf = Callable[[Evidence], Handler | None]
 
@@ -52,6 +57,8 @@ class Claim:
 
     id: int
     attempt: int
+    station_id: str
+    kind: str
 
 
 def store(observations: Sequence[Observation]) -> None:
@@ -98,10 +105,22 @@ def claim_due(now: datetime, limit: int, lease: timedelta = LEASE) -> list[Claim
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
         cursor.execute(
+            "UPDATE ocpp_inboxmessage SET next_run_at = %(now)s "
+            "WHERE state = 'pending' AND attempts = 0 AND next_run_at > %(ahead)s",
+            {"now": now, "ahead": now + AHEAD},
+        )
+        cursor.execute(
             """
-            WITH due AS (
-                SELECT id FROM ocpp_inboxmessage
+            WITH delayed AS MATERIALIZED (
+                SELECT station_id, kind, min(id) AS id FROM ocpp_inboxmessage
+                WHERE state = 'pending' AND attempts > 0 AND next_run_at > %(now)s AND kind = ANY(%(in_order)s)
+                GROUP BY station_id, kind
+            ), due AS (
+                SELECT id FROM ocpp_inboxmessage AS row
                 WHERE state = 'pending' AND next_run_at <= %(now)s
+                  AND NOT EXISTS (
+                      SELECT FROM delayed
+                      WHERE delayed.station_id = row.station_id AND delayed.kind = row.kind AND delayed.id < row.id)
                   AND (lease_until IS NULL OR lease_until <= %(now)s)
                   AND (station_id = '' OR station_id NOT IN (
                       SELECT station_id FROM ocpp_inboxmessage WHERE state = 'pending' AND lease_until > %(now)s))
@@ -112,11 +131,11 @@ def claim_due(now: datetime, limit: int, lease: timedelta = LEASE) -> list[Claim
             UPDATE ocpp_inboxmessage AS message
             SET lease_until = %(until)s, attempts = attempts + 1
             FROM due WHERE message.id = due.id
-            RETURNING message.id, message.attempts
+            RETURNING message.id, message.attempts, message.station_id, message.kind
             """,
-            {"now": now, "limit": limit, "until": now + lease},
+            {"now": now, "limit": limit, "until": now + lease, "in_order": [kind.value for kind in IN_ORDER]},
         )
-        return [Claim(identifier, attempt) for identifier, attempt in sorted(cursor.fetchall())]
+        return [Claim(*row) for row in sorted(cursor.fetchall())]
 
 
 def finish(claim: Claim, now: datetime) -> None:
@@ -144,7 +163,11 @@ def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE, handlers
     :returns: how many rows were claimed; less than `limit` means that nothing more is due now.
     """
     claims = claim_due(now, limit, lease)
+    delayed: set[tuple[str, str]] = set()
     for claim in claims:
+        if (claim.station_id, claim.kind) in delayed:
+            _put_back(claim)
+            continue
         if claim.attempt > MAX_ATTEMPTS:
             fail(claim, "every worker that handled this row vanished before it was done", now)
             continue
@@ -153,7 +176,16 @@ def process_due(*, now: datetime, limit: int, lease: timedelta = LEASE, handlers
         except Exception as error:  # whatever a handler raises is one row's failure
             logger.warning("inbox row %s could not be handled, attempt %s", claim.id, claim.attempt, exc_info=True)
             fail(claim, f"{type(error).__name__}: {error}"[:1000], now)
+            if claim.kind in IN_ORDER and claim.attempt < MAX_ATTEMPTS:
+                delayed.add((claim.station_id, claim.kind))
     return len(claims)
+
+
+def _put_back(claim: Claim) -> None:
+    """Give a row back untried: an earlier one of its station has to be handled first."""
+    InboxMessage.objects.filter(pk=claim.id, attempts=claim.attempt).update(
+        lease_until=None, attempts=claim.attempt - 1
+    )
 
 
 def _handle(claim: Claim, now: datetime, handlers: HandlerOf) -> None:
@@ -176,7 +208,8 @@ def _handle(claim: Claim, now: datetime, handlers: HandlerOf) -> None:
                     session_id=str(row.session_id or ""),
                     kind=kind,
                     payload=row.payload,
-                    received_at=row.received_at,
+                    # what a gateway whose clock is ahead stored is not from the future
+                    received_at=min(row.received_at, now),
                 )
             )
         finish(claim, now)

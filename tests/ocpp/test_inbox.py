@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -110,6 +111,52 @@ def test_a_row_that_waits_for_its_next_try_does_not_hold_up_the_next() -> None:
     seen: list[int] = []
     process(lambda entry: seen.append(entry.payload["number"]))
     assert seen == [2]
+
+
+@pytest.mark.parametrize("kind", inbox.IN_ORDER)
+def test_where_the_newest_counts_an_older_row_is_not_overtaken(kind: Evidence) -> None:
+    inbox.store([observe(number=1, kind=kind), observe(number=2, kind=kind), observe("CS-2", number=3, kind=kind)])
+    seen: list[int] = []
+    troubles = ["a moment's outage"]
+
+    def fails_once(entry: InboxEntry) -> None:
+        if entry.payload["number"] == 1 and troubles:
+            raise RuntimeError(troubles.pop())
+        seen.append(entry.payload["number"])
+
+    process(fails_once, limit=1)
+    process(fails_once)
+    assert seen == [3]
+    process(fails_once, NOW + timedelta(seconds=2))
+    assert seen == [3, 1, 2]
+
+
+def test_a_row_that_fails_in_the_middle_of_a_batch_is_not_overtaken_in_it() -> None:
+    kind = Evidence.CSR_RECEIVED
+    inbox.store([observe(number=1, kind=kind), observe(number=2, kind=kind)])
+    seen: list[int] = []
+    troubles = ["a moment's outage"]
+
+    def fails_once(entry: InboxEntry) -> None:
+        if troubles:
+            raise RuntimeError(troubles.pop())
+        seen.append(entry.payload["number"])
+
+    process(fails_once)
+    assert seen == []
+    process(fails_once, NOW + timedelta(minutes=1))
+    process(fails_once, NOW + timedelta(minutes=2))
+    assert seen == [1, 2]
+
+
+def test_what_a_gateway_with_a_clock_ahead_stored_is_handled_now_and_not_dated_in_the_future() -> None:
+    later = NOW + timedelta(hours=10)
+    inbox.store([replace(observe(), received_at=later)])
+    seen: list[datetime] = []
+
+    assert process(lambda entry: seen.append(entry.received_at)) == 1
+
+    assert seen == [NOW]
 
 
 def test_a_row_that_never_succeeds_is_given_up_and_says_why() -> None:
