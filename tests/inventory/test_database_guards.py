@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.apps import apps
@@ -226,11 +227,12 @@ def test_an_identity_is_one_for_its_kind_and_identifier(db: None) -> None:
 
 # -- append-only -----------------------------------------------------------------------------------------------------
 
+OUR_APPS = ("inventory", "migration", "trustanchors", "provisioning")
 APPEND_ONLY = [
     *(
         model._meta.db_table
         for model in apps.get_models()
-        if model._meta.app_label in ("inventory", "migration") and model.__name__.startswith("Historical")
+        if model._meta.app_label in OUR_APPS and model.__name__.startswith("Historical")
     ),
     "inventory_domainevent",
     "inventory_securityevent",
@@ -247,6 +249,12 @@ SOME_VALUE: dict[str, Any] = {
     "jsonb": "{}",
     "ARRAY": "{}",
     "timestamp with time zone": NOW,
+    "date": NOW.date(),
+    "time without time zone": NOW.time(),
+    "uuid": UUID(int=1),
+    "bytea": b"x",
+    "double precision": 1.0,
+    "inet": "127.0.0.1",
 }
 
 
