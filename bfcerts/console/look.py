@@ -41,5 +41,6 @@ UNFOLD: dict[str, Any] = {
         "show_all_applications": False,
         "navigation": "bfcerts.console.navigation.sidebar",
     },
+    "COMMAND": {"search_callback": "inventory.admin.palette.identities"},
     "DASHBOARD_CALLBACK": "inventory.admin.overview.add_overview",
 }

@@ -211,3 +211,22 @@ def test_times_are_in_utc_and_their_titles_in_the_time_of_the_reader(live_server
         browser.do(lambda page: expect(page.locator(time).first).to_have_attribute("title", title))
         browser.do(lambda page: expect(page.locator("[data-time-zone]")).to_contain_text("Europe/Berlin"))
         assert browser.complaints == []
+
+
+def test_the_palette_finds_a_charger_and_enter_opens_it(browser: Browser) -> None:
+    wanted = charger("CS-0007")
+    charger("CS-0008")
+    browser.open("/admin/")
+
+    def search(page: Page) -> None:
+        page.keyboard.press("Control+k")
+        field = page.locator("#search-input-command")
+        expect(field).to_be_focused()
+        page.keyboard.press("Enter")
+        field.press_sequentially("cs-0007")
+        expect(page.locator("#command-results")).to_contain_text("CS-0007", timeout=PATIENCE)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**{page_of(wanted)}")
+
+    browser.do(search)
+    browser.do(lambda page: expect(page.get_by_test_id("identity-title")).to_contain_text("CS-0007"))

@@ -215,8 +215,21 @@
     });
   };
 
+  // Ctrl+K: Enter opens the chosen result, or else the first; before there is one, nothing happens.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.target.id !== "search-input-command") return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const found = document.querySelector("#command-results li.active a[href]") || document.querySelector("#command-results li a[href]");
+    if (!found) return;
+    if (event.ctrlKey || event.metaKey) window.open(found.href, "_blank", "noopener");
+    else window.location.assign(found.href);
+  }, true);
+
   document.addEventListener("DOMContentLoaded", () => {
     name();
+    const user = document.querySelector("#login-form [name=username]");
+    if (user) user.focus();
     sayTimeZone();
     addLocalTimes(document);
     const area = document.querySelector("[data-live]");
