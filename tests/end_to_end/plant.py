@@ -21,6 +21,7 @@ from inventory.actors import Actor
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from migration.services import authorization_keys
 from tests.simulator.dialect import Version
+from tests.simulator.fleet_file import StationDescription
 from tests.simulator.quirks import Quirks
 from tests.simulator.station import SimulatedStation
 from tests.simulator.timings import Timings
@@ -167,6 +168,35 @@ class StationThread:
         station = self.call(self._commission(station_id, listener, password, quirks, protocol))
         self.stations[station_id] = station
         return identity, station
+
+    def take_in(
+        self, description: StationDescription, *, listener: str, **fields: Any
+    ) -> tuple[ManagedIdentity, SimulatedStation]:
+        """A charger as a fleet describes it, in the inventory with the key that it has; not yet connected."""
+        identity = charger(description.station_id, serial_number=description.serial_number, **fields)
+        authorization_keys.import_existing(
+            identity=identity, secret=description.password, actor=OPERATOR, reason="test"
+        )
+        station = self.call(self._take_in(description, listener))
+        self.stations[description.station_id] = station
+        return identity, station
+
+    async def _take_in(self, description: StationDescription, listener: str) -> SimulatedStation:
+        return SimulatedStation.commission(
+            self._plant.folder / "stations",
+            description.station_id,
+            url=self._plant.url(listener),
+            roots=self._plant.roots(),
+            password=description.password,
+            serial_number=description.serial_number,
+            vendor=description.vendor,
+            model=description.model,
+            firmware=description.firmware,
+            key_type=description.key_type,
+            protocol=description.protocol,
+            quirks=description.quirks,
+            timings=Timings.quick(call_timeout=20.0),
+        )
 
     async def _commission(
         self, station_id: str, listener: str, password: str, quirks: Quirks | None, protocol: Version
