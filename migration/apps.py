@@ -12,6 +12,7 @@ class MigrationConfig(AppConfig):
         from inventory import seams
         from inventory.services import plans
         from inventory.services.actions import add_identity_actions
+        from inventory.services.capabilities import add_family_actions
         from inventory.services.retention import keep_commands_of
         from migration.services import (
             arrivals,
@@ -30,6 +31,7 @@ class MigrationConfig(AppConfig):
         rotation.connect()
         recovery.connect()
         add_identity_actions(key_actions.for_identity)
+        add_family_actions(key_actions.for_family)
         keep_commands_of("key", rotation.open_references)
         arrivals.connect()
         seams.add_gate(forecast.gate)

@@ -189,6 +189,28 @@ SECTIONS = (
                 "password",
                 "Open a charger and choose “Set AuthorizationKey” to let it in on Profile 2.",
             ),
+            Entry(
+                "migration.keyrotation",
+                "Key rotations",
+                "key rotation",
+                "sync_lock",
+                "Open a charger and choose “Rotate the AuthorizationKey”, or make a plan to rotate many.",
+            ),
+            Entry(
+                "migration.recoverydoor",
+                "Narrow doors",
+                "narrow door",
+                "door_open",
+                "For a charger on Profile 3 that is locked out, open its page and choose “Open a narrow door”.",
+            ),
+            Entry(
+                "migration.knowndefaultkey",
+                "Default keys",
+                "default key",
+                "key_off",
+                "Enter the keys that your vendors ship with over the API (POST /api/v1/known-default-keys), so that "
+                "chargers that use one are found.",
+            ),
         ),
     ),
     Section(

@@ -73,7 +73,7 @@ class ChargerFamilyAdmin(ActionsMixin, EditableAdmin):
         return super().changeform_view(request, object_id, form_url, context)
 
     def available_actions(self, request: HttpRequest, target: ChargerFamily) -> list[AvailableAction]:
-        return capabilities.actions_for_family(actor_of(request))
+        return capabilities.actions_for_family(target, actor_of(request))
 
     def described(self, target: ChargerFamily) -> list[tuple[str, str]]:
         return [("Family", target.name), ("Stations", f"{target.vendor} {target.model}")]

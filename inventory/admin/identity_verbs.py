@@ -3,12 +3,13 @@
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from bfcerts.ocpp.models import OutboxCommand
 from inventory.admin.verbs import ActionForm, Order, Verb, identity_verbs
 from inventory.models import ManagedIdentity
 from inventory.purposes import purpose
-from inventory.services import identities, lifecycle, station_commands, station_logs
+from inventory.services import identities, lifecycle, lockouts, station_commands, station_logs
 
 
 class IssueForm(ActionForm):
@@ -35,6 +36,10 @@ class IssueForm(ActionForm):
         choices = self.fields["purpose"]
         if isinstance(choices, forms.ChoiceField):
             choices.choices = [(entry.key, entry.label) for entry in possible]
+        if lockouts.is_locked_out(target, timezone.now()):
+            request = self.fields["csr_pem"]
+            request.required = True
+            request.help_text = "PEM, taken on site: it is locked out and cannot be asked for one."
         meanings = [f"{entry.label}: {entry.slot_meaning}" for entry in possible if entry.slot_meaning]
         if meanings:
             self.fields["slot"].help_text = "; ".join(meanings)

@@ -4,7 +4,7 @@ Unknown is not capable. Evidence beats a declaration, and evidence against a cap
 station's NotSupported is enough, and only a person declares it anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -110,11 +110,23 @@ def declare(
     return _state(known, row)
 
 
-def actions_for_family(actor: Actor) -> list[AvailableAction]:
+FamilyActions = Callable[[ChargerFamily, Actor], list[AvailableAction]]
+
+_of_floors_above: list[FamilyActions] = []
+
+
+def add_family_actions(provider: FamilyActions) -> None:
+    """Offer the verbs that an app above has for families, after our own."""
+    if provider not in _of_floors_above:
+        _of_floors_above.append(provider)
+
+
+def actions_for_family(family: ChargerFamily, actor: Actor) -> list[AvailableAction]:
     """The verbs of a family, and whether this operator may use them."""
     why_not = "" if actor.may("change_chargerfamily") else "You lack the permission “change_chargerfamily”."
     meaning = "What is declared counts until a station shows otherwise; readiness for Profile 3 follows it at once."
-    return [AvailableAction("declare", "Declare a capability", not why_not, why_not, meaning)]
+    more = [action for provider in _of_floors_above for action in provider(family, actor)]
+    return [AvailableAction("declare", "Declare a capability", not why_not, why_not, meaning), *more]
 
 
 def named(capability: str) -> Capability:

@@ -32,7 +32,7 @@ from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Result, Retry, Succeed, Wait
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy
 from inventory.purposes import BACKEND_SERVER, Purpose, purpose
-from inventory.services import caps, policies, transitions
+from inventory.services import caps, lockouts, policies, transitions
 from inventory.services.events import record_event
 from inventory.services.locking import lock_record_of
 from inventory.services.security_events import record_security_event
@@ -148,8 +148,11 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
         reference=reference(job, "deliver"),
         correlation_id=job.correlation_id,
     )
+    by_hand = lockouts.is_locked_out(job.identity, now)
     return Wait(
-        "the station to accept the certificate",
+        f"somebody to install it on site: download certificate {record.pk} with its chain from its page"
+        if by_hand
+        else "the station to accept the certificate",
         now + policy.delivery_deadline + timedelta(minutes=5),
         "await_install",
     )

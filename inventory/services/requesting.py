@@ -8,9 +8,9 @@ from inventory.actors import Actor
 from inventory.choices import EventType, JobAction, OperatingMode, RecordState
 from inventory.errors import TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
-from inventory.purposes import Purpose
+from inventory.purposes import CHARGER_IDENTITY, Purpose
 from inventory.purposes import purpose as purpose_entry
-from inventory.services import holding, jobs, transitions
+from inventory.services import holding, jobs, lockouts, transitions
 from inventory.services.command import callers_key, command, not_ours
 from inventory.services.csr_policy import check_given_csr
 from inventory.services.enrolment import accept_csr
@@ -34,6 +34,7 @@ def issue(
     :returns: the job; the open one of the same kind where there is one, which a newer CSR then joins.
     :raises CsrRejectedError: when policy refuses the CSR; then no job is opened, and an open one goes on.
     :raises HeldBackError: while a gate is closed for the first certificate of this charger.
+    :raises TransitionRefusedError: when a charger is locked out and no CSR is given.
     :raises InventoryError: when the purpose, the slot or the mode does not allow it.
     """
     now = now or timezone.now()
@@ -44,6 +45,11 @@ def issue(
         holding.check_first_enrolment(locked, entry, slot, now)
         if csr_pem is not None:
             check_given_csr(csr_pem, identity=locked, purpose=entry)
+        elif entry.key == CHARGER_IDENTITY.key and lockouts.is_locked_out(locked, now):
+            raise TransitionRefusedError(
+                f"{locked.authoritative_identifier} is locked out and cannot be asked for a request: "
+                "give a CSR that was taken on site, or open a narrow door for it first."
+            )
         job, created = jobs.open_job(
             action=JobAction.ISSUE,
             identity=locked,

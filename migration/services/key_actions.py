@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from inventory.actors import Actor
-from inventory.choices import SubjectKind
-from inventory.models import ManagedIdentity
+from inventory.choices import KeyPath, SubjectKind
+from inventory.models import ChargerFamily, ManagedIdentity
 from inventory.services.actions import AvailableAction, offered
+from migration.services import key_paths
 from migration.services.key_states import PROFILE_2
 
 
@@ -60,5 +61,34 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
             permission="migration.close_recoverydoor",
             obstacle="" if moved_up and identity.fallback_until is not None else "It has no open door.",
             dangerous=True,
+        ),
+    ]
+
+
+def for_family(family: ChargerFamily, actor: Actor) -> list[AvailableAction]:
+    """The verbs of a family's key path: approving it once a charger came through, and taking that back."""
+    approved = family.key_path != KeyPath.UNAPPROVED
+    canary = None if approved else key_paths.evidence_for(family)
+    came_through = (
+        f" {canary.key.identity.authoritative_identifier} came through with key {canary.key.version}." if canary else ""
+    )
+    return [
+        offered(
+            "approve_key_path",
+            "Approve the key path",
+            f"The chargers of {family} may be given new AuthorizationKeys in bulk from now on.{came_through}",
+            actor=actor,
+            permission=key_paths.PERMISSION,
+            obstacle=f"It is approved already, by {family.key_path_approved_by}."
+            if approved
+            else ("" if canary else key_paths.no_evidence(family)),
+        ),
+        offered(
+            "withdraw_key_path",
+            "Withdraw the approval of the key path",
+            f"The chargers of {family} are given new AuthorizationKeys one at a time again. Who is under way goes on.",
+            actor=actor,
+            permission=key_paths.PERMISSION,
+            obstacle="" if approved else "It is not approved.",
         ),
     ]

@@ -49,12 +49,17 @@ def _with_evidence(family: ChargerFamily, reason: str) -> str:
     """The reason, with the canary that it rests on: so the audit history names it."""
     canary = evidence_for(family)
     if canary is None:
-        raise TransitionRefusedError(
-            f"None of the chargers of {family} has come through a rotation yet. Rotate the key of one of them first; "
-            "when it is in use, approve the path."
-        )
+        raise TransitionRefusedError(no_evidence(family))
     who = canary.key.identity.authoritative_identifier
     return f"{reason.strip()} (canary: {who}, key {canary.key.version})" if reason.strip() else ""
+
+
+def no_evidence(family: ChargerFamily) -> str:
+    """Why a path cannot be approved yet."""
+    return (
+        f"None of the chargers of {family} has come through a rotation yet. Rotate the key of one of them first; when "
+        "it is in use, approve the path."
+    )
 
 
 def withdraw(*, family: ChargerFamily, actor: Actor, reason: str) -> ChargerFamily:

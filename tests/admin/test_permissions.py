@@ -146,6 +146,7 @@ def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str)
             "digest": "0" * 64,
             "capability": "get_log",
             "supported": "yes",
+            "path": "two_slots_at_our_door",
         },
     )
 

@@ -1,12 +1,17 @@
 """A family's key path is approved on the evidence of one of its chargers, and not before."""
 
+from html import unescape
+
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 
 from inventory.actors import Actor
 from inventory.errors import InvalidInputError, NotPermittedError, TransitionRefusedError
 from inventory.models import ChargerFamily
 from migration.services import key_paths
+from tests.admin import given
 from tests.migration.test_rotation import command_of, family, go_on, rotate, station
 from tests.support import OPERATOR, ControlPlane
 
@@ -59,3 +64,29 @@ def test_approval_needs_a_path_a_reason_and_the_permission(plane: ControlPlane) 
     person = Actor.person(User.objects.create_user("maria"))
     with pytest.raises(NotPermittedError, match=r"migration\.approve_keyrotation"):
         key_paths.approve(family=eagle, path=PATH, actor=person, reason="x")
+
+
+def test_a_path_is_approved_and_withdrawn_on_the_page_of_its_family(plane: ControlPlane) -> None:
+    eagle = family()
+    client = Client()
+    client.force_login(given.administrator())
+    url = reverse("admin:inventory_chargerfamily_do", args=[eagle.pk, "approve_key_path"])
+    assert "None of the chargers of Eagle has come through a rotation yet" in unescape(client.get(url).content.decode())
+    through(plane, eagle)
+
+    page = client.get(url)
+    assert "CS-1 came through with key 2." in unescape(page.content.decode())
+    answer = client.post(
+        url,
+        {"reason": "seen", "path": PATH, "idempotency_key": "one", "version": page.context["version"]},
+        follow=True,
+    )
+
+    assert "The key path of Eagle is approved" in unescape(answer.content.decode())
+    eagle.refresh_from_db()
+    assert (eagle.key_path, eagle.key_path_approved_by) == (PATH, "person:maria")
+    url = reverse("admin:inventory_chargerfamily_do", args=[eagle.pk, "withdraw_key_path"])
+    version = client.get(url).context["version"]
+    client.post(url, {"reason": "it lost keys", "idempotency_key": "two", "version": version})
+    eagle.refresh_from_db()
+    assert eagle.key_path == "unapproved"
