@@ -24,6 +24,7 @@ from inventory.services.actions import AvailableAction
 from migration import key_admin as key_admin
 from migration import wave_admin as wave_admin
 from migration.key_choices import FLAG_CHOICES, RecoveryCause, RotationStage
+from migration.key_import_admin import ImportMixin
 from migration.models import AuthorizationKey, KeyRotation, RecoveryDoor
 from migration.services import authorization_keys, recovery, rotation, rotation_need, secrets_of_keys
 from migration.services.key_states import PROFILE_2
@@ -204,7 +205,7 @@ register_identity_panel(keys_panel)
 
 
 @admin.register(AuthorizationKey)
-class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ImportMixin, ReadOnlyAdmin):
     """Every version of every charger's Profile 2 secret."""
 
     verbs = key_verbs
