@@ -230,3 +230,16 @@ def test_the_palette_finds_a_charger_and_enter_opens_it(browser: Browser) -> Non
 
     browser.do(search)
     browser.do(lambda page: expect(page.get_by_test_id("identity-title")).to_contain_text("CS-0007"))
+
+
+def test_a_chargers_page_fits_a_phone(browser: Browser) -> None:
+    identity = charger("CS-0007")
+    given.active_record(identity)
+    given.session(identity)
+    given.job(identity)
+    browser.do(lambda page: page.set_viewport_size({"width": 390, "height": 844}))
+    browser.open(page_of(identity))
+
+    wide = browser.do(lambda page: page.evaluate("document.documentElement.scrollWidth"))
+
+    assert wide <= 390
