@@ -13,6 +13,7 @@ from bfcerts.ocpp.canonical import Payload
 
 LONGEST_MESSAGE_ID: Final = 36
 LONGEST_ACTION: Final = 64
+LONGEST_ERROR_CODE: Final = 60
 LONGEST_DESCRIPTION: Final = 255
 DEEPEST_NESTING: Final = 64
 UNREADABLE_ID: Final = "-1"
@@ -55,7 +56,7 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class CallError:
-    """The refusal of a request."""
+    """The refusal of a request; code and description as long as they came, so that secrets in them are found whole."""
 
     message_id: str
     code: str
@@ -105,7 +106,7 @@ def parse(raw: bytes) -> Call | CallResult | CallError | Malformed:
         reason = "a CALLERROR is [4, id, code, description, details]"
         return Malformed(message_id, ErrorCode.RPC_FRAMEWORK_ERROR, reason, True)
     description = frame[3] if len(frame) > 3 and isinstance(frame[3], str) else ""
-    return CallError(message_id, frame[2][:60], description[:LONGEST_DESCRIPTION])
+    return CallError(message_id, frame[2], description)
 
 
 def _call(message_id: str, frame: list[Any]) -> Call | Malformed:

@@ -13,6 +13,7 @@ from inventory.choices import SEVERITY_COLOURS, EventType
 from inventory.models import DomainEvent, SecurityEvent
 from inventory.words import actor_words, command_words, event_words, in_words
 
+_FAILED = {EventType.CSR_REJECTED, EventType.INSTALL_FAILED, EventType.ACTIVATION_FAILED}
 _EVENT_TONES = {
     EventType.CERTIFICATE_ACTIVATED: "success",
     EventType.CERTIFICATE_ISSUED: "info",
@@ -51,6 +52,11 @@ class Moment:
     actor: str = ""
 
 
+def _why(event: DomainEvent) -> str:
+    """What went wrong, where something did: the reason is why the work was begun."""
+    return str((event.type in _FAILED and event.payload.get("detail")) or event.reason)
+
+
 def of_events(events: Iterable[DomainEvent]) -> list[Moment]:
     return [
         Moment(
@@ -59,7 +65,7 @@ def of_events(events: Iterable[DomainEvent]) -> list[Moment]:
             icon="swap_calls",
             tone=_EVENT_TONES.get(EventType(event.type), "default"),
             title=event_words(event.type),
-            text=in_words(event.reason),
+            text=in_words(_why(event)),
             url=reverse("admin:inventory_domainevent_change", args=[event.pk]),
             actor=actor_words(event.actor),
         )

@@ -24,7 +24,7 @@ from django_q.tasks import async_task
 
 from bfcerts.configuration import QueueBroker
 from inventory.choices import JobQueue
-from inventory.jobs import periodic
+from inventory.jobs import clocks, periodic
 from inventory.jobs.pulse import PULSE_SECONDS, stopping
 from inventory.models import QueueBeat
 
@@ -108,9 +108,11 @@ def run(queue: str) -> None:
 
     :raises ClusterHungError: when its workers no longer run pulses; the supervisor starts the process again.
     :raises QueueUnavailableError: when there is no queue to begin with.
+    :raises WrongClockError: when this machine's clock cannot be worked by.
     """
     os.environ["BFCERTS_CLUSTER"] = f"{queue}:{socket.gethostname()}:{os.getpid()}"
     started = timezone.now()
+    clocks.check(started)
     if queue == JobQueue.GENERAL:
         periodic.ensure_rows(started)
     QueueBeat.objects.filter(beat_at__lt=started - OLD_BEATS).delete()

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from bfcerts.conflicts import repeated_on_conflict
+from inventory.jobs.clocks import MOST_SKEW
 from inventory.models import PeriodicTask
 
 logger = logging.getLogger(__name__)
@@ -46,16 +47,28 @@ _CLAIM = """
 UPDATE inventory_periodictask SET lease_until = %(lease)s, last_started_at = %(now)s
 WHERE name IN (
     SELECT name FROM inventory_periodictask
-    WHERE name = ANY(%(names)s) AND next_run_at <= %(now)s AND (lease_until IS NULL OR lease_until <= %(now)s)
-    FOR UPDATE SKIP LOCKED)
+    JOIN unnest(%(names)s::text[], %(latest)s::timestamptz[]) AS known(duty, latest) ON duty = name
+    WHERE (next_run_at <= %(now)s OR next_run_at > latest)
+      AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_until > %(latest_lease)s)
+    FOR UPDATE OF inventory_periodictask SKIP LOCKED)
 RETURNING name
 """
 
 
 def run_due(clock: Callable[[], datetime]) -> None:
-    """Run what is due and free. A duty that fails is logged, shown, and tried again at its next time."""
+    """Run what is due and free. A duty that fails is logged, shown, and tried again at its next time.
+
+    A next time or a lease further away than any worker gives one was written under a clock that is ahead, and counts
+    for nothing.
+    """
     now = clock()
-    values: dict[str, Any] = {"lease": now + LEASE, "now": now, "names": list(_duties)}
+    values: dict[str, Any] = {
+        "lease": now + LEASE,
+        "now": now,
+        "names": list(_duties),
+        "latest": [now + item.every + MOST_SKEW for item in _duties.values()],
+        "latest_lease": now + LEASE + MOST_SKEW,
+    }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
         claimed = [row[0] for row in cursor.fetchall()]

@@ -22,7 +22,7 @@ from bfcerts.connections import connection_parameters
 from bfcerts.ocpp import inbox
 from bfcerts.ocpp.notify import Channel
 from inventory.choices import JobQueue
-from inventory.jobs import engine, periodic
+from inventory.jobs import clocks, engine, periodic
 from inventory.models import QueueBeat
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,11 @@ def beat(queue: str, now: datetime) -> None:
     )
 
 
-def pulse(queue: str) -> None:
-    """Run due work of a queue for some seconds. This, and nothing else, is what django-q2 executes."""
+def pulse(queue: str, clock: Callable[[], datetime] = timezone.now) -> None:
+    """Run due work of a queue for some seconds. This, and nothing else, is what django-q2 executes.
+
+    Under a clock that is wrong it does nothing, and does not beat: the cluster ends, and does not start again so.
+    """
     if queue != _own_queue():
         logger.error("a pulse for queue %s was refused: this process serves %s", queue, _own_queue())
         return
@@ -77,10 +80,13 @@ def pulse(queue: str) -> None:
     ends = time.monotonic() + PULSE_SECONDS
     try:
         with _listener(queue) as listener:
-            beat(queue, timezone.now())
+            clocks.check(clock())
+            beat(queue, clock())
             while time.monotonic() < ends and not stopping.value:
-                if not run_due_work(queue, timezone.now):
+                if not run_due_work(queue, clock):
                     _sleep(listener, min(IDLE_SECONDS, max(0.0, ends - time.monotonic())))
+    except clocks.WrongClockError as error:
+        logger.error("%s", error)
     except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
         logger.warning("the database is away; the next pulse tries again: %s", error)
         connection.close()

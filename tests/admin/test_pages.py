@@ -420,6 +420,13 @@ def test_text_from_the_wire_is_shown_and_never_obeyed(console: Client) -> None:
         assert evil not in console.get(page_of(latest)).content.decode()
 
 
+def test_a_rejected_request_is_shown_with_what_was_wrong_with_it(console: Client) -> None:
+    identity = charger("CS-1")
+    given.domain_event(identity, type="CSRRejected", reason="new charger", payload={"detail": "it names CS-2"})
+
+    assert "it names CS-2" in shown(console, identity)
+
+
 def test_codes_are_said_in_words(console: Client) -> None:
     identity = charger("CS-1")
     job = given.job(identity, step=JobStep.AWAIT_CSR)

@@ -1,7 +1,7 @@
 """What happens because time passes: renewals, thresholds, expiry, unconfirmed certificates, stopped queues."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -398,6 +398,31 @@ def test_a_duty_whose_worker_vanished_is_taken_up_when_its_lease_is_over(clock: 
     clock.advance(minutes=5)
     periodic.run_due(clock)
     assert runs == ["ran"]
+
+
+@pytest.mark.usefixtures("_one_duty")
+@pytest.mark.parametrize("died", [False, True])
+def test_a_worker_whose_clock_was_ahead_does_not_stop_a_duty(clock: Clock, died: bool) -> None:
+    ahead = clock() + timedelta(hours=10)
+    periodic.run_due(lambda: ahead)
+    if died:
+        PeriodicTask.objects.update(next_run_at=clock(), lease_until=ahead + periodic.LEASE)
+
+    periodic.run_due(clock)
+    periodic.run_due(clock)
+
+    assert runs == ["ran", "ran"]
+    assert PeriodicTask.objects.get().next_run_at == clock() + timedelta(minutes=1)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("hours", "said"), [(10, "10:00:00 ahead of"), (-2, "2:00:00 behind")])
+def test_nobody_works_by_a_wrong_clock(hours: int, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    pulse.pulse(JobQueue.GENERAL, clock=lambda: datetime.now(UTC) + timedelta(hours=hours))
+
+    assert f"The clock of this machine is {said} the database's." in caplog.text
+    assert "Set it (NTP)" in caplog.text
+    assert not QueueBeat.objects.exists()
 
 
 @pytest.mark.usefixtures("_one_duty")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bfcerts.ocpp import frames
 from bfcerts.ocpp.frames import Call, CallError, CallResult, ErrorCode, Malformed
+from bfcerts.ocpp.redaction import redact
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -27,6 +28,16 @@ def test_what_we_build_can_be_read() -> None:
     assert frames.parse(frames.call_result("a1", {})) == CallResult("a1", {})
     refusal = frames.call_error("a1", ErrorCode.NOT_IMPLEMENTED, "x" * 300)
     assert frames.parse(refusal) == CallError("a1", "NotImplemented", "x" * 255)
+
+
+def test_a_refusal_is_not_cut_before_its_secrets_are_taken_out() -> None:
+    key = "Zx9-Qk3.Lm7_Rt5*Wv1+Yb8=Nc4"
+    said = "x" * (frames.LONGEST_DESCRIPTION - 10) + key
+
+    refusal = frames.parse(json.dumps([4, "a1", "InternalError", said, {}]).encode())
+
+    assert isinstance(refusal, CallError)
+    assert key[:5] not in redact(refusal.description, [key])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from bfcerts.ocpp.gateway.limits import PasswordThrottle, Recent, Repetitions, T
 
 HERE = "192.0.2.1"
 ELSEWHERE = "198.51.100.7"
+THIRD = "203.0.113.9"
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
@@ -30,10 +31,21 @@ def test_wrong_passwords_are_slowed_per_station_and_per_address() -> None:
         assert throttle.wait("CS-1", HERE, 0.0) == 0.0
         throttle.failed("CS-1", HERE, 0.0)
     assert throttle.wait("CS-1", HERE, 0.0) == 10.0
-    assert throttle.wait("CS-1", ELSEWHERE, 0.0) == 10.0
+    for _ in range(6):
+        assert throttle.wait("CS-1", ELSEWHERE, 0.0) == 0.0
+        throttle.failed("CS-1", ELSEWHERE, 0.0)
+    assert throttle.wait("CS-1", THIRD, 0.0) == 5.0
     assert throttle.wait("CS-2", HERE, 0.0) == 10.0
-    assert throttle.wait("CS-2", ELSEWHERE, 0.0) == 0.0
+    assert throttle.wait("CS-2", THIRD, 0.0) == 0.0
     assert throttle.wait("CS-1", HERE, 10.0) == 0.0
+
+
+def test_one_host_keeps_no_station_out_of_a_gateway_that_has_just_started() -> None:
+    throttle = PasswordThrottle(failures_per_minute=10)
+    for second in range(3600):
+        if throttle.wait("CS-1", HERE, float(second)) == 0.0:
+            throttle.failed("CS-1", HERE, float(second))
+        assert throttle.wait("CS-1", ELSEWHERE, second + 0.5) == 0.0
 
 
 def test_a_station_that_came_in_from_its_address_is_kept_out_by_nobody_else() -> None:

@@ -213,7 +213,12 @@ class Delivery:
             )
         if isinstance(answer, CallError):
             code, description = storable(redact([answer.code, answer.description], secrets))
-            return Ending(command.id, CommandOutcome.ERROR, error_code=code, error_description=description)
+            return Ending(
+                command.id,
+                CommandOutcome.ERROR,
+                error_code=code[: frames.LONGEST_ERROR_CODE],
+                error_description=description[: frames.LONGEST_DESCRIPTION],
+            )
         try:
             judged = self._connection.adapter.judge(request, answer.payload)
         except SchemaError as error:

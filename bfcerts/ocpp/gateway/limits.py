@@ -11,6 +11,8 @@ from typing import Final, Generic, TypeVar
 Value = TypeVar("Value")
 
 LARGEST_TABLE: Final = 20_000
+ADDRESSES_OF_A_STATION: Final = 2.0
+"""How many addresses have to fail at their full rate at the same time to keep out a station that was not here yet."""
 
 
 class Recent(OrderedDict[str, Value], Generic[Value]):
@@ -63,7 +65,9 @@ class PasswordThrottle:
     """Slows wrong passwords per station and per address.
 
     A station that came in from an address before is only slowed by its own failures there, so that neither a
-    neighbour behind the same address nor a stranger who tries its name elsewhere can keep it out.
+    neighbour behind the same address nor a stranger who tries its name elsewhere can keep it out. Nor can one stranger
+    who is there first, when a gateway has just started and knows nobody: a station has the failures of
+    `ADDRESSES_OF_A_STATION` addresses.
     """
 
     def __init__(self, failures_per_minute: int) -> None:
@@ -71,21 +75,22 @@ class PasswordThrottle:
         self._buckets: Recent[TokenBucket] = Recent()
         self._welcome: Recent[None] = Recent()
 
-    def _keys(self, station_id: str, address: str) -> tuple[str, ...]:
+    def _bursts(self, station_id: str, address: str) -> dict[str, float]:
+        """The buckets that count for a try, each with its failures in a minute."""
         group = address_group(address)
         pair = f"{station_id} {group}"
         if pair in self._welcome:
-            return (pair,)
-        return (f"station {station_id}", f"address {group}")
+            return {pair: self._burst}
+        return {f"station {station_id}": self._burst * ADDRESSES_OF_A_STATION, f"address {group}": self._burst}
 
     def wait(self, station_id: str, address: str, now: float) -> float:
         """Seconds that this station and address have to wait for their next try; 0 when they need not."""
-        buckets = (self._buckets.get(key) for key in self._keys(station_id, address))
+        buckets = (self._buckets.get(key) for key in self._bursts(station_id, address))
         return max((bucket.wait(now) for bucket in buckets if bucket is not None), default=0.0)
 
     def failed(self, station_id: str, address: str, now: float) -> None:
-        for key in self._keys(station_id, address):
-            bucket = self._buckets.get(key) or TokenBucket.full(self._burst / 60, self._burst, now)
+        for key, burst in self._bursts(station_id, address).items():
+            bucket = self._buckets.get(key) or TokenBucket.full(burst / 60, burst, now)
             self._buckets.keep(key, bucket).spend(now)
 
     def succeeded(self, station_id: str, address: str) -> None:

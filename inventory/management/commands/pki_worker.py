@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "Run the PKI worker: issuance and revocation at the CAs. Needs BFCERTS_PROCESS=pki and the credentials."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from inventory.jobs import cluster
+        from inventory.jobs import clocks, cluster
         from inventory.services import issuance
 
         if settings.CONFIGURATION.process != "pki":
@@ -28,10 +28,12 @@ class Command(BaseCommand):
             )
         try:
             issuance.publish_authorities(timezone.now())
+            self.stdout.write("The PKI worker has published its authorities and takes jobs; trouble is said here.")
+            self.stdout.flush()
             cluster.run(JobQueue.PKI)
         except issuance.AuthorityNotUsableError as error:
             raise CommandError(str(error)) from None
-        except cluster.QueueUnavailableError as error:
+        except (cluster.QueueUnavailableError, clocks.WrongClockError) as error:
             raise CommandError(str(error)) from None
         except cluster.ClusterHungError as error:
             raise CommandError(f"The PKI worker stopped itself: {error}. Start it again.") from None
