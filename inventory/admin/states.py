@@ -19,6 +19,7 @@ from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity,
 from inventory.words import in_words, step_words
 
 _IN_USE = (RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION, RecordState.ACTIVE)
+_OVER = (RecordState.RETIRED, RecordState.REVOKED)
 LOCKED_OUT_BADGE = Badge("Locked out", "danger")
 PROFILE_WORDS = {
     0: "Profile 0, no security",
@@ -60,9 +61,11 @@ def validity_tone(record: CertificateRecord, now: datetime) -> str:
 
 
 def validity(record: CertificateRecord, now: datetime) -> SafeString | str:
-    """The validity as a bar, with the days left in words."""
+    """The validity as a bar, with the days left in words; no days are left of a certificate that is out of use."""
     if record.not_before is None or record.not_after is None:
         return NOTHING
+    if record.state in _OVER:
+        return format_html('<span class="c-subtle">out of use; would have ended {}</span>', moment(record.not_after))
     whole = (record.not_after - record.not_before).total_seconds()
     left = max(0.0, min(1.0, (record.not_after - now).total_seconds() / whole)) if whole > 0 else 0.0
     if record.not_after <= now:

@@ -63,3 +63,10 @@ def test_one_reason_that_bars_many_actions_is_said_once(console: Client) -> None
     offered = page[page.index('data-testid="actions"') :]
     assert offered.count(actions.LOCKED_OUT) == 1
     assert offered.count("Not now, for the same reason.") >= 3
+
+
+def test_a_revoked_certificate_has_no_days_left(console: Client) -> None:
+    page = page_of(console, stranded("CS-1"))
+
+    assert "out of use; would have ended" in page
+    assert "c-validity__bar" not in page
