@@ -8,7 +8,7 @@ import contextlib
 import multiprocessing
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -47,6 +47,14 @@ class Beat:
     """Every connected station sends one Heartbeat after the other. Answer: round trips."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Every connected station sends a Heartbeat so often. Answer: seconds that each round trip took."""
+
+    seconds: float
+    interval: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +98,10 @@ Answer = TypeVar("Answer")
 class LoadProcess:
     """The other end: starts the process, gives it orders, ends it."""
 
-    def __init__(self, url: str, root_file: Path, stations: list[Station]) -> None:
+    def __init__(self, main: Callable[..., None], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs, url, root_file, stations), daemon=True)
+        self._process = context.Process(target=main, args=(theirs, *arguments), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -123,7 +131,7 @@ class LoadProcess:
 @contextlib.contextmanager
 def load_process(url: str, root_file: Path, stations: list[Station]) -> Iterator[LoadProcess]:
     """A load process for the time of a block."""
-    process = LoadProcess(url, root_file, stations)
+    process = LoadProcess(_main, url, root_file, stations)
     try:
         yield process
     finally:
@@ -212,6 +220,8 @@ class _Players:
                 return await self._disconnect()
             case Beat(seconds):
                 return await self._beat(seconds)
+            case Pace(seconds, interval):
+                return await self._pace(seconds, interval)
             case Enrol():
                 return await self._enrol(order)
             case Closures():
@@ -260,6 +270,20 @@ class _Players:
             return count
 
         return sum(await asyncio.gather(*(beat_on(connection) for connection in self._connected())))
+
+    async def _pace(self, seconds: float, interval: float) -> list[float]:
+        ends = time.monotonic() + seconds
+        durations: list[float] = []
+
+        async def beat_now_and_then(connection: LightStation) -> None:
+            while time.monotonic() < ends:
+                began = time.monotonic()
+                await connection.call("Heartbeat", {})
+                durations.append(time.monotonic() - began)
+                await asyncio.sleep(interval)
+
+        await asyncio.gather(*(beat_now_and_then(connection) for connection in self._connected()))
+        return durations
 
     async def _enrol(self, order: Enrol) -> Enrolments:
         waiting = iter(self.players[order.first : order.first + order.count])

@@ -28,6 +28,10 @@ class Scale:
     growth_rounds: int = 4
     growth_one_at_a_time: int = 40
     growth_enrolments: int = 160
+    moving_chargers: int = 2_000
+    bystanders: int = 50
+    """Stations on Profile 3 that only send heartbeats while the others move."""
+    idle_window_seconds: float = 20.0
 
 
 FULL = Scale()
@@ -50,4 +54,7 @@ SHORT = Scale(
     growth_rounds=2,
     growth_one_at_a_time=5,
     growth_enrolments=40,
+    moving_chargers=100,
+    bystanders=10,
+    idle_window_seconds=2.0,
 )

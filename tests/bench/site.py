@@ -92,7 +92,7 @@ class Plane:
         self.site = site
         self.name = name
         self.database_url = site.database_url(name)
-        self.port, self._profile2_port, self._dual_port = free_ports(3)
+        self.port, self._profile2_port, self._dual_port, self.web_port = free_ports(4)
         self._supervisor = Supervisor(site.folder / "logs" / name, sys.stderr)
         self._children: dict[str, Child] = {}
         self.connection = site.connect(name)
@@ -101,6 +101,17 @@ class Plane:
     def url(self) -> str:
         """Where stations connect on Profile 3."""
         return f"wss://localhost:{self.port}"
+
+    @property
+    def profile2_url(self) -> str:
+        """Where stations connect with their passwords."""
+        return f"wss://localhost:{self._profile2_port}"
+
+    def start_web(self) -> None:
+        """Start the console too, and wait until it answers."""
+        command, environment = self._processes()["web"]
+        self._children["web"] = self._supervisor.start("web", command, environment)
+        self.wait_for(lambda: accepts(self.web_port), "the console to answer", START_SECONDS)
 
     def pid(self, role: str) -> int:
         """The process id of a role.
@@ -160,7 +171,8 @@ class Plane:
             "BFCERTS_GATEWAY_PROFILE3_PORT": str(self.port),
             "BFCERTS_GATEWAY_DUAL_PORT": str(self._dual_port),
         }
-        known = processes(self.site.configuration, self.database_url)
+        configuration = self.site.configuration.model_copy(update={"web_port": self.web_port})
+        known = processes(configuration, self.database_url)
         return {role: (command, {**environment, **ports}) for role, (command, environment) in known.items()}
 
     def _last_words(self, child: Child) -> str:
