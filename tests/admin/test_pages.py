@@ -174,8 +174,8 @@ def test_an_operator_sees_a_revocation_on_the_next_refresh(console: Client) -> N
 
 def test_the_page_of_a_certificate_shows_its_life_evidence_history_and_policy(console: Client) -> None:
     identity = charger("CS-1", family=given.family(name="Fast ones"))
-    given.policy(name="Fast ones, 60 days", family=identity.family, program="", validity=timedelta(days=60))
     record = given.active_record(identity)
+    given.policy(name="Fast ones, 60 days", family=identity.family, program="", validity=timedelta(days=60))
     lifecycle.deactivate(record=record, actor=OPERATOR, reason="Cabinet was opened", force=True)
 
     page = shown(console, record)
@@ -400,7 +400,9 @@ def test_the_overview_of_an_empty_inventory_says_how_to_begin(console: Client) -
 
 def test_text_from_the_wire_is_shown_and_never_obeyed(console: Client) -> None:
     evil = "<script>alert(1)</script>"
-    identity = given.identity(authoritative_identifier=evil, name=evil, site=evil)
+    identity = given.identity(name=evil, site=evil)
+    ManagedIdentity.objects.filter(pk=identity.pk).update(authoritative_identifier=evil)
+    identity.refresh_from_db()
     given.job(identity)
     given.security_event(identity, message=evil, type=evil, technical_detail=evil)
     given.domain_event(identity, reason=evil, payload={"x": evil})

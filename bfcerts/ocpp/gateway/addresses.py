@@ -20,6 +20,11 @@ def station_id(path: str) -> str | None:
     return decoded if _STATION_ID.fullmatch(decoded) else None
 
 
+def is_station_id(text: str) -> bool:
+    """Whether a station of this name could ever connect."""
+    return _STATION_ID.fullmatch(text) is not None
+
+
 def plain_address(peername: object) -> str:
     """The peer's address as PostgreSQL holds it: no scope, and IPv4 as IPv4 on a socket that takes both."""
     host = str(peername[0]) if isinstance(peername, tuple) and peername else "::"
