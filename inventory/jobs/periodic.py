@@ -15,6 +15,9 @@ from inventory.models import PeriodicTask
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=5)
+QUICK = timedelta(seconds=10)
+"""Duties that come as often as this do a little each time, and what they drive waits for them."""
+QUICK_LEASE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,11 @@ class Duty:
     name: str
     every: timedelta
     run: Callable[[datetime], object]
+
+    @property
+    def lease(self) -> timedelta:
+        """How long after the death of its worker another one takes it up; run twice at once, it does no harm."""
+        return QUICK_LEASE if self.every <= QUICK else LEASE
 
 
 _duties: dict[str, Duty] = {}
@@ -44,36 +52,44 @@ def known_duties() -> list[Duty]:
 
 
 _CLAIM = """
-UPDATE inventory_periodictask SET lease_until = %(lease)s, last_started_at = %(now)s
-WHERE name IN (
-    SELECT name FROM inventory_periodictask
-    JOIN unnest(%(names)s::text[], %(latest)s::timestamptz[]) AS known(duty, latest) ON duty = name
+UPDATE inventory_periodictask SET lease_until = %(now)s + lease, last_started_at = %(now)s
+FROM (
+    SELECT name AS claimed, lease FROM inventory_periodictask
+    JOIN unnest(%(names)s::text[], %(latest)s::timestamptz[], %(leases)s::interval[])
+        AS known(duty, latest, lease) ON duty = name
     WHERE (next_run_at <= %(now)s OR next_run_at > latest)
-      AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_until > %(latest_lease)s)
-    FOR UPDATE OF inventory_periodictask SKIP LOCKED)
+      AND (lease_until IS NULL OR lease_until <= %(now)s OR lease_until > %(now)s + lease + %(skew)s)
+    ORDER BY next_run_at
+    LIMIT 1
+    FOR UPDATE OF inventory_periodictask SKIP LOCKED) AS due
+WHERE name = claimed
 RETURNING name
 """
 
 
 def run_due(clock: Callable[[], datetime]) -> None:
-    """Run what is due and free. A duty that fails is logged, shown, and tried again at its next time.
+    """Run what is due and free, each once. A duty that fails is logged, shown, and tried again at its next time.
 
-    A next time or a lease further away than any worker gives one was written under a clock that is ahead, and counts
-    for nothing.
+    Each is claimed right before it runs, so that its lease is its own. A next time or a lease further away than any
+    worker gives one was written under a clock that is ahead, and counts for nothing.
     """
-    now = clock()
+    waiting = dict(_duties)
+    while (name := _claim(list(waiting.values()), clock())) is not None:
+        _run(waiting.pop(name), clock)
+
+
+def _claim(duties: list[Duty], now: datetime) -> str | None:
     values: dict[str, Any] = {
-        "lease": now + LEASE,
         "now": now,
-        "names": list(_duties),
-        "latest": [now + item.every + MOST_SKEW for item in _duties.values()],
-        "latest_lease": now + LEASE + MOST_SKEW,
+        "names": [item.name for item in duties],
+        "latest": [now + item.every + MOST_SKEW for item in duties],
+        "leases": [item.lease for item in duties],
+        "skew": MOST_SKEW,
     }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
-        claimed = [row[0] for row in cursor.fetchall()]
-    for name in claimed:
-        _run(_duties[name], clock)
+        row = cursor.fetchone()
+    return str(row[0]) if row else None
 
 
 def _run(item: Duty, clock: Callable[[], datetime]) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
+from inventory.services import lockouts
 from migration.models import MigrationCase
 from migration.services import holding, readiness
 from migration.services.readiness import PROFILE_3
@@ -39,11 +40,31 @@ def whys(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, Why 
     holds = holding.holds(pending, now) if pending else {}
     without = [item for item in identities if item.pk not in newest and _should_move(item)]
     checks = readiness.check(without, now) if without else {}
+    lost = _locked_out(identities, now)
     return {
-        identity.pk: _of_case(newest[identity.pk], holds.get(newest[identity.pk].pk), now)
-        if identity.pk in newest
-        else _without_case(identity, checks.get(identity.pk))
+        identity.pk: (
+            _of_case(newest[identity.pk], holds.get(newest[identity.pk].pk), now)
+            if identity.pk in newest
+            else _without_case(identity, checks.get(identity.pk))
+        )
+        or lost.get(identity.pk)
         for identity in identities
+    }
+
+
+def _locked_out(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, Why]:
+    """Those that have arrived on Profile 3, and cannot connect there any more."""
+    arrived = [identity.pk for identity in identities if identity.security_profile >= PROFILE_3]
+    if not arrived:
+        return {}
+    found = lockouts.locked_out(ManagedIdentity.objects.filter(pk__in=arrived), now)
+    return {
+        key: Why(
+            ReasonCode.CERTIFICATE_LOST,
+            f"{name} is on Profile 3 and has no certificate that works: it cannot connect.",
+            "Open a narrow door for it, or give a request that was taken on site.",
+        )
+        for key, name in found.values_list("pk", "authoritative_identifier")
     }
 
 

@@ -400,6 +400,21 @@ def test_a_duty_whose_worker_vanished_is_taken_up_when_its_lease_is_over(clock: 
     assert runs == ["ran"]
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("migration", 30), ("authorization-key-turns", 30), ("renewal", 300), ("retention", 300)]
+)
+def test_what_drives_a_rollout_is_taken_up_soon_after_its_worker_died(
+    db: None, clock: Clock, name: str, seconds: int
+) -> None:
+    PeriodicTask.objects.create(name=name, next_run_at=clock())
+
+    (claimed,) = [item for item in periodic.known_duties() if item.name == name]
+    assert periodic._claim([claimed], clock()) == name
+    assert PeriodicTask.objects.get().lease_until == clock() + timedelta(seconds=seconds)
+    assert periodic._claim([claimed], clock.advance(seconds=seconds - 1)) is None
+    assert periodic._claim([claimed], clock.advance(seconds=1)) == name
+
+
 @pytest.mark.usefixtures("_one_duty")
 @pytest.mark.parametrize("died", [False, True])
 def test_a_worker_whose_clock_was_ahead_does_not_stop_a_duty(clock: Clock, died: bool) -> None:
