@@ -190,5 +190,6 @@ def test_an_authorization_key_is_set_taken_over_and_revoked(api: APIClient) -> N
 
     assert (key["version"], key["state"], key["source"]) == (1, "active", "set")
     assert (taken["source"], taken["last_success_at"]) == ("imported", "2026-01-02T03:04:05Z")
-    assert verb(api, f"authorization-keys/{key['id']}/revoke")["state"] == "revoked"
+    assert "lock" in verb(api, f"authorization-keys/{key['id']}/revoke", 409)["detail"]
+    assert verb(api, f"authorization-keys/{key['id']}/revoke", force=True)["state"] == "revoked"
     assert AuthorizationKey.objects.get(pk=key["id"]).history.latest().actor == "person:maria"

@@ -186,6 +186,7 @@ def test_a_worker_without_its_queue_stops_with_one_sentence(
         "DATABASE_URL": plant.database_url,
         "BFCERTS_PROCESS": "worker",
         "BFCERTS_SECRET_KEY": "w" * 50,
+        "BFCERTS_CREDENTIAL_KEY": "c" * 50,
         **plant._environment(),
         **changed,
     }

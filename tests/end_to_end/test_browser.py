@@ -56,6 +56,12 @@ def browse(tmp_path: Path) -> Iterator[Browse]:
 def do(page: Page, verb: str, reason: str) -> None:
     """Click an action, give the reason, confirm."""
     page.get_by_test_id(f"action-{verb}").click()
+
+    def offered() -> bool:
+        page.reload()  # an action may be refused for a moment, as while the station is coming back
+        return page.get_by_label("Reason").is_visible()
+
+    eventually(offered, what=lambda: page.inner_text("body"))
     page.get_by_label("Reason").fill(reason)
     page.get_by_test_id("confirm").click()
 

@@ -179,6 +179,8 @@ def _revoke_while_it_is_away(fleet: MixedFleet, stations: StationThread, charger
 
 
 def _only_the_bad_family_is_stopped(fleet: MixedFleet, bad: list[Charger]) -> None:
+    fleet.wait_until(lambda: Breaker.objects.exists() and {charger.profile for charger in bad} == {2})
+    fleet.wait_until(lambda: {fleet.standing()[charger.name] for charger in bad} <= {"issue_failed", "breaker_open"})
     breaker = Breaker.objects.get()
     assert breaker.family_id == bad[0].identity.family_id
     codes = [fleet.standing()[charger.name] for charger in bad]

@@ -336,6 +336,7 @@ def test_the_general_worker_knows_its_steps_and_none_that_asks_a_ca() -> None:
         "newer_csr",
         "deliver",
         "await_install",
+        "await_doubtful",
         "await_activation",
         "send_network_profile",
         "send_priority",

@@ -65,7 +65,7 @@ def test_it_tells_how_a_rollout_stands_and_why_a_charger_waits(fleet: Fleet) -> 
 def test_it_pauses_resumes_stops_and_rolls_back(fleet: Fleet) -> None:
     run("--cohort", "All", "--as", "maria", "--reason", "Look")
     run("--apply", Plan.objects.get().digest, "--as", "maria", "--reason", "Go")
-    fleet.settle(3)
+    fleet.settle(1)
 
     assert "paused" in run("pause", "--as", "maria", "--reason", "Wait")
     assert "running" in run("resume", "--as", "maria", "--reason", "Go on")
