@@ -98,7 +98,7 @@ def _insert_all(cursor: psycopg.ClientCursor[Any], example: ParsedCertificate, c
         "kind": sql.SQL("'charger'"),
         "authoritative_identifier": sql.SQL("station_id"),
         "serial_number": sql.SQL("serial_number"),
-        "site": sql.SQL("'Depot ' || n % 500"),
+        "site": sql.SQL("'Depot ' || n"),
         "region": sql.SQL("'Region ' || n % 10"),
         "owner": sql.SQL("'Operator'"),
         "security_profile": sql.SQL("3"),
