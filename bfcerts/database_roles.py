@@ -47,6 +47,7 @@ _GATEWAY: Final[Mapping[str, str]] = {
     "inventory_historicalcertificaterecord": APPEND,
     "inventory_historicalcertificatejob": APPEND,
     "inventory_publickeyowner": WRITE,
+    "inventory_untoldjobend": APPEND,
     "inventory_plantarget": "SELECT (id, job_id, outcome), UPDATE (outcome, detail)",
     "inventory_lifecyclepolicy": READ,
     "inventory_cohort": READ,

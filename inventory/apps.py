@@ -19,6 +19,7 @@ class InventoryConfig(AppConfig):
             retention,
             station_logs,
             sweeps,
+            untold,
             upstreams,
         )
         from inventory.services.door import CertificateDoor
@@ -36,4 +37,4 @@ class InventoryConfig(AppConfig):
         registry.register_listeners(ListenerCertificates())
         upstreams.connect()
         seams.on_answer("log", station_logs.command_answered)
-        self.duties = (sweeps, repeats, retention, caps, artifacts, station_logs)
+        self.duties = (sweeps, repeats, retention, caps, artifacts, station_logs, untold)

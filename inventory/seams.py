@@ -1,19 +1,31 @@
 """What the floors above hear of, and what they are asked first; filled by the apps at start-up, never imported upward.
 
 Every listener runs in the transaction that stores what it hears of, under the lock of the identity where one is named,
-so its effects happen exactly once or not at all. A listener that raises undoes the whole; it decides nothing slow and
-calls nobody outside.
+so its effects happen exactly once or not at all. It decides nothing slow and calls nobody outside. One that raises
+undoes the whole, except where a job ended: that is true whoever fails to take it in, so what such a listener did is
+undone alone, and it is told again until it succeeds (`inventory.services.untold`).
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.db import transaction
+
+from bfcerts.conflicts import is_conflict
 from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand
-from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.choices import SecurityCategory, SecuritySource, Severity
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, UntoldJobEnd
+from inventory.services.security_events import record_security_event
+
+logger = logging.getLogger(__name__)
+
+FIRST_AGAIN = timedelta(seconds=10)
+"""How soon a listener that failed is told again, for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,8 @@ BootListener = Callable[[Boot], None]
 AnswerHandler = Callable[[CommandAnswer], None]
 ReportListener = Callable[[StationReport], None]
 JobListener = Callable[[CertificateJob, datetime], None]
+JobInterest = Callable[[CertificateJob], bool]
+"""Whether a listener wants to hear of the end of a job: decided from the job alone, without a query."""
 RecordListener = Callable[[CertificateRecord, datetime], None]
 Gate = Callable[[Gated, ManagedIdentity, datetime], str | None]
 """Why this identity may not do this now, in a sentence for the operator; None where nothing is in the way."""
@@ -92,7 +106,7 @@ fingerprint at that time."""
 _connections: list[ConnectionListener] = []
 _boots: list[BootListener] = []
 _reports: list[ReportListener] = []
-_ended_jobs: list[JobListener] = []
+_ended_jobs: dict[str, tuple[JobListener, JobInterest]] = {}
 _moved_records: list[RecordListener] = []
 _gates: list[Gate] = []
 _ways_back: list[WayBack] = []
@@ -112,9 +126,15 @@ def on_station_report(listener: ReportListener) -> None:
     _add(_reports, listener)
 
 
-def on_job_ended(listener: JobListener) -> None:
-    """Hear of jobs that ended, however; the job is locked."""
-    _add(_ended_jobs, listener)
+def on_job_ended(name: str, listener: JobListener, *, concerns: JobInterest) -> None:
+    """Hear of jobs that ended, however; the job is locked.
+
+    :param name: for ever this listener's own: under it is kept what it has still to be told.
+    :param concerns: which jobs it hears of; those that concern nobody cost nothing.
+    """
+    if name in _ended_jobs and _ended_jobs[name][0] is not listener:
+        raise ValueError(f"the ends of jobs already have a listener {name!r}: {_ended_jobs[name][0]}")
+    _ended_jobs[name] = (listener, concerns)
 
 
 def on_record_moved(listener: RecordListener) -> None:
@@ -160,8 +180,44 @@ def tell_station_report(report: StationReport) -> None:
 
 
 def tell_job_ended(job: CertificateJob, now: datetime) -> None:
-    for listener in _ended_jobs:
-        listener(job, now)
+    """Tell whom it concerns. Whoever fails to take it in is told again later; the job has ended all the same."""
+    for name, (listener, concerns) in _ended_jobs.items():
+        if not concerns(job):
+            continue
+        try:
+            with transaction.atomic():
+                listener(job, now)
+        except Exception as error:  # whatever is wrong above, a job that ended has ended
+            if is_conflict(error):
+                raise
+            logger.exception("job %s: its end could not be told to %s", job.pk, name)
+            _tell_later(name, job, error, now)
+
+
+def _tell_later(name: str, job: CertificateJob, error: Exception, now: datetime) -> None:
+    UntoldJobEnd.objects.create(
+        listener=name,
+        job=job,
+        failed_at=now,
+        next_run_at=now + FIRST_AGAIN,
+        last_error=f"{type(error).__name__}: {error}"[:1000],
+    )
+    record_security_event(
+        "JobEndUntold",
+        category=SecurityCategory.OTHER,
+        severity=Severity.WARNING,
+        source=SecuritySource.CONTROL_PLANE,
+        message=f"Job {job.pk} has ended, and what follows from that in “{name}” failed ({type(error).__name__}). It "
+        "is tried again until it succeeds; if more of these come, report them with the worker's log.",
+        now=now,
+        job=job,
+        dedupe_key=f"job-end-untold:{name}:{now:%Y%m%d%H}",
+    )
+
+
+def job_listeners() -> dict[str, JobListener]:
+    """Who hears of ended jobs in this process, by name."""
+    return {name: listener for name, (listener, _) in _ended_jobs.items()}
 
 
 def tell_record_moved(record: CertificateRecord, now: datetime) -> None:

@@ -10,7 +10,7 @@ from inventory.models.evidence import Evidence
 from inventory.models.family import ChargerFamily
 from inventory.models.idempotency import IdempotencyKey
 from inventory.models.identity import ManagedIdentity
-from inventory.models.job import CertificateJob
+from inventory.models.job import CertificateJob, UntoldJobEnd
 from inventory.models.plan import Plan, PlanTarget
 from inventory.models.policy import LifecyclePolicy
 from inventory.models.record import CertificateRecord
@@ -43,5 +43,6 @@ __all__ = [
     "SecurityEvent",
     "SitePolicy",
     "StationLog",
+    "UntoldJobEnd",
     "Upstream",
 ]

@@ -112,3 +112,21 @@ class CertificateJob(models.Model):
 
     def parameter(self, name: str, default: Any = None) -> Any:
         return self.parameters.get(name, default)
+
+
+class UntoldJobEnd(models.Model):
+    """The end of a job that somebody who listens for it failed to take in, and is told again (`inventory.seams`)."""
+
+    listener = models.CharField(max_length=40)
+    job = models.ForeignKey(CertificateJob, on_delete=models.PROTECT, related_name="untold_ends")
+    failed_at = models.DateTimeField(help_text="For the first time.")
+    tries = models.PositiveIntegerField(default=1)
+    next_run_at = models.DateTimeField()
+    last_error = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["listener", "job"], name="job_end_untold_once")]
+        indexes = [models.Index(fields=["next_run_at"], name="untold_job_end_due")]
+
+    def __str__(self) -> str:
+        return f"{self.listener}: {self.job}"

@@ -120,17 +120,20 @@ def take_for_renewal(job: CertificateJob, until: datetime, now: datetime) -> boo
 
     :returns: whether the certificate may be delivered now.
     """
-    return job.action != JobAction.RENEW or take(job.identity, f"renewal:{job.pk}", until, now)
+    return not _is_renewal(job) or take(job.identity, f"renewal:{job.pk}", until, now)
+
+
+def _is_renewal(job: CertificateJob) -> bool:
+    return job.action == JobAction.RENEW
 
 
 def _renewal_ended(job: CertificateJob, now: datetime) -> None:
-    if job.action == JobAction.RENEW:
-        give_back(job.identity, now, f"renewal:{job.pk}")
+    give_back(job.identity, now, f"renewal:{job.pk}")
 
 
 def connect() -> None:
     """Called once, when the app is ready."""
-    seams.on_job_ended(_renewal_ended)
+    seams.on_job_ended("caps", _renewal_ended, concerns=_is_renewal)
 
 
 @duty("absences", timedelta(hours=1))

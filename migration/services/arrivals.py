@@ -98,12 +98,14 @@ def _on_profile_3(case: MigrationCase, connection: seams.Connection) -> None:
             arrived(case, record, connection.at)
 
 
+def concerns(job: CertificateJob) -> bool:
+    """Whether a case may wait for this job, and it ended without success."""
+    is_mine = job.purpose == CHARGER_IDENTITY.key and job.action in (JobAction.ISSUE, JobAction.CUT_OVER)
+    return is_mine and job.state != JobState.SUCCEEDED
+
+
 def job_ended(job: CertificateJob, now: datetime) -> None:
     """A job that a case waits for ended without success."""
-    if job.purpose != CHARGER_IDENTITY.key or job.state == JobState.SUCCEEDED:
-        return
-    if job.action not in (JobAction.ISSUE, JobAction.CUT_OVER):
-        return
     case = cases.live_case(job.identity_id, lock=True)
     if case is None:
         return
@@ -143,5 +145,5 @@ def connect() -> None:
     seams.on_connection(connected)
     seams.on_boot(booted)
     seams.on_record_moved(record_moved)
-    seams.on_job_ended(job_ended)
+    seams.on_job_ended("migration", job_ended, concerns=concerns)
     seams.on_answer("migration", lowering.answered)

@@ -22,6 +22,8 @@ BATCH = 100
 SLICE_SECONDS = 3.0
 """How long a worker runs plans at a stretch, so that it does its other duties too."""
 PLANNER = Actor.system("planner")
+IN_A_PLAN = "in_a_plan"
+"""The parameter of a job that says that a plan's target waits for its end."""
 
 
 def begin(plan: Plan) -> None:
@@ -121,7 +123,18 @@ def _start(plan: Plan, kind: RunningPlanKind, target_id: int, identity_id: int, 
         if started.job is not None and not started.job.is_open:
             target.outcome, target.detail = _outcome_of(started.job), started.job.outcome
         target.save(update_fields=["outcome", "detail", "job"])
+        if target.outcome == TargetOutcome.STARTED and started.job is not None:
+            _mark(started.job)
     return True
+
+
+def _mark(job: CertificateJob) -> None:
+    """Have the job say itself that a target waits for its end, so that the ends of all others cost no query.
+
+    Its identity is locked, so it has not ended meanwhile.
+    """
+    stored = CertificateJob.objects.filter(pk=job.pk)
+    stored.update(parameters={**stored.values_list("parameters", flat=True).get(), IN_A_PLAN: True})
 
 
 def _still_runs(plan: Plan) -> bool:
@@ -141,6 +154,10 @@ def _pause_for_lost_permission(plan: Plan, kind: PlanKind) -> None:
 
 def _outcome_of(job: CertificateJob) -> TargetOutcome:
     return TargetOutcome.DONE if job.state == JobState.SUCCEEDED else TargetOutcome.FAILED
+
+
+def _is_in_a_plan(job: CertificateJob) -> bool:
+    return bool(job.parameters.get(IN_A_PLAN))
 
 
 def _job_ended(job: CertificateJob, now: datetime) -> None:
@@ -164,4 +181,4 @@ def _finish_if_all_ended(plan: Plan, now: datetime) -> None:
 
 def connect() -> None:
     """Called once, when the app is ready."""
-    seams.on_job_ended(_job_ended)
+    seams.on_job_ended("plans", _job_ended, concerns=_is_in_a_plan)
