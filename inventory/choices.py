@@ -295,6 +295,14 @@ class SystemPart(models.TextChoices):
     RENEWAL = "renewal", "Automatic renewal"
     EXPIRY = "expiry", "Expiry check"
     LIFECYCLE = "lifecycle", "Lifecycle check"
+    PLANNER = "planner", "Plans"
+    TRUST_ANCHORS = "trust-anchors", "Trust anchor releases"
+    MIGRATION = "migration", "Migration to Profile 3"
+    KEY_ROTATION = "key-rotation", "AuthorizationKey rotation"
+    RECOVERY = "recovery", "Recovery doors"
+    STATION_LOGS = "station-logs", "Station logs"
+    ARTIFACTS = "artifacts", "Artifact store"
+    DEMO = "demo", "Demo"
     FIRST_LOOK = "first-look", "First look (simulated fleet)"
 
 

@@ -21,6 +21,7 @@ from inventory.admin.verbs import ActionForm, Order, Verb, Verbs, identity_verbs
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
+from migration import calendar_admin as calendar_admin
 from migration import key_admin as key_admin
 from migration import wave_admin as wave_admin
 from migration.key_choices import FLAG_CHOICES, RecoveryCause, RotationStage

@@ -13,7 +13,7 @@ from inventory.api.base import Listing, ReasonSerializer
 from inventory.api.conditional import on_version
 from inventory.api.filters import Narrowing
 from inventory.models import ManagedIdentity
-from migration import recovery_api, wave_api
+from migration import calendar_api, case_api, recovery_api, wave_api
 from migration.key_choices import FLAG_CHOICES
 from migration.models import AuthorizationKey, KeyRotation
 from migration.services import authorization_keys, rotation, rotation_need, secrets_of_keys
@@ -167,4 +167,10 @@ class AuthorizationKeyViewSet(Listing):
 
 router = SimpleRouter(trailing_slash=False)
 router.register("authorization-keys", AuthorizationKeyViewSet, basename="authorization-keys")
-urlpatterns = router.urls + recovery_api.urlpatterns + wave_api.urlpatterns
+urlpatterns = [
+    *router.urls,
+    *recovery_api.urlpatterns,
+    *wave_api.urlpatterns,
+    *case_api.urlpatterns,
+    *calendar_api.urlpatterns,
+]

@@ -17,24 +17,28 @@ class MigrationConfig(AppConfig):
         from migration.services import (
             arrivals,
             bulk_rotation,
+            cases,
             driving,
             forecast,
             key_actions,
+            key_delivery,
+            key_duties,
+            key_evidence,
             recovery,
-            rotation,
             rotation_need,
         )
         from migration.services.authorization_keys import PasswordDoor
         from migration.services.rollout_plan import MigrationPlan
 
         registry.register_doors(password=PasswordDoor())
-        rotation.connect()
+        key_evidence.connect()
         recovery.connect()
         add_identity_actions(key_actions.for_identity)
         add_family_actions(key_actions.for_family)
-        keep_commands_of("key", rotation.open_references)
+        keep_commands_of("key", key_delivery.open_references)
+        keep_commands_of("migration", cases.open_references)
         arrivals.connect()
         seams.add_gate(forecast.gate)
         plans.register(MigrationPlan())
         plans.register(bulk_rotation.BulkRotation())
-        self.duties = (bulk_rotation, rotation, rotation_need, recovery, driving)
+        self.duties = (bulk_rotation, key_duties, rotation_need, recovery, driving)

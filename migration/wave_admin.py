@@ -1,4 +1,4 @@
-"""Migrations in the console: rollouts, waves, chargers on their way, breakers, and when work may be done."""
+"""Migrations in the console: rollouts, waves, chargers on their way, and breakers."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,6 @@ from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
 from inventory.admin import states
 from inventory.admin.actions import ActionsMixin, actor_of
-from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
 from inventory.admin.history import HistoryMixin
 from inventory.admin.panels import Panel, register_identity_panel
 from inventory.admin.search import identities_matching
@@ -23,8 +22,8 @@ from inventory.admin.verbs import Order, Verb, Verbs
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
-from migration.models import Blackout, Breaker, MigrationCase, MigrationRollout, MigrationWindow, Wave
-from migration.services import breakers, offered, rollouts, windows
+from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
+from migration.services import breakers, offered, rollouts
 from migration.services.readiness import check_one
 from migration.services.why import Why, why, whys
 from migration.states import CASE_COLOURS, ROLLOUT_COLOURS, WAVE_COLOURS, CaseState, RolloutState, WaveState
@@ -344,45 +343,6 @@ class BreakerAdmin(HistoryMixin, ActingAdmin):
     @admin.display(description="Closed")
     def closed(self, breaker: Breaker) -> SafeString | str:
         return moment(breaker.closed_at)
-
-
-class _CalendarAdmin(EditableAdmin):
-    """What people enter of the times of a site."""
-
-    keyset_field = ""
-
-    def save_model(self, request: HttpRequest, obj: Any, form: ReasonedForm, change: bool) -> None:
-        windows.save(entry=obj, actor=actor_of(request), reason=form.cleaned_data["reason"])
-
-
-@admin.register(MigrationWindow)
-class MigrationWindowAdmin(_CalendarAdmin):
-    """Hours in which chargers of a site may be moved."""
-
-    list_display = ("__str__", "weekdays", "enabled")
-    list_filter = ("enabled",)
-    search_fields = ("site",)
-    search_help_text = "Site"
-    ordering = ("site", "opens")
-    fieldsets = (
-        ("Where and when", {"fields": ("site", "weekdays", "opens", "closes", "time_zone", "enabled")}),
-        REASON,
-    )
-
-
-@admin.register(Blackout)
-class BlackoutAdmin(_CalendarAdmin):
-    """Days on which nothing is moved."""
-
-    list_display = ("__str__", "note", "enabled")
-    list_filter = ("enabled",)
-    search_fields = ("site", "note")
-    search_help_text = "Site or note"
-    ordering = ("-first_day",)
-    fieldsets = (
-        ("Where and when", {"fields": ("site", "first_day", "last_day", "time_zone", "note", "enabled")}),
-        REASON,
-    )
 
 
 def migration_panel(identity: ManagedIdentity, request: HttpRequest, now: datetime) -> Panel | None:

@@ -3,8 +3,8 @@
 The caller holds the identity's lock and has opened an attribution.
 """
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence, Set
+from datetime import datetime
 from typing import Any
 
 from bfcerts.ocpp.canonical import Evidence
@@ -270,11 +270,19 @@ def _detail(message: InboxMessage) -> str:
     return ", ".join(f"{name} {payload[name]}" for name in told if payload.get(name))[:LONGEST_FRAME]
 
 
-def soon(now: datetime, **by: float) -> datetime:
-    """A time to look again."""
-    return now + timedelta(**by)
-
-
 def absence_of(case: MigrationCase) -> str:
     """Under which name a case takes its place among the chargers of its site that may be away."""
     return f"migration:{case.pk}"
+
+
+def open_references(references: Set[str]) -> Set[str]:
+    """Of what follows the kind in references of commands, those whose case goes on: the retention keeps them.
+
+    A charger in quarantine may be released, and is then asked again under the same keys.
+    """
+    ids = {reference: reference.partition(":")[0] for reference in references}
+    identifiers = [int(case) for case in ids.values() if case.isdigit()]
+    still_open = set(
+        MigrationCase.objects.live().filter(pk__in=identifiers).exclude(state=S.ACTIVE).values_list("pk", flat=True)
+    )
+    return {reference for reference, case in ids.items() if case.isdigit() and int(case) in still_open}

@@ -13,7 +13,7 @@ from inventory.actors import Actor
 from inventory.services.command import command
 from migration.models import Blackout, MigrationWindow
 
-Entry = TypeVar("Entry", Blackout, MigrationWindow)
+Entry = TypeVar("Entry", bound=Blackout | MigrationWindow)
 
 LOOK_AHEAD_DAYS = 15
 """How far the next opening is looked for; whatever opens later is looked for again by then."""

@@ -62,6 +62,7 @@ OPERATIONS = (
     "GET lifecycle-policies-history",
     "GET lifecycle-policies-list",
     "GET migration-blackouts-detail",
+    "GET migration-blackouts-history",
     "GET migration-blackouts-list",
     "GET migration-breakers-detail",
     "GET migration-breakers-list",
@@ -74,6 +75,7 @@ OPERATIONS = (
     "GET migration-waves-detail",
     "GET migration-waves-list",
     "GET migration-windows-detail",
+    "GET migration-windows-history",
     "GET migration-windows-list",
     "GET plan-targets-detail",
     "GET plan-targets-list",
@@ -106,6 +108,8 @@ OPERATIONS = (
     "PATCH cohorts-detail",
     "PATCH identities-detail",
     "PATCH lifecycle-policies-detail",
+    "PATCH migration-blackouts-detail",
+    "PATCH migration-windows-detail",
     "PATCH upstreams-detail",
     "POST authorization-keys-flag",
     "POST authorization-keys-import",
@@ -181,6 +185,10 @@ OPERATIONS = (
 )
 
 
+SWITCHED = ("PATCH migration-blackouts-detail", "PATCH migration-windows-detail")
+"""Entries without a name."""
+
+
 def address(route: Route, instance: Model) -> str:
     return reverse(f"api:{route.name}", args=[instance.pk] if route.detail else [])
 
@@ -230,7 +238,7 @@ def body_for(route: Route) -> dict[str, Any]:
         "POST key-paths-approve": {"family": given.family().pk, "path": "two_slots_at_our_door"},
         "POST key-paths-withdraw": {"family": given.family().pk},
     }
-    changed = {"name": "Another"} if route.method == "patch" else {}
+    changed = {"enabled": False} if str(route) in SWITCHED else {"name": "Another"} if route.method == "patch" else {}
     return {"reason": "I want to", **changed, **needed.get(str(route), {})}
 
 

@@ -21,6 +21,10 @@ from tests.bench.stations import Station
 Expressions = Mapping[str, sql.Composable]
 NUMBERED = (ManagedIdentity, CertificateRecord, Evidence, CertificateJob)
 
+_COLUMNS: LiteralString = (
+    "n, station_id, serial_number, certificate_serial, fingerprint, public_key, csr_sha256, subject, not_after, csr, "
+    "certificate"
+)
 _STAGE: LiteralString = """
 CREATE TEMPORARY TABLE stage (
     n bigint, station_id text, serial_number text, certificate_serial text, fingerprint text, public_key text,
@@ -31,7 +35,7 @@ ON COMMIT DROP
 # An invented charger's keys and names follow from its number; its texts are copies of real ones, so as long as those.
 # Its certificate ends within half a year and is not due for renewal while anything is measured.
 _INVENTED: LiteralString = """
-INSERT INTO stage
+INSERT INTO stage ({columns})
 SELECT n, 'CP-' || lpad(n::text, 8, '0'), 'SP-' || lpad(n::text, 8, '0'), '5' || substr(md5('serial ' || n), 2),
     encode(sha256(('certificate ' || n)::bytea), 'hex'), encode(sha256(('key ' || n)::bytea), 'hex'),
     encode(sha256(('request ' || n)::bytea), 'hex'), 'CN=CP-' || lpad(n::text, 8, '0') || ',O=Bench',
@@ -52,10 +56,11 @@ def fill(
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
         cursor.execute(_STAGE)
+        _number(cursor)
         example = parse_certificate(stations[0].certificate)
         _stage(cursor, stations)
         cursor.execute(
-            _INVENTED,
+            sql.SQL(_INVENTED).format(columns=sql.SQL(_COLUMNS)),
             {
                 "csr": stations[0].csr,
                 "certificate": stations[0].certificate,
@@ -70,8 +75,29 @@ def fill(
     connection.execute("CHECKPOINT")
 
 
+def _number(cursor: psycopg.ClientCursor[Any]) -> None:
+    """Give each row of the stage its ids, from the sequences: the processes of the installation take theirs meanwhile.
+
+    An id that is counted up from the largest one that is seen may belong to a row that is not committed yet.
+    """
+    for model in NUMBERED:
+        row = cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [model._meta.db_table]).fetchone()
+        if row is None or row[0] is None:
+            raise LookupError(f"{model._meta.db_table} has no sequence for its ids")
+        cursor.execute(
+            sql.SQL("ALTER TABLE stage ADD COLUMN {} bigint DEFAULT nextval({})").format(
+                _id(model), sql.Literal(row[0])
+            )
+        )
+
+
+def _id(model: type[Model]) -> sql.Identifier:
+    """The column of the stage that has the id of its row in the table of a model."""
+    return sql.Identifier(f"{model._meta.model_name}_id")
+
+
 def _stage(cursor: psycopg.ClientCursor[Any], stations: list[Station]) -> None:
-    with cursor.copy("COPY stage FROM STDIN") as copy:
+    with cursor.copy(sql.SQL("COPY stage ({}) FROM STDIN").format(sql.SQL(_COLUMNS))) as copy:
         for number, station in enumerate(stations, 1):
             leaf = parse_certificate(station.certificate)
             row = (
@@ -91,7 +117,7 @@ def _stage(cursor: psycopg.ClientCursor[Any], stations: list[Station]) -> None:
 
 
 def _insert_all(cursor: psycopg.ClientCursor[Any], example: ParsedCertificate, chain: str, now: datetime) -> None:
-    ids = {model: sql.SQL("n + {}").format(_last_id(cursor, model)) for model in NUMBERED}
+    ids = {model: _id(model) for model in NUMBERED}
     purpose, moment = sql.Literal(CHARGER_IDENTITY.key), sql.Literal(now)
     identity: Expressions = {
         "id": ids[ManagedIdentity],
@@ -155,17 +181,6 @@ def _insert_all(cursor: psycopg.ClientCursor[Any], example: ParsedCertificate, c
     _insert(cursor, Evidence, evidence, now)
     _insert(cursor, CertificateJob, job, now)
     _insert(cursor, PublicKeyOwner, owner, now)
-    for model in NUMBERED:
-        table = model._meta.db_table
-        set_sequence = sql.SQL("SELECT setval(pg_get_serial_sequence({}, 'id'), max(id)) FROM {}")
-        cursor.execute(set_sequence.format(sql.Literal(table), sql.Identifier(table)))
-
-
-def _last_id(cursor: psycopg.ClientCursor[Any], model: type[Model]) -> sql.Literal:
-    row = cursor.execute(
-        sql.SQL("SELECT coalesce(max(id), 0) FROM {}").format(sql.Identifier(model._meta.db_table))
-    ).fetchone()
-    return sql.Literal(row[0] if row else 0)
 
 
 def _authority(cursor: psycopg.ClientCursor[Any]) -> sql.Literal:

@@ -14,7 +14,7 @@ from inventory.services.plans.running import run_plans
 from migration.models import AuthorizationKey, KeyRotation, RotationTurn
 from migration.services import bulk_rotation, rotation
 from tests.migration.model_station import ModelStation
-from tests.migration.test_rotation import command_of, family, go_on, station
+from tests.migration.rotating import command_of, family, go_on, station
 from tests.support import OPERATOR, ControlPlane
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from migration.models import AuthorizationKey, KeyRotation
 from migration.services import authorization_keys
 from migration.services.secrets_of_keys import generate
 from tests.admin import given
-from tests.migration.test_rotation import FIRST, command_of, go_on, rotate, states, station
+from tests.migration.rotating import FIRST, command_of, go_on, rotate, states, station
 from tests.support import OPERATOR, ControlPlane, charger, restore_default_policies
 
 pytestmark = pytest.mark.django_db

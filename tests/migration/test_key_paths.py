@@ -12,7 +12,7 @@ from inventory.errors import InvalidInputError, NotPermittedError, TransitionRef
 from inventory.models import ChargerFamily
 from migration.services import key_paths
 from tests.admin import given
-from tests.migration.test_rotation import command_of, family, go_on, rotate, station
+from tests.migration.rotating import command_of, family, go_on, rotate, station
 from tests.support import OPERATOR, ControlPlane
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ from inventory.services import actions, lifecycle, station_commands
 from inventory.services.actions import AvailableAction
 from migration.key_choices import RecoveryCause
 from migration.models import AuthorizationKey, RecoveryDoor
-from migration.services import authorization_keys, recovery, rotation
+from migration.services import authorization_keys, key_duties, recovery
 from migration.services.authorization_keys import PasswordDoor
 from migration.services.secrets_of_keys import generate
 from tests.admin import given
@@ -153,7 +153,7 @@ def test_a_certificate_that_was_lost_does_not_close_the_door_and_a_new_one_does(
 
 def test_a_door_that_is_never_used_closes_by_itself(plane: ControlPlane) -> None:
     door = open_door(on_profile_3(), plane.clock())
-    rotation.go_on(plane.clock.advance(days=3))
+    key_duties.go_on(plane.clock.advance(days=3))
     recovery.close_overdue(plane.clock())
 
     door.refresh_from_db()

@@ -27,7 +27,7 @@ from inventory.errors import InventoryError
 from inventory.models import ChargerFamily, DomainEvent
 from migration.key_choices import KEY_TRANSITIONS, KeyState, RotationStage
 from migration.models import AuthorizationKey, KeyRotation
-from migration.services import authorization_keys, rotation
+from migration.services import authorization_keys, key_duties, rotation
 from tests.migration.model_station import ModelStation
 from tests.support import OPERATOR, Clock, ControlPlane, charger
 
@@ -138,16 +138,16 @@ class Rotations(RuleBasedStateMachine):
     @rule(dies_at=deaths)
     def a_worker_works(self, dies_at: int) -> None:
         self.attempt(lambda: inbox.process_due(now=self.clock(), limit=50), dies_at)
-        self.attempt(lambda: rotation.go_on(self.clock()), dies_at)
-        self.attempt(lambda: rotation.retire_due(self.clock()), dies_at)
+        self.attempt(lambda: key_duties.go_on(self.clock()), dies_at)
+        self.attempt(lambda: key_duties.retire_due(self.clock()), dies_at)
 
     @rule(span=st.sampled_from(SPANS))
     def time_passes(self, span: timedelta) -> None:
         self.clock.now += span
         expire_overdue(self.clock())
         self.plane.read_inbox()
-        rotation.go_on(self.clock())
-        rotation.retire_due(self.clock())
+        key_duties.go_on(self.clock())
+        key_duties.retire_due(self.clock())
 
     # -- the station
 
@@ -262,12 +262,12 @@ class Rotations(RuleBasedStateMachine):
                         self.station.restart()
                 self.plane.work()
                 self.clock.now += timedelta(minutes=5)
-                rotation.go_on(self.clock())
+                key_duties.go_on(self.clock())
             self.clock.now += timedelta(days=8)
             expire_overdue(self.clock())
             self.plane.work()
-            rotation.go_on(self.clock())
-            rotation.retire_due(self.clock())
+            key_duties.go_on(self.clock())
+            key_duties.retire_due(self.clock())
             self.it_always_has_a_way_in()
         assert not AuthorizationKey.objects.filter(state__in=[S.PENDING, S.RETIRING]).exists(), list(
             KeyRotation.objects.values()
@@ -329,9 +329,9 @@ def test_a_worker_that_dies_at_any_statement_of_a_rotation_locks_nobody_out(
             station_takes_the_key,
         ),
         (read, lambda: plane.clock.advance(minutes=1)),
-        (lambda: rotation.go_on(plane.clock()), made.restart),
+        (lambda: key_duties.go_on(plane.clock()), made.restart),
         (read, lambda: plane.clock.advance(days=8)),
-        (lambda: rotation.retire_due(plane.clock()), lambda: None),
+        (lambda: key_duties.retire_due(plane.clock()), lambda: None),
     ]
     deaths = 0
     for work, then in stages:

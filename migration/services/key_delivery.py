@@ -1,0 +1,111 @@
+"""Taking a new AuthorizationKey to its charger: asking, asking again, and waiting for it to come back.
+
+The new key opens the door before the request leaves, because a charger may be back with it before its answer is stored
+(conformance 10). A lost answer is asked for again with the same key.
+"""
+
+from collections.abc import Set
+from datetime import datetime, timedelta
+from typing import Final
+
+from bfcerts.ocpp import canonical, outbox
+from bfcerts.ocpp.canonical import Action
+from bfcerts.ocpp.models import StationSession
+from inventory import seams
+from inventory.models import LifecyclePolicy, ManagedIdentity
+from inventory.services import caps, policies
+from migration.key_choices import OPEN_STAGES, KeyState, RotationStage
+from migration.models import KeyRotation
+from migration.services import key_states
+
+WATCHED_AHEAD: Final = timedelta(days=2)
+LONGEST_ABSENCE: Final = timedelta(minutes=15)
+"""After that its site's place is free again, should the charger not have come back."""
+ASK_AGAIN: Final = timedelta(minutes=1)
+"""Where the site could not spare it."""
+
+
+def policy_of(identity: ManagedIdentity) -> LifecyclePolicy:
+    return policies.resolve(identity, "authorization_key").policy
+
+
+def deliver(rotation: KeyRotation, policy: LifecyclePolicy, now: datetime) -> None:
+    """Ask once more, with the very same key: a charger that has it already changes nothing."""
+    key = rotation.key
+    if not may_leave(rotation, now):
+        rotation.stage = RotationStage.RETRYING
+        rotation.next_step_at = now + ASK_AGAIN
+        rotation.save()
+        return
+    rotation.deliveries += 1
+    rotation.stage = RotationStage.DELIVERING
+    rotation.other_session = rotation.booted_without_at = None
+    expires_after = policy.delivery_deadline
+    rotation.next_step_at = now + expires_after + 2 * outbox.ANSWER_GRACE
+    rotation.save()
+    reference = key_states.reference(key, "deliver")
+    outbox.enqueue(
+        station_id=key.identity.authoritative_identifier,
+        action=Action.SET_AUTHORIZATION_KEY,
+        payload=canonical.set_authorization_key(),
+        secret_payload=bytes(rotation.sealed_secret) if rotation.sealed_secret is not None else None,
+        dedupe_key=f"{reference}:{rotation.deliveries}",
+        now=now,
+        expires_after=expires_after,
+        reference=reference,
+    )
+    seams.watch_connections(key.identity, rotation.give_up_at)
+
+
+def may_leave(rotation: KeyRotation, now: datetime) -> bool:
+    """Whether the site can spare the charger for a moment; one that is not connected leaves nobody."""
+    identity = rotation.key.identity
+    why = f"key:{rotation.key_id}"
+    return not is_connected(identity) or caps.take(identity, why, now + LONGEST_ABSENCE, now)
+
+
+def lock_open(identity: ManagedIdentity) -> KeyRotation | None:
+    """The open rotation of an identity that the caller has locked."""
+    rotation = (
+        KeyRotation.objects.select_for_update(of=("self", "key"))
+        .select_related("key")
+        .filter(key__identity_id=identity.pk, key__state=KeyState.PENDING, stage__in=OPEN_STAGES)
+        .first()
+    )
+    if rotation is not None:
+        rotation.key.identity = identity
+    return rotation
+
+
+def await_connection(rotation: KeyRotation, restart_at: datetime) -> None:
+    rotation.stage = RotationStage.RECONNECTING
+    rotation.sealed_secret = None
+    rotation.next_step_at = restart_at
+    rotation.save()
+    seams.watch_connections(rotation.key.identity, max(rotation.give_up_at, restart_at + WATCHED_AHEAD))
+
+
+def outcome_unknown(rotation: KeyRotation, now: datetime) -> None:
+    """No clear answer: it may have the key or not. The same key is sent again, and both stay open."""
+    policy = policy_of(rotation.key.identity)
+    rotation.may_be_stored = True
+    if rotation.deliveries >= policy.retry_attempts:
+        await_connection(rotation, now)
+        return
+    rotation.stage = RotationStage.RETRYING
+    rotation.next_step_at = now + policies.retry_delay(policy, rotation.deliveries)
+    rotation.save()
+
+
+def is_connected(identity: ManagedIdentity) -> bool:
+    return StationSession.objects.filter(station_id=identity.authoritative_identifier, closed_at__isnull=True).exists()
+
+
+def open_references(references: Set[str]) -> Set[str]:
+    """Of what follows the kind in references of commands, those whose rotation is open: the retention keeps them."""
+    keys = {reference: reference.partition(":")[0] for reference in references}
+    identifiers = [int(key) for key in keys.values() if key.isdigit()]
+    still_open = set(
+        KeyRotation.objects.filter(key_id__in=identifiers, stage__in=OPEN_STAGES).values_list("key_id", flat=True)
+    )
+    return {reference for reference, key in keys.items() if key.isdigit() and int(key) in still_open}

@@ -1,0 +1,26 @@
+"""Codes in words: whoever acts without being a person has a name for people."""
+
+import re
+from pathlib import Path
+
+from inventory.choices import SystemPart
+from inventory.words import actor_words
+
+ROOT = Path(__file__).parents[2]
+APPS = ("bfcerts", "inventory", "trustanchors", "migration", "provisioning")
+_NAMED = re.compile(r"""(?:Actor\.system\(\s*|system:)["']?([a-z][\w-]*)["']""")
+_MADE = re.compile(r"""Actor\.system\((?!\s*["'])""")
+
+
+def test_every_part_of_the_system_that_acts_has_a_label() -> None:
+    named: dict[str, str] = {}
+    for app in APPS:
+        for path in (ROOT / app).rglob("*.py"):
+            text = path.read_text()
+            assert not _MADE.search(text), f"{path}: name the part where it acts, so that it can be given its label"
+            named |= dict.fromkeys(_NAMED.findall(text), str(path))
+
+    assert {part: where for part, where in named.items() if part not in SystemPart.values} == {}
+    assert set(SystemPart.values) == set(named)
+    for part in named:
+        assert actor_words(f"system:{part}") == SystemPart(part).label
