@@ -101,12 +101,7 @@ def insert(instance: Model, *, unless_known: bool = False) -> bool:
     """
     table = _table(type(instance))
     values = [field.pre_save(instance, add=True) for field in table.fields]
-    # What has no value yet gets it from the database: an automatic key, and defaults that the database makes.
-    given = tuple(
-        position
-        for position, value in enumerate(values)
-        if not isinstance(value, DatabaseDefault) and not (value is None and table.fields[position].primary_key)
-    )
+    given = _given(table, values)
     with connection.cursor() as cursor:
         cursor.execute(
             _insert(type(instance), given, unless_known),
@@ -121,6 +116,24 @@ def insert(instance: Model, *, unless_known: bool = False) -> bool:
 
 
 @cache
+def _insert_all(model: type[Model], given: tuple[int, ...], unless_known: bool) -> str:
+    # One array a column: the statement is the same for any number of rows, and its placeholders are few.
+    arrays = ", ".join(f"%s::{_type_of(_table(model).fields[position])}[]" for position in given)
+    of_one = _insert(model, given, unless_known)
+    head, _, tail = of_one.partition(f"VALUES ({', '.join(['%s'] * len(given))})")
+    return f"{head}SELECT * FROM unnest({arrays}){tail}"  # noqa: S608  # names of our own models
+
+
+def _given(table: _Table, values: Sequence[Any]) -> tuple[int, ...]:
+    """Which columns a new row brings. The others get theirs from the database: automatic keys, and its defaults."""
+    return tuple(
+        position
+        for position, value in enumerate(values)
+        if not isinstance(value, DatabaseDefault) and not (value is None and table.fields[position].primary_key)
+    )
+
+
+@cache
 def _insert(model: type[Model], given: tuple[int, ...], unless_known: bool) -> str:
     table = _table(model)
     columns = ", ".join(table.columns[position] for position in given)
@@ -128,6 +141,33 @@ def _insert(model: type[Model], given: tuple[int, ...], unless_known: bool) -> s
     ignore = " ON CONFLICT DO NOTHING" if unless_known else ""
     key = connection.ops.quote_name(str(model._meta.pk.column))
     return f"INSERT INTO {table.name} ({columns}) VALUES ({places}){ignore} RETURNING {key}"  # noqa: S608
+
+
+def insert_all(instances: Sequence[Row], *, unless_known: bool = False) -> None:
+    """Store new rows of one model by one statement, and give the instances their primary keys.
+
+    All of them bring the same columns, and none that holds arrays.
+
+    :param unless_known: leave out rows that would break a unique constraint; the instances get no keys then.
+    """
+    if not instances:
+        return
+    model = type(instances[0])
+    table = _table(model)
+    prepared = [[field.pre_save(instance, add=True) for field in table.fields] for instance in instances]
+    given = _given(table, prepared[0])
+    columns = [
+        [table.fields[position].get_db_prep_save(of_one[position], connection) for of_one in prepared]
+        for position in given
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_all(model, given, unless_known), columns)
+        stored = cursor.fetchall()
+    if unless_known:
+        return
+    for instance, (key,) in zip(instances, stored, strict=True):
+        instance.pk = key
+        instance._state.adding, instance._state.db = False, connection.alias
 
 
 def update(instance: Model, attributes: Sequence[str] = ()) -> None:
@@ -158,6 +198,48 @@ def _update(model: type[Model], changed: tuple[int, ...]) -> str:
     assignments = ", ".join(f"{table.columns[position]} = %s" for position in changed)
     key = connection.ops.quote_name(str(model._meta.pk.column))
     return f"UPDATE {table.name} SET {assignments} WHERE {key} = %s"  # noqa: S608  # names of our own models
+
+
+def update_all(instances: Sequence[Row], attributes: Sequence[str]) -> None:
+    """Store some columns of rows of one model that exist, by one statement; no columns that hold arrays.
+
+    :raises ObjectDoesNotExist: when one of them does not.
+    """
+    if not instances:
+        return
+    model = type(instances[0])
+    table = _table(model)
+    changed = tuple(position for position, field in enumerate(table.fields) if field.attname in attributes)
+    values = [
+        [
+            table.fields[position].get_db_prep_save(table.fields[position].pre_save(instance, add=False), connection)
+            for instance in instances
+        ]
+        for position in changed
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_update_all(model, changed), [[instance.pk for instance in instances], *values])
+        if cursor.rowcount != len(instances):
+            raise _does_not_exist(model, ", ".join(str(instance.pk) for instance in instances))
+
+
+@cache
+def _update_all(model: type[Model], changed: tuple[int, ...]) -> str:
+    table = _table(model)
+    positions = range(len(table.fields))
+    key = next(position for position in positions if table.fields[position].primary_key)
+    assignments = ", ".join(f"{table.columns[position]} = given.{table.columns[position]}" for position in changed)
+    columns = ", ".join(table.columns[position] for position in (key, *changed))
+    arrays = ", ".join(f"%s::{_type_of(table.fields[position])}[]" for position in (key, *changed))
+    return (
+        f"UPDATE {table.name} SET {assignments} FROM unnest({arrays}) AS given ({columns}) "  # noqa: S608  # our own names
+        f"WHERE {table.name}.{table.columns[key]} = given.{table.columns[key]}"
+    )
+
+
+def _type_of(field: "Field[Any, Any]") -> str:
+    """The column's type, as a cast names it."""
+    return str(field.cast_db_type(connection))
 
 
 def _does_not_exist(model: type[Model], key: object) -> ObjectDoesNotExist:

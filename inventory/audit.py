@@ -14,8 +14,10 @@ from typing import Any
 from django.db import models
 from django.db.models.signals import pre_delete, pre_save
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from simple_history.models import HistoricalRecords
 from simple_history.signals import pre_create_historical_record
+from simple_history.utils import get_history_model_for_model
 
 from bfcerts import rows
 from inventory.actors import Actor
@@ -89,9 +91,38 @@ def save_without_history(instance: models.Model, *, fields: Sequence[str] = ()) 
     rows.update(instance, fields)
 
 
+def add_all(instances: Sequence[models.Model]) -> None:
+    """Store new rows of one model with their history, by two statements however many they are."""
+    rows.insert_all(instances)
+    _write_history(instances, "+")
+
+
+def save_all(instances: Sequence[models.Model], *, fields: Sequence[str]) -> None:
+    """Save these columns of rows of one model with their history, by two statements however many they are."""
+    rows.update_all(instances, fields)
+    _write_history(instances, "~")
+
+
+def _write_history(instances: Sequence[models.Model], kind: str) -> None:
+    if not instances:
+        return
+    history_model: Any = get_history_model_for_model(type(instances[0]))
+    attributes = [field.attname for field in history_model.tracked_fields]
+    written = []
+    for instance in instances:
+        values = {attribute: getattr(instance, attribute) for attribute in attributes}
+        row = history_model(history_date=timezone.now(), history_type=kind, **values)
+        _fill_in(row)
+        written.append(row)
+    rows.insert_all(written)
+
+
 def _attribute(sender: type, **context: Any) -> None:
+    _fill_in(context["history_instance"])
+
+
+def _fill_in(row: Any) -> None:
     """Fill in the attribution; never read it from the instance, where a former save may have left another."""
-    row = context["history_instance"]
     attribution = current_attribution()
     row.actor = attribution.actor.name
     row.history_change_reason = attribution.reason

@@ -7,7 +7,7 @@ undone alone, and it is told again until it succeeds (`inventory.services.untold
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -95,7 +95,7 @@ ReportListener = Callable[[StationReport], None]
 JobListener = Callable[[CertificateJob, datetime], None]
 JobInterest = Callable[[CertificateJob], bool]
 """Whether a listener wants to hear of the end of a job: decided from the job alone, without a query."""
-RecordListener = Callable[[CertificateRecord, datetime], None]
+RecordListener = Callable[[Sequence[CertificateRecord], datetime], None]
 Gate = Callable[[Gated, ManagedIdentity, datetime], str | None]
 """Why this identity may not do this now, in a sentence for the operator; None where nothing is in the way."""
 
@@ -137,8 +137,11 @@ def on_job_ended(name: str, listener: JobListener, *, concerns: JobInterest) -> 
     _ended_jobs[name] = (listener, concerns)
 
 
-def on_record_moved(listener: RecordListener) -> None:
-    """Hear of certificates that became installed, active, inactive, retired or revoked; the record is locked."""
+def on_records_moved(listener: RecordListener) -> None:
+    """Hear of certificates that became installed, active, inactive, retired or revoked; they are locked.
+
+    Those that were moved together, by a revocation of many, are told together: ask about them together too.
+    """
     _add(_moved_records, listener)
 
 
@@ -220,9 +223,9 @@ def job_listeners() -> dict[str, JobListener]:
     return {name: listener for name, (listener, _) in _ended_jobs.items()}
 
 
-def tell_record_moved(record: CertificateRecord, now: datetime) -> None:
+def tell_records_moved(records: Sequence[CertificateRecord], now: datetime) -> None:
     for listener in _moved_records:
-        listener(record, now)
+        listener(records, now)
 
 
 def tell_answer(kind: str, answer: CommandAnswer) -> None:

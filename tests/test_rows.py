@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
@@ -10,7 +11,7 @@ from django.db.models import Model
 
 from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import OutboxCommand, StationSession
-from bfcerts.rows import insert, row, row_of, rows, update
+from bfcerts.rows import insert, insert_all, row, row_of, rows, update, update_all
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, LifecyclePolicy, ManagedIdentity
 from tests.support import (
     PATIENCE_SECONDS,
@@ -154,3 +155,56 @@ def test_all_of_a_row_is_updated_or_only_what_is_named(db: None, clock: Clock) -
         "parameters": {"tries": [1]},
         "outcome": "Busy.",
     }
+
+
+# -- several at once ---------------------------------------------------------------------------------------------------
+
+
+def test_several_rows_are_stored_as_they_are_one_by_one(clock: Clock) -> None:
+    alone, *together = (command(clock, f"key-{number}", secret_payload=None) for number in range(4))
+    assert insert(alone)
+
+    insert_all(together)
+
+    stored = OutboxCommand.objects.in_bulk([item.pk for item in together])
+    for item in together:
+        own = {"id": item.pk, "dedupe_key": item.dedupe_key, "message_id": item.message_id}
+        assert values(stored[item.pk]) == {**values(alone), **own}
+
+
+def test_of_several_rows_those_that_are_known_are_left_as_they_are(clock: Clock) -> None:
+    insert(command(clock, "known", station_id="CS-known"))
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert_all([command(clock, "known"), command(clock, "new")])
+    insert_all([command(clock, "known"), command(clock, "new")], unless_known=True)
+
+    stored = OutboxCommand.objects.order_by("pk").values_list("dedupe_key", "station_id")
+    assert list(stored) == [("known", "CS-known"), ("new", "CS-1")]
+
+
+def test_some_columns_of_several_rows_are_updated(clock: Clock) -> None:
+    changed = [command(clock, f"key-{number}") for number in range(3)]
+    insert_all(changed)
+    for number, item in enumerate(changed):
+        item.station_id, item.secret_payload, item.payload = f"CS-{number}", None, {"number": number}
+
+    update_all(changed, ("station_id", "secret_payload"))
+
+    for number, item in enumerate(OutboxCommand.objects.order_by("pk")):
+        assert (item.station_id, item.secret_payload, item.payload["kind"]) == (f"CS-{number}", None, "OnIdle")
+
+
+def test_an_update_of_several_rows_misses_none(clock: Clock) -> None:
+    known, gone = command(clock, "known"), command(clock, "gone")
+    insert_all([known, gone])
+    OutboxCommand.objects.filter(pk=gone.pk).delete()
+
+    with pytest.raises(ObjectDoesNotExist):
+        update_all([known, gone], ("station_id",))
+
+
+def test_nothing_to_store_is_nothing_asked(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        insert_all([])
+        update_all([], ("station_id",))

@@ -3,6 +3,7 @@
 NOTIFY is transactional: whoever listens hears of it after the commit, and not at all after a rollback.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from django.db import connection
@@ -29,5 +30,12 @@ class Channel(StrEnum):
 
 def notify(channel: Channel, payload: str = "") -> None:
     """Wake the channel's listeners when the current transaction commits."""
+    notify_each(channel, [payload])
+
+
+def notify_each(channel: Channel, payloads: Sequence[str]) -> None:
+    """Wake the channel's listeners once for each payload when the current transaction commits."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [channel.value, payload])
+        cursor.execute(
+            "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload", [channel.value, list(payloads)]
+        )

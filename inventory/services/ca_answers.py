@@ -48,7 +48,7 @@ def _withdraw(job: CertificateJob, record: CertificateRecord, why: str, now: dat
 
     job.record = None
     save_without_history(job)
-    revoke_locked(record, "superseded", detail=why, now=now)
+    revoke_locked([record], "superseded", detail=why, now=now)
 
 
 def already_issued(job: CertificateJob, now: datetime) -> Result:

@@ -406,7 +406,7 @@ def _refused(job: CertificateJob, record: CertificateRecord, detail: str, comman
     if waits_for_it:
         job.record = None
         save_without_history(job)
-    revoke_locked(record, RevocationReason.SUPERSEDED, detail=message, now=now)
+    revoke_locked([record], RevocationReason.SUPERSEDED, detail=message, now=now)
     if not waits_for_it:
         return
     if tries >= policies.INSTALL_TRIES or job.action == JobAction.INSTALL:

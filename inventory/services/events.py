@@ -1,10 +1,10 @@
 """Writing the event log: every happening once, attributed, inside the transaction that made it true (NFR-001)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bfcerts.rows import insert
+from bfcerts.rows import insert, insert_all
 from inventory.audit import current_attribution
 from inventory.choices import EventType
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity
@@ -34,12 +34,41 @@ def record_event(
     dedupe_key: str = "",
 ) -> None:
     """Append one event. With a `dedupe_key`, the same happening written again changes nothing."""
+    event = _event(kind, now, identity, record, job, payload, resulting_state, dedupe_key)
+    insert(event, unless_known=bool(dedupe_key))
+
+
+def record_event_of_each(
+    kind: EventType,
+    records: Sequence[CertificateRecord],
+    *,
+    now: datetime,
+    payload: Callable[[CertificateRecord], Mapping[str, Any]],
+    dedupe_key: Callable[[CertificateRecord], str],
+) -> None:
+    """Append one event for each of several certificates, by one statement; what is known already stays as it is."""
+    events = [
+        _event(kind, now, None, record, None, payload(record), record.state, dedupe_key(record)) for record in records
+    ]
+    insert_all(events, unless_known=True)
+
+
+def _event(
+    kind: EventType,
+    now: datetime,
+    identity: ManagedIdentity | None,
+    record: CertificateRecord | None,
+    job: CertificateJob | None,
+    payload: Mapping[str, Any] | None,
+    resulting_state: str | None,
+    dedupe_key: str,
+) -> DomainEvent:
     attribution = current_attribution()
     body: dict[str, Any] = certificate_payload(record) if record else {}
     if job:
         body["jobId"] = job.pk
     body.update(payload or {})
-    event = DomainEvent(
+    return DomainEvent(
         type=kind,
         occurred_at=now,
         actor=attribution.actor.name,
@@ -52,4 +81,3 @@ def record_event(
         payload=body,
         dedupe_key=dedupe_key,
     )
-    insert(event, unless_known=bool(dedupe_key))

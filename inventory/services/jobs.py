@@ -1,6 +1,7 @@
 """Opening, joining, cancelling and hastening jobs. What a job does is in `inventory.jobs`."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from bfcerts.rows import row, row_of, rows
 from inventory.actors import Actor
-from inventory.audit import attributed, current_attribution
+from inventory.audit import add_all, attributed, current_attribution
 from inventory.choices import ISSUING_ACTIONS, JobAction, JobQueue, JobState
 from inventory.errors import ConflictingJobError, InvalidInputError, TransitionRefusedError
 from inventory.jobs import engine
@@ -40,7 +41,6 @@ def open_job(
     :returns: the job, and whether it is new.
     :raises ConflictingJobError: when an issue meets an open renewal or the other way round.
     """
-    attribution = current_attribution()
     if idempotency_key:
         known = row(CertificateJob, "idempotency_key = %s", idempotency_key)
         if known:
@@ -59,19 +59,15 @@ def open_job(
             return other, False
         if action in ISSUING_ACTIONS and other.action in ISSUING_ACTIONS:
             raise ConflictingJobError(f"{other} (job {other.pk}) is already open; wait for it or cancel it first.")
-    job = CertificateJob(
+    job = _new_job(
         action=action,
         identity=identity,
         purpose=purpose,
         slot=slot,
         record=record,
         target=target,
-        state=JobState.QUEUED,
         queue=queue,
         step=step,
-        actor=attribution.actor.name,
-        reason=attribution.reason,
-        correlation_id=attribution.correlation_id,
         idempotency_key=idempotency_key or uuid.uuid4().hex,
         parameters=parameters or {},
         next_run_at=now,
@@ -81,6 +77,46 @@ def open_job(
     job.save()
     engine.wake(queue)
     return job, True
+
+
+def open_revocations(records: Sequence[CertificateRecord], *, now: datetime) -> None:
+    """Open the job of each record that tells its CA of the revocation; however many, it takes the same statements.
+
+    The records and their identities are locked. A record is revoked once, so none of them can have such a job yet.
+    """
+    if not records:
+        return
+    add_all(
+        [
+            _new_job(
+                action=JobAction.REVOKE,
+                identity=record.identity,
+                purpose=record.purpose,
+                slot=record.slot,
+                record=record,
+                target=f"record:{record.pk}",
+                queue=JobQueue.PKI,
+                step="revoke_at_authority",
+                idempotency_key=f"revoke:{record.pk}",
+                next_run_at=now,
+                created_at=now,
+            )
+            for record in records
+        ]
+    )
+    engine.wake(JobQueue.PKI)
+
+
+def _new_job(**fields: Any) -> CertificateJob:
+    """A queued job under the current attribution, not stored yet."""
+    attribution = current_attribution()
+    return CertificateJob(
+        state=JobState.QUEUED,
+        actor=attribution.actor.name,
+        reason=attribution.reason,
+        correlation_id=attribution.correlation_id,
+        **fields,
+    )
 
 
 def open_jobs(identity: ManagedIdentity, purpose: str, slot: str = "") -> list[CertificateJob]:

@@ -3,7 +3,8 @@
 One function each, called alike by the admin, the API, the command line, tasks and policies (FR-003). Each checks its
 own permission, locks the identity, and writes transition, event, history row and job in one transaction; workers and
 gateways are woken by notifications that PostgreSQL delivers after the commit. Those that start work are in
-`requesting`, the one that takes in what others issued in `registration`; all of them are called by their names here.
+`requesting`, the one that takes in what others issued in `registration`, those that revoke in `revoking`; all of them
+are called by their names here.
 """
 
 from datetime import datetime
@@ -12,26 +13,22 @@ from django.utils import timezone
 
 from inventory.actors import Actor
 from inventory.choices import (
-    REVOCABLE_STATES,
-    STATEABLE_EVIDENCE,
     EventType,
-    EvidenceKind,
     JobAction,
-    JobQueue,
     JobState,
-    OperatingMode,
     RecordState,
     RevocationReason,
 )
-from inventory.errors import InvalidInputError, LastCredentialError, TransitionRefusedError
+from inventory.errors import LastCredentialError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, Evidence
-from inventory.services import jobs, transitions
+from inventory.services import transitions
 from inventory.services.command import command
 from inventory.services.events import record_event
 from inventory.services.locking import lock_record
 from inventory.services.registration import register_external
 from inventory.services.requesting import install, issue, renew
+from inventory.services.revoking import revoke, revoke_locked, revoke_many
 
 __all__ = [
     "activate",
@@ -47,6 +44,7 @@ __all__ = [
     "renew",
     "revoke",
     "revoke_locked",
+    "revoke_many",
 ]
 
 
@@ -117,66 +115,6 @@ def reactivate(
     return locked
 
 
-def revoke(
-    *,
-    record: CertificateRecord,
-    actor: Actor,
-    reason: str,
-    revocation_reason: str = RevocationReason.UNSPECIFIED,
-    evidence_kind: str = EvidenceKind.OPERATOR_STATEMENT,
-    now: datetime | None = None,
-) -> CertificateRecord:
-    """Revoke a certificate: our doors refuse it from this commit on, then the CA is told by a job at its own rate.
-
-    Where another authority is responsible, its revocation is recorded: the evidence for it is stored, nobody is told.
-
-    :param evidence_kind: how we know of another authority's revocation; the reason says it in words.
-    :raises TransitionRefusedError: when its state does not allow it.
-    """
-    now = now or timezone.now()
-    if revocation_reason not in RevocationReason.values:
-        raise InvalidInputError(
-            f"{revocation_reason!r} is no revocation reason; use one of {', '.join(RevocationReason.values)}."
-        )
-    if evidence_kind not in STATEABLE_EVIDENCE:
-        raise InvalidInputError(f"{evidence_kind!r} is not how one learns of a revocation from another authority.")
-    with command(actor, "revoke_certificaterecord", reason):
-        locked = lock_record(record.pk)
-        transitions.check_source(locked, "revoked", *REVOCABLE_STATES)
-        if locked.mode != OperatingMode.MANAGED:
-            transitions.observe(
-                locked,
-                evidence_kind,
-                now=now,
-                source=actor.name,
-                dedupe_key=f"revoked:{locked.pk}",
-                detail={"statement": reason, "responsibleAuthority": locked.responsible_authority},
-            )
-        revoke_locked(locked, revocation_reason, detail=reason, now=now)
-    return locked
-
-
-def revoke_locked(record: CertificateRecord, reason_code: str, *, detail: str, now: datetime) -> None:
-    """Revoke a locked record under the current attribution, and open the job that tells its CA."""
-    transitions.revoked(record, reason_code, now=now, detail=detail)
-    open_jobs = CertificateJob.objects.open().select_for_update(of=("self",)).filter(record=record)
-    for job in open_jobs.exclude(action=JobAction.REVOKE):
-        engine.advance(job, engine.Fail(f"Certificate {record.pk} was revoked: {detail}"), now)
-    if record.mode == OperatingMode.MANAGED and record.authority_id is not None:
-        jobs.open_job(
-            action=JobAction.REVOKE,
-            identity=record.identity,
-            purpose=record.purpose,
-            slot=record.slot,
-            step="revoke_at_authority",
-            queue=JobQueue.PKI,
-            record=record,
-            target=f"record:{record.pk}",
-            idempotency_key=f"revoke:{record.pk}",
-            now=now,
-        )
-
-
 def delete(
     *, record: CertificateRecord, actor: Actor, reason: str, force: bool = False, now: datetime | None = None
 ) -> CertificateRecord:
@@ -240,4 +178,4 @@ def check_may_be_abandoned(job: CertificateJob) -> None:
 def give_up_undelivered(record: CertificateRecord, why: str, now: datetime) -> None:
     """Revoke a locked certificate that was issued and whose delivery will not begin any more."""
     if record.state == RecordState.ISSUED and record.confirm_by is None:
-        revoke_locked(record, RevocationReason.SUPERSEDED, detail=why, now=now)
+        revoke_locked([record], RevocationReason.SUPERSEDED, detail=why, now=now)

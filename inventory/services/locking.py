@@ -1,6 +1,8 @@
 """Row locks in one order everywhere: identity, then job, then record. Two changes of one identity never interleave."""
 
-from bfcerts.rows import row_of
+from collections.abc import Collection
+
+from bfcerts.rows import row_of, rows
 from inventory.models import CertificateJob, CertificateRecord, ChargerFamily, ManagedIdentity
 
 
@@ -18,6 +20,21 @@ def _with_family(identity: ManagedIdentity) -> ManagedIdentity:
     if identity.family_id is not None:
         identity.family = row_of(ChargerFamily, identity.family_id)
     return identity
+
+
+def lock_identities(identity_ids: Collection[int]) -> dict[int, ManagedIdentity]:
+    """Identities by their ids, locked until the end of the transaction.
+
+    They are locked in the order of their ids and before anything else, so that two who take several, or one who takes
+    a single one, never wait for each other in a circle.
+    """
+    identities = rows(ManagedIdentity, "id = ANY(%s) ORDER BY id", list(identity_ids), lock=True)
+    family_ids = {identity.family_id for identity in identities if identity.family_id is not None}
+    families = {family.pk: family for family in rows(ChargerFamily, "id = ANY(%s)", list(family_ids))}
+    for identity in identities:
+        if identity.family_id is not None:
+            identity.family = families[identity.family_id]
+    return {identity.pk: identity for identity in identities}
 
 
 def lock_job_of(identity: ManagedIdentity, job_id: int) -> CertificateJob:
@@ -38,3 +55,13 @@ def lock_record(record_id: int) -> CertificateRecord:
     """The record, locked until the end of the transaction, after its identity."""
     identity = lock_identity(row_of(CertificateRecord, record_id).identity_id)
     return lock_record_of(identity, record_id)
+
+
+def lock_records(record_ids: Collection[int]) -> list[CertificateRecord]:
+    """Records in the order of their ids, locked until the end of the transaction, after all of their identities."""
+    owners = CertificateRecord.objects.filter(pk__in=record_ids).order_by().values_list("identity_id", flat=True)
+    identities = lock_identities(set(owners))
+    records = rows(CertificateRecord, "id = ANY(%s) ORDER BY id", list(record_ids), lock=True)
+    for record in records:
+        record.identity = identities[record.identity_id]
+    return records

@@ -164,7 +164,7 @@ def revoke_unconfirmed(now: datetime) -> int:
         with attributed(Actor.system("lifecycle"), reason), transaction.atomic():
             record = lock_record(candidate.pk)
             if unconfirmed.filter(pk=record.pk).exists():
-                lifecycle.revoke_locked(record, RevocationReason.SUPERSEDED, detail=reason, now=now)
+                lifecycle.revoke_locked([record], RevocationReason.SUPERSEDED, detail=reason, now=now)
                 count += 1
     return count
 

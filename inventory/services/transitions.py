@@ -4,19 +4,21 @@ Commands (`lifecycle`) and job steps call these inside their transaction, attrib
 history row and its event together.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from bfcerts.ocpp.notify import Channel, notify
+from bfcerts.ocpp.notify import Channel, notify_each
 from bfcerts.pki.certificates import ParsedCertificate
 from bfcerts.rows import insert
 from inventory import seams
-from inventory.choices import EventType, RecordState
+from inventory.audit import save_all
+from inventory.choices import REVOCABLE_STATES, EventType, RecordState
 from inventory.errors import TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, Evidence
 from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import policies
-from inventory.services.events import record_event
+from inventory.services.events import record_event, record_event_of_each
 
 
 def check_source(record: CertificateRecord, verb: str, *allowed: str) -> None:
@@ -138,7 +140,7 @@ def installation_recorded(
         },
         dedupe_key=f"installed:{evidence.pk}",
     )
-    seams.tell_record_moved(record, now)
+    seams.tell_records_moved([record], now)
 
 
 def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, job: CertificateJob | None) -> None:
@@ -188,7 +190,7 @@ def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, j
     )
     if record.purpose == CHARGER_IDENTITY.key:
         reach_profile_3(record, now=now)
-    seams.tell_record_moved(record, now)
+    seams.tell_records_moved([record], now)
 
 
 def is_fresh(record: CertificateRecord, observed_at: datetime) -> bool:
@@ -219,42 +221,38 @@ def retired(record: CertificateRecord, why: str, *, now: datetime, keep_as_fallb
     record.retire()
     record.save()
     record_event(EventType.CERTIFICATE_RETIRED, now=now, record=record, payload={"why": why})
-    seams.tell_record_moved(record, now)
+    seams.tell_records_moved([record], now)
 
 
-def revoked(record: CertificateRecord, reason_code: str, *, now: datetime, detail: str) -> None:
-    """→ revoked: from this commit on it opens no door; every gateway node closes its sessions at once."""
-    check_source(
-        record,
-        "revoked",
-        RecordState.ISSUED,
-        RecordState.INSTALLED_PENDING_ACTIVATION,
-        RecordState.ACTIVE,
-        RecordState.INACTIVE,
-        RecordState.RETIRED,
-    )
-    record.revoked_at = now
-    record.revocation_reason = reason_code
-    record.rollback_until = None
-    record.revoke()
-    record.save()
-    record_event(
+def revoked(records: Sequence[CertificateRecord], reason_code: str, *, now: datetime, detail: str) -> None:
+    """→ revoked: from this commit on they open no door; every gateway node closes their sessions at once.
+
+    However many they are, it takes the same statements. A record's identity never changes hands meanwhile: all of them
+    are locked.
+    """
+    for record in records:
+        check_source(record, "revoked", *REVOCABLE_STATES)
+        record.revoked_at = now
+        record.revocation_reason = reason_code
+        record.rollback_until = None
+        record.revoke()
+    save_all(records, fields=("state", "revoked_at", "revocation_reason", "rollback_until", "updated_at"))
+    record_event_of_each(
         EventType.CERTIFICATE_REVOKED,
+        records,
         now=now,
-        record=record,
-        payload={
+        payload=lambda record: {
             "reason": reason_code,
             "detail": detail,
             "revokedAt": now.isoformat(),
             "responsibleAuthority": record.responsible_authority,
         },
-        dedupe_key=f"revoked:{record.pk}",
+        dedupe_key=lambda record: f"revoked:{record.pk}",
     )
-    block_at_gateways(record)
-    seams.tell_record_moved(record, now)
+    block_at_gateways(*records)
+    seams.tell_records_moved(records, now)
 
 
-def block_at_gateways(record: CertificateRecord) -> None:
-    """Close the sessions that use a certificate which no longer opens the door."""
-    if record.fingerprint:
-        notify(Channel.CERTIFICATE_BLOCKED, record.fingerprint)
+def block_at_gateways(*records: CertificateRecord) -> None:
+    """Close the sessions that use certificates which no longer open the door."""
+    notify_each(Channel.CERTIFICATE_BLOCKED, [record.fingerprint for record in records if record.fingerprint])

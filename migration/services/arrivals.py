@@ -1,5 +1,6 @@
 """What the wire and the lifecycle tell of chargers on their way, each in the transaction that stores it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from inventory import seams
@@ -42,14 +43,20 @@ def arrived(case: MigrationCase, record: CertificateRecord, now: datetime) -> No
     caps.give_back(case.identity, now, cases.absence_of(case))
 
 
-def record_moved(record: CertificateRecord, now: datetime) -> None:
-    """A charger's certificate was installed, came into use, or ended."""
-    if record.purpose != CHARGER_IDENTITY.key:
+def records_moved(records: Sequence[CertificateRecord], now: datetime) -> None:
+    """Chargers' certificates were installed, came into use, or ended."""
+    of_chargers = [record for record in records if record.purpose == CHARGER_IDENTITY.key]
+    if not of_chargers:
         return
-    case = cases.live_case(record.identity_id, lock=True)
-    if case is None or case.state not in ON_THE_WAY:
-        return
-    case.identity = record.identity
+    on_the_way = cases.lock_live_cases({record.identity_id for record in of_chargers}, ON_THE_WAY)
+    for record in of_chargers:
+        case = on_the_way.get(record.identity_id)
+        if case is not None and case.state in ON_THE_WAY:
+            case.identity = record.identity
+            _record_moved(case, record, now)
+
+
+def _record_moved(case: MigrationCase, record: CertificateRecord, now: datetime) -> None:
     if record.state == RecordState.INSTALLED_PENDING_ACTIVATION:
         _installed(case, record, now)
     elif record.state == RecordState.ACTIVE and case.stage != Stage.LOWERING:
@@ -144,6 +151,6 @@ def connect() -> None:
     """Called once, when the app is ready."""
     seams.on_connection(connected)
     seams.on_boot(booted)
-    seams.on_record_moved(record_moved)
+    seams.on_records_moved(records_moved)
     seams.on_job_ended("migration", job_ended, concerns=concerns)
     seams.on_answer("migration", lowering.answered)

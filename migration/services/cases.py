@@ -3,7 +3,7 @@
 The caller holds the identity's lock and has opened an attribution.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,12 @@ def live_case(identity_id: int, *, lock: bool = False) -> MigrationCase | None:
     """The case that says how a charger's migration stands."""
     found = MigrationCase.objects.live().filter(identity_id=identity_id)
     return (found.select_for_update(of=("self",)) if lock else found).first()
+
+
+def lock_live_cases(identity_ids: Collection[int], states: Collection[str]) -> dict[int, MigrationCase]:
+    """Of identities that the caller has locked, the live cases in these states, by identity; locked like them."""
+    found = MigrationCase.objects.live().filter(identity_id__in=identity_ids, state__in=states)
+    return {case.identity_id: case for case in found.select_for_update(of=("self",)).order_by("pk")}
 
 
 def lock_case(identity: ManagedIdentity, case_id: int) -> MigrationCase:

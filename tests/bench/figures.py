@@ -38,6 +38,7 @@ TARGETS = {
     "plan.10k_s": Target("s", 10, at_least=False),
     "plan.100k_s": Target("s", 90, at_least=False),
     "plan.memory_ratio": Target("times", 1.2, at_least=False),
+    "bulk.revocations_per_s": Target("certificates per second", 300, at_least=True),
     "wave.quota_ratio": Target("times", 1.15, at_least=False),
     "wave.interference_ratio": Target("times", 1.2, at_least=False),
     "issuance.growth_ratio": Target("times", 1.2, at_least=False),

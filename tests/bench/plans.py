@@ -28,9 +28,9 @@ def plans(site: Site, scale: Scale) -> list[Figure]:
     """`manage.py plan bulk_renewal` for a tenth of the chargers and for all of them, start of the process included."""
     with site.plane("plans") as plane:
         plane.fill(site.stations(1), invented=scale.planned_chargers - 1)
-        _command(plane, "createsuperuser", "--noinput", "--username", "bench", "--email", "bench@example.net")
-        some = _plan(plane, scale.planned_chargers // REGIONS, 1)
-        everybody = _plan(plane, scale.planned_chargers, REGIONS)
+        command(plane, "createsuperuser", "--noinput", "--username", "bench", "--email", "bench@example.net")
+        some = plan(plane, "bulk_renewal", scale.planned_chargers // REGIONS, 1)
+        everybody = plan(plane, "bulk_renewal", scale.planned_chargers, REGIONS)
     return [
         Figure("plan.10k_s", some.seconds),
         Figure("plan.100k_s", everybody.seconds),
@@ -38,19 +38,21 @@ def plans(site: Site, scale: Scale) -> list[Figure]:
     ]
 
 
-def _plan(plane: Plane, chargers: int, regions: int) -> Run:
-    """
+def plan(plane: Plane, kind: str, chargers: int, regions: int) -> Run:
+    """Plan for so many chargers, which are in so many regions.
+
     :raises BenchError: when the plan is not for so many.
     """
     chosen = [word for number in range(regions) for word in ("--param", f"region=Region {number}")]
-    run = _command(plane, "plan", "bulk_renewal", *chosen, "--as", "bench", "--reason", "benchmark")
+    run = command(plane, "plan", kind, *chosen, "--as", "bench", "--reason", "benchmark")
     if f"{chargers:,} of {chargers:,} are included" not in run.said:
         raise BenchError(f"the plan is not for {chargers} chargers; it says: {run.said[:500]}")
     return run
 
 
-def _command(plane: Plane, name: str, *arguments: str) -> Run:
-    """
+def command(plane: Plane, name: str, *arguments: str) -> Run:
+    """Run one of our commands in a process of its own, as an operator of the plane would.
+
     :raises BenchError: when it fails.
     """
     environment = {**plane.environment("worker"), "DJANGO_SUPERUSER_PASSWORD": "bench-bench-bench"}

@@ -253,7 +253,7 @@ def test_a_worker_that_vanished_between_targets_is_followed_by_another(plane: Co
     kind = plans.kind_named("bulk_revocation")
     assert isinstance(kind, plans.RunningPlanKind)
     first = plan.targets.order_by("position")[0]
-    assert running._start(plan, kind, first.pk, first.identity_id, OPERATOR, plane.clock())
+    assert running._start(plan, kind, {first.pk: first.identity_id}, OPERATOR, plane.clock())
 
     run(plane)
     run(plane)

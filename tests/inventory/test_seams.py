@@ -213,7 +213,7 @@ def test_the_name_of_a_job_listener_is_its_own() -> None:
 
 def test_a_certificate_on_its_way_is_told_at_every_stage(plane: ControlPlane) -> None:
     moved: list[str] = []
-    seams.on_record_moved(lambda record, now: moved.append(record.state))
+    seams.on_records_moved(lambda records, now: moved.extend(record.state for record in records))
     identity = charger("CS-1")
 
     first = plane.enrol(identity)

@@ -146,7 +146,7 @@ class BulkRenewal:
 class BulkRevocation:
     """Revoke every certificate of many for a purpose: our doors refuse them as fast as rows can be written.
 
-    The CA is told by a job for each, at its own rate.
+    Many chargers share a transaction. The CA is told by a job for each certificate, at its own rate.
     """
 
     key = "bulk_revocation"
@@ -226,23 +226,39 @@ class BulkRevocation:
         return None
 
     def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
-        records = _records(target)
-        for record in records:
-            lifecycle.revoke(
-                record=record,
-                actor=actor,
-                reason=plan.applied_reason,
-                revocation_reason=plan.parameters["revocation_reason"],
-                now=now,
-            )
-        names = ", ".join(str(record.pk) for record in records)
-        return Started(TargetOutcome.DONE, f"Revoked: {names}. The CA is told by a job for each.")
+        (started,) = self.start_many(plan, [target], actor, now)
+        return started
+
+    def start_many(self, plan: Plan, targets: Sequence[PlanTarget], actor: Actor, now: datetime) -> list[Started]:
+        named = [_named(target) for target in targets]
+        revoked = lifecycle.revoke_many(
+            record_ids=[record for records in named for record in records],
+            actor=actor,
+            reason=plan.applied_reason,
+            revocation_reason=plan.parameters["revocation_reason"],
+            now=now,
+        )
+        by_this = {record.pk for record in revoked}
+        return [Started(TargetOutcome.DONE, _what_was_revoked(records, by_this)) for records in named]
+
+
+def _what_was_revoked(records: Sequence[int], by_this: set[int]) -> str:
+    done = ", ".join(str(record) for record in records if record in by_this)
+    before = ", ".join(str(record) for record in records if record not in by_this)
+    return " ".join(
+        [f"Revoked: {done}. The CA is told by a job for each."] * bool(done)
+        + [f"Out of use before this came to it: {before}."] * bool(before)
+    )
+
+
+def _named(target: PlanTarget) -> list[int]:
+    """The certificates that a target's steps name, by their ids."""
+    return [int(step.partition(":")[2]) for step in target.steps if ":" in step]
 
 
 def _records(target: PlanTarget) -> list[CertificateRecord]:
     """The certificates that a target's steps name, as they are now."""
-    named = [int(step.partition(":")[2]) for step in target.steps if ":" in step]
-    return list(CertificateRecord.objects.filter(pk__in=named).order_by("pk"))
+    return list(CertificateRecord.objects.filter(pk__in=_named(target)).order_by("pk"))
 
 
 def _date(text: str) -> date:

@@ -125,6 +125,17 @@ class RunningPlanKind(PlanKind, Protocol):
         """
 
 
+@runtime_checkable
+class BatchedPlanKind(RunningPlanKind, Protocol):
+    """A kind that starts many targets in one transaction, because what it does takes effect at once or not at all."""
+
+    def start_many(self, plan: Plan, targets: Sequence[PlanTarget], actor: Actor, now: datetime) -> Sequence[Started]:
+        """As `start`, of several targets whose identities are all locked; what came of each, in their order.
+
+        :raises InventoryError: when one of them cannot be; each is then started alone.
+        """
+
+
 _kinds: dict[str, PlanKind] = {}
 
 

@@ -1,10 +1,18 @@
-"""Running an applied plan from its targets: at its rate, one target a transaction, paused and stopped at once."""
+"""Running an applied plan from its targets: at its rate, paused and stopped at once.
 
+A target has a transaction of its own, unless its kind starts many together.
+"""
+
+import logging
 import time
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import connection, transaction
 
+from bfcerts.conflicts import repeated_on_conflict
+from bfcerts.rows import update_all
 from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
@@ -14,16 +22,21 @@ from inventory.jobs.periodic import duty
 from inventory.models import CertificateJob, Plan, PlanTarget
 from inventory.services import rate_limits
 from inventory.services.command import command
-from inventory.services.locking import lock_identity
+from inventory.services.locking import lock_identities
 from inventory.services.plans.errors import PlanError
-from inventory.services.plans.kinds import PlanKind, RunningPlanKind, Started, kind_named
+from inventory.services.plans.kinds import BatchedPlanKind, PlanKind, RunningPlanKind, Started, kind_named
 
-BATCH = 100
+BATCH = 200
+"""Targets that are read at a time."""
+TOGETHER = 100
+"""Targets that share a transaction, where their kind starts many at once: few enough that nobody waits long."""
 SLICE_SECONDS = 3.0
 """How long a worker runs plans at a stretch, so that it does its other duties too."""
 PLANNER = Actor.system("planner")
 IN_A_PLAN = "in_a_plan"
 """The parameter of a job that says that a plan's target waits for its end."""
+
+logger = logging.getLogger(__name__)
 
 
 def begin(plan: Plan) -> None:
@@ -88,11 +101,12 @@ def _run(plan: Plan, now: datetime, ends: float) -> None:
         return
     waiting = PlanTarget.objects.filter(plan=plan, outcome=TargetOutcome.WAITING).order_by("position")
     rate = kind.per_minute(plan.parameters)
+    together = TOGETHER if rate is None and isinstance(kind, BatchedPlanKind) else 1
     while batch := list(waiting.values_list("pk", "identity_id")[:BATCH]):
-        for target_id, identity_id in batch:
+        for first in range(0, len(batch), together):
             if time.monotonic() > ends or (rate is not None and _over(plan, rate, now)):
                 return
-            if not _start(plan, kind, target_id, identity_id, actor, now):
+            if not repeated_on_conflict(partial(_start, plan, kind, dict(batch[first : first + together]), actor, now)):
                 return
     _finish_if_all_ended(plan, now)
 
@@ -102,30 +116,51 @@ def _over(plan: Plan, rate: float, now: datetime) -> bool:
     return rate_limits.take(f"plan:{plan.pk}", per_second=rate / 60, burst=max(1.0, rate / 6), now=now) is not None
 
 
-def _start(plan: Plan, kind: RunningPlanKind, target_id: int, identity_id: int, actor: Actor, now: datetime) -> bool:
-    """
+def _start(plan: Plan, kind: RunningPlanKind, chosen: Mapping[int, int], actor: Actor, now: datetime) -> bool:
+    """Start targets in one transaction.
+
+    :param chosen: the ids of the targets, each with that of its identity.
     :returns: whether the plan still runs. Its row is locked for sharing, so that a pause waits for this start, and
         this start sees a pause.
     """
     with transaction.atomic(), attributed(actor, plan.applied_reason, plan.correlation_id):
-        lock_identity(identity_id)
+        identities = lock_identities(chosen.values())
         if not _still_runs(plan):
             return False
-        target = PlanTarget.objects.select_for_update(of=("self",)).get(pk=target_id)
-        if target.outcome != TargetOutcome.WAITING:
-            return True
+        found = PlanTarget.objects.select_for_update(of=("self",)).filter(pk__in=chosen).order_by("position")
+        targets = [target for target in found if target.outcome == TargetOutcome.WAITING]
+        for target in targets:
+            target.identity = identities[target.identity_id]
+        for target, started in zip(targets, _started(plan, kind, targets, actor, now), strict=True):
+            target.outcome, target.detail, target.job = started.outcome, started.detail, started.job
+            if started.job is not None and not started.job.is_open:
+                target.outcome, target.detail = _outcome_of(started.job), started.job.outcome
+        update_all(targets, ("outcome", "detail", "job_id"))
+        for target in targets:
+            if target.outcome == TargetOutcome.STARTED and target.job is not None:
+                _mark(target.job)
+    return True
+
+
+def _started(
+    plan: Plan, kind: RunningPlanKind, targets: Sequence[PlanTarget], actor: Actor, now: datetime
+) -> Sequence[Started]:
+    """Together where the kind can; one that cannot be started holds none of the others up."""
+    if len(targets) > 1 and isinstance(kind, BatchedPlanKind):
         try:
             with transaction.atomic():
-                started = kind.start(plan, target, actor, now)
-        except InventoryError as error:
-            started = Started(TargetOutcome.FAILED, str(error))
-        target.outcome, target.detail, target.job = started.outcome, started.detail, started.job
-        if started.job is not None and not started.job.is_open:
-            target.outcome, target.detail = _outcome_of(started.job), started.job.outcome
-        target.save(update_fields=["outcome", "detail", "job"])
-        if target.outcome == TargetOutcome.STARTED and started.job is not None:
-            _mark(started.job)
-    return True
+                return kind.start_many(plan, targets, actor, now)
+        except InventoryError:
+            logger.info("plan %s: %s targets are started one by one", plan.pk, len(targets), exc_info=True)
+    return [_started_alone(plan, kind, target, actor, now) for target in targets]
+
+
+def _started_alone(plan: Plan, kind: RunningPlanKind, target: PlanTarget, actor: Actor, now: datetime) -> Started:
+    try:
+        with transaction.atomic():
+            return kind.start(plan, target, actor, now)
+    except InventoryError as error:
+        return Started(TargetOutcome.FAILED, str(error))
 
 
 def _mark(job: CertificateJob) -> None:
