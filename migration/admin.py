@@ -1,19 +1,18 @@
 """AuthorizationKeys in the console: their versions and states, never their values."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, moment
 from inventory.admin import states
-from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.actions import PageWithActions, actor_of
 from inventory.admin.history import HistoryMixin
 from inventory.admin.panels import Panel, register_identity_panel
 from inventory.admin.search import identities_matching
@@ -206,7 +205,7 @@ register_identity_panel(keys_panel)
 
 
 @admin.register(AuthorizationKey)
-class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ImportMixin, ReadOnlyAdmin):
+class AuthorizationKeyAdmin(PageWithActions, HistoryMixin, ImportMixin, ReadOnlyAdmin):
     """Every version of every charger's Profile 2 secret."""
 
     verbs = key_verbs
@@ -224,18 +223,6 @@ class AuthorizationKeyAdmin(ActionsMixin, HistoryMixin, ImportMixin, ReadOnlyAdm
     ) -> tuple[QuerySet[AuthorizationKey], bool]:
         term = search_term.strip()
         return (queryset.filter(identity_id__in=identities_matching(term)) if term else queryset), False
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        key = self.get_object(request, object_id) if object_id else None
-        context = {"actions": self.offered(request, key)} if key is not None else {}
-        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
-        return response
 
     def available_actions(self, request: HttpRequest, target: AuthorizationKey) -> list[AvailableAction]:
         accepted = target.state in AuthorizationKey.ACCEPTED_STATES

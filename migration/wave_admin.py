@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -14,7 +14,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
 from inventory.admin import states
-from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.actions import PageWithActions, actor_of
 from inventory.admin.history import HistoryMixin
 from inventory.admin.panels import Panel, register_identity_panel
 from inventory.admin.search import identities_matching
@@ -62,22 +62,10 @@ def _verbs(*verbs: Verb) -> Verbs:
     return made
 
 
-class ActingAdmin(ActionsMixin, ReadOnlyAdmin):
+class ActingAdmin(PageWithActions, ReadOnlyAdmin):
     """A page with facts, and verbs beside them."""
 
     change_form_template = "admin/console/read_only_with_actions.html"
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        target = self.get_object(request, object_id) if object_id else None
-        context = {"actions": self.offered(request, target)} if target is not None else {}
-        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
-        return response
 
 
 @admin.register(MigrationRollout)

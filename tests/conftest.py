@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
 from bfcerts.configuration import Configuration, Process
 from tests.support import Clock, ControlPlane
@@ -24,22 +25,22 @@ def authority_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def control_plane(
-    transactional_db: None, settings: object, authority_directory: Path, clock: Clock
+    transactional_db: None, settings: Settings, authority_directory: Path, clock: Clock
 ) -> Iterator[ControlPlane]:
     """The services and workers of the control plane in this process, with the local CA as the PKI worker has it."""
     yield from _control_plane(settings, pki_configuration(authority_directory), clock)
 
 
 @pytest.fixture
-def plane(db: None, settings: object, authority_directory: Path, clock: Clock) -> Iterator[ControlPlane]:
+def plane(db: None, settings: Settings, authority_directory: Path, clock: Clock) -> Iterator[ControlPlane]:
     """As `control_plane`, in one transaction that is rolled back: quick, and for tests with one connection only."""
     yield from _control_plane(settings, pki_configuration(authority_directory), clock)
 
 
-def _control_plane(settings: object, configuration: Configuration, clock: Clock) -> Iterator[ControlPlane]:
+def _control_plane(settings: Settings, configuration: Configuration, clock: Clock) -> Iterator[ControlPlane]:
     from inventory.services import issuance
 
-    settings.CONFIGURATION = configuration  # type: ignore[attr-defined]
+    settings.CONFIGURATION = configuration
     issuance.authorities.cache_clear()
     plane = ControlPlane(clock)
     plane.start()

@@ -1,12 +1,13 @@
 """The lists of the console: quick at a million rows, nothing deleted, and nothing done by a GET."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.views.main import ERROR_FLAG
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
@@ -16,6 +17,8 @@ from bfcerts.console.filters import QuestionFilter
 from bfcerts.console.live import asks_for_part, only_if_changed
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.paginator import CappedPaginator
+
+Shown = TypeVar("Shown", bound=Model)
 
 
 def key_of(text: str) -> int:
@@ -92,6 +95,18 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         else:
             _say_what_was_not_understood(request, response)
         return response
+
+    def viewable(self, request: HttpRequest, objects: QuerySet[Shown], object_id: str) -> Shown:
+        """The object of an address, for whoever may see it.
+
+        :param objects: where to look, with what its page needs of others.
+        """
+        found = objects.filter(pk=key_of(object_id)).first()
+        if found is None:
+            raise Http404
+        if not self.has_view_permission(request, found):
+            raise PermissionDenied
+        return found
 
     def crumb_title(self, target: Any) -> str:
         """What an object is called in the path at the top of its pages."""

@@ -178,3 +178,25 @@ class ActionsMixin(ConsoleAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/console/action.html", context, status=status)
+
+
+class PageWithActions(ActionsMixin):
+    """Shows what can be done with an object beside its facts, on Django's own page of it."""
+
+    def beside(self, request: HttpRequest, target: Any) -> dict[str, Any]:
+        """What else the page shows of an object."""
+        return {}
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        target = self.get_object(request, object_id) if object_id else None
+        context: dict[str, Any] = {}
+        if target is not None:
+            context = {"actions": self.offered(request, target), **self.beside(request, target)}
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
+        return response

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, short, text
-from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.actions import PageWithActions, actor_of
 from inventory.admin.capabilities import family_verbs
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
 from inventory.admin.history import HistoryMixin
@@ -24,7 +24,7 @@ from inventory.services.actions import AvailableAction
 
 
 @admin.register(ChargerFamily)
-class ChargerFamilyAdmin(ActionsMixin, EditableAdmin):
+class ChargerFamilyAdmin(PageWithActions, EditableAdmin):
     """What stations of one vendor, model and firmware range do, want, and can."""
 
     verbs = family_verbs
@@ -55,22 +55,11 @@ class ChargerFamilyAdmin(ActionsMixin, EditableAdmin):
         REASON,
     )
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = dict(extra_context or {})
-        family = self.get_object(request, object_id) if object_id else None
-        if family is not None:
-            context |= {
-                "actions": self.offered(request, family),
-                "matrix": list(capabilities.state_of(family).values()),
-                "missing": [capability.label for capability in capabilities.missing_for_profile_3(family)],
-            }
-        return super().changeform_view(request, object_id, form_url, context)
+    def beside(self, request: HttpRequest, target: ChargerFamily) -> dict[str, Any]:
+        return {
+            "matrix": list(capabilities.state_of(target).values()),
+            "missing": [capability.label for capability in capabilities.missing_for_profile_3(target)],
+        }
 
     def available_actions(self, request: HttpRequest, target: ChargerFamily) -> list[AvailableAction]:
         return capabilities.actions_for_family(target, actor_of(request))
@@ -86,7 +75,7 @@ class ChargerFamilyAdmin(ActionsMixin, EditableAdmin):
 
 
 @admin.register(Cohort)
-class CohortAdmin(ActionsMixin, EditableAdmin):
+class CohortAdmin(PageWithActions, EditableAdmin):
     """Named sets of identities."""
 
     verbs = cohort_verbs
@@ -104,18 +93,8 @@ class CohortAdmin(ActionsMixin, EditableAdmin):
     def members_link(self, cohort: Cohort) -> SafeString:
         return link(_members_url(cohort), "Show")
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        context = dict(extra_context or {})
-        cohort = self.get_object(request, object_id) if object_id else None
-        if cohort is not None:
-            context |= {"actions": self.offered(request, cohort), "members_url": _members_url(cohort)}
-        return super().changeform_view(request, object_id, form_url, context)
+    def beside(self, request: HttpRequest, target: Cohort) -> dict[str, Any]:
+        return {"members_url": _members_url(target)}
 
     def available_actions(self, request: HttpRequest, target: Cohort) -> list[AvailableAction]:
         return catalogue.actions_for_cohort(target, actor_of(request))

@@ -5,9 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, QuerySet, When
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -18,7 +17,6 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console import navigation
 from bfcerts.console.live import live_response
-from bfcerts.console.modeladmin import key_of
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, Badge
 from bfcerts.ocpp.models import StationSession
@@ -263,12 +261,7 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
         return self.changeform_view(request, object_id, "", {"crumbs": crumbs})
 
     def _viewable(self, request: HttpRequest, object_id: str) -> ManagedIdentity:
-        identity = ManagedIdentity.objects.select_related("family", "parent").filter(pk=key_of(object_id)).first()
-        if identity is None:
-            raise Http404
-        if not self.has_view_permission(request, identity):
-            raise PermissionDenied
-        return identity
+        return self.viewable(request, ManagedIdentity.objects.select_related("family", "parent"), object_id)
 
     def available_actions(self, request: HttpRequest, target: ManagedIdentity) -> list[AvailableAction]:
         return actions.for_identity(target, Actor.person(request.user), timezone.now())  # type: ignore[arg-type]

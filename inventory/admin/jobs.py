@@ -4,16 +4,15 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from bfcerts.console import navigation
 from bfcerts.console.live import live_response
-from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
+from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, moment
 from bfcerts.ocpp.models import OutboxCommand
@@ -93,11 +92,7 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """The page of one job; it refreshes itself."""
-        job = CertificateJob.objects.select_related("identity", "record").filter(pk=key_of(object_id)).first()
-        if job is None:
-            raise Http404
-        if not self.has_view_permission(request, job):
-            raise PermissionDenied
+        job = self.viewable(request, CertificateJob.objects.select_related("identity", "record"), object_id)
         now = timezone.now()
         context = {
             **self.admin_site.each_context(request),

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -209,11 +209,7 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """The page of one plan; it refreshes itself."""
-        plan = Plan.objects.filter(pk=key_of(object_id)).first()
-        if plan is None:
-            raise Http404
-        if not self.has_view_permission(request, plan):
-            raise PermissionDenied
+        plan = self.viewable(request, Plan.objects.all(), object_id)
         kind = plans.kind_named(plan.kind)
         chosen, after = request.GET.get("show", ""), max(0, key_of(request.GET.get("after", "0")))
         targets = list(_targets(plan, chosen).filter(position__gt=after).order_by("position")[: TARGETS + 1])

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
@@ -13,7 +12,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 
 from bfcerts.console import navigation
 from bfcerts.console.live import live_response
-from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
+from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, copyable, short
 from inventory.actors import Actor
@@ -123,12 +122,7 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
 
     def _viewable(self, request: HttpRequest, object_id: str) -> CertificateRecord:
         related = ("identity__family", "authority", "replaces", "activation_evidence")
-        record = CertificateRecord.objects.select_related(*related).filter(pk=key_of(object_id)).first()
-        if record is None:
-            raise Http404
-        if not self.has_view_permission(request, record):
-            raise PermissionDenied
-        return record
+        return self.viewable(request, CertificateRecord.objects.select_related(*related), object_id)
 
     def available_actions(self, request: HttpRequest, target: CertificateRecord) -> list[AvailableAction]:
         return actions.for_record(target, Actor.person(request.user), timezone.now())  # type: ignore[arg-type]

@@ -1,13 +1,13 @@
 """Certificate records: the one source of truth for each certificate and its lifecycle state (FR-001, FR-002)."""
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
 from django.db import models
 from django.db.models import Q
 from django_fsm import FSMField, transition
 
+from bfcerts.protected_state import ProtectedState
 from inventory.audit import history
 from inventory.choices import STATES_WITH_CERTIFICATE, OperatingMode, RecordState, RevocationReason
 from inventory.purposes import PURPOSE_CHOICES, Purpose, purpose
@@ -31,7 +31,7 @@ class CertificateRecordQuerySet(models.QuerySet["CertificateRecord"]):
         return self.filter(state__in=STATES_WITH_CERTIFICATE)
 
 
-class CertificateRecord(models.Model):
+class CertificateRecord(ProtectedState):
     """One certificate of one identity for one purpose.
 
     The state moves only by the transitions below, which only `inventory.services.lifecycle` calls, under a row lock;
@@ -155,24 +155,6 @@ class CertificateRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_purpose_display()} of {self.identity} ({self.get_state_display()})"
-
-    def refresh_from_db(
-        self,
-        using: str | None = None,
-        fields: Iterable[str] | None = None,
-        from_queryset: models.QuerySet[Any] | None = None,
-    ) -> None:
-        """Let the protected state be read again, for this instance alone, and keep it if reading fails."""
-        if fields is None:
-            deferred = self.get_deferred_fields()
-            fields = [field.attname for field in self._meta.concrete_fields if field.attname not in deferred]
-        names = list(fields)
-        state = self.__dict__.pop("state", None) if "state" in names else None
-        try:
-            super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
-        finally:
-            if state is not None:
-                self.__dict__.setdefault("state", state)
 
     @property
     def purpose_entry(self) -> Purpose:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
+from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
 
 Result = TypeVar("Result")
@@ -33,6 +34,7 @@ class Browser:
         self.complaints: list[str] = []
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._playwright: Playwright
+        self._chromium: Chromium
         self._context: BrowserContext
         self._page: Page
 
@@ -48,15 +50,15 @@ class Browser:
 
     def _open(self) -> None:
         self._playwright = sync_playwright().start()
-        chromium = self._playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
-        self._context = chromium.new_context(viewport={"width": 1440, "height": 900}, timezone_id=self._time_zone)
+        self._chromium = self._playwright.chromium.launch(executable_path=EXECUTABLE, args=FLAGS)
+        self._context = self._chromium.new_context(viewport={"width": 1440, "height": 900}, timezone_id=self._time_zone)
         self._page = self._context.new_page()
         self._page.on("console", self._hear)
         self._page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self._page.on("request", self._see)
 
     def _close(self) -> None:
-        self._context.browser.close()  # type: ignore[union-attr]
+        self._chromium.close()
         self._playwright.stop()
 
     def _hear(self, message: Any) -> None:

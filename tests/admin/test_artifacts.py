@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission, User
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from inventory.models import Artifact, SecurityEvent, StationLog
 from inventory.services import artifacts, station_logs
@@ -20,10 +20,10 @@ CONTENT = b"<script>alert(1)</script> StartupOfTheDevice\n"
 
 
 @pytest.fixture
-def log(plane: ControlPlane, settings: object, tmp_path: Path) -> StationLog:
+def log(plane: ControlPlane, settings: Settings, tmp_path: Path) -> StationLog:
     """A log that a station uploaded."""
     given = {"artifact_directory": tmp_path / "artifacts"}
-    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)  # type: ignore[attr-defined]
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update=given)
     asked = station_logs.fetch(identity=charger("CS-1"), actor=OPERATOR, reason="Look", now=plane.clock())
     token = station_logs.upload_address(asked).rsplit("/", 1)[1]
     return station_logs.receive(token=token, chunks=[CONTENT], now=plane.clock())

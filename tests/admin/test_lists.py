@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from bfcerts.console.navigation import SECTIONS
+from bfcerts.console.navigation import SECTIONS, Entry
 from bfcerts.console.paginator import CAP
 from bfcerts.ocpp.models import StationSession
 from inventory.models import CertificateRecord, DomainEvent, ManagedIdentity
@@ -118,11 +118,11 @@ def test_every_filter_and_the_search_of_a_list_answer(model: type[Model], consol
 @pytest.mark.parametrize(
     "entry", [entry for section in SECTIONS for entry in section.entries], ids=lambda entry: entry.model
 )
-def test_an_empty_list_says_what_to_do_next(entry: object, console: Client) -> None:
-    model = entry.model  # type: ignore[attr-defined]
+def test_an_empty_list_says_what_to_do_next(entry: Entry, console: Client) -> None:
+    model = entry.model
     if model in ("auth.user", "inventory.lifecyclepolicy"):
         return
-    assert entry.when_empty in shown(console, reverse(entry.route))  # type: ignore[attr-defined]
+    assert entry.when_empty in shown(console, reverse(entry.route))
 
 
 def test_a_search_that_finds_nothing_offers_to_be_cleared(console: Client) -> None:

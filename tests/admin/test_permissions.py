@@ -19,12 +19,10 @@ from tests.admin import given
 from tests.support import charger
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
-ACTING = [model for model in MODELS if isinstance(admin.site._registry[model], ActionsMixin)]
-VERBS = [
-    (model, verb.name)
-    for model in ACTING
-    for verb in admin.site._registry[model].verbs  # type: ignore[attr-defined]
-]
+ACTING: dict[type[Model], ActionsMixin] = {
+    model: shown for model in MODELS if isinstance(shown := admin.site._registry[model], ActionsMixin)
+}
+VERBS = [(model, verb.name) for model, shown in ACTING.items() for verb in shown.verbs]
 
 
 def address(model: type[Model], page: str, *arguments: Any) -> str:
@@ -179,8 +177,8 @@ def test_every_verb_that_the_services_offer_has_its_page() -> None:
         "certificaterecord": {item.verb for item in actions.for_record(record, actor, record.requested_at)},
         "certificatejob": {item.verb for item in job_actions.for_job(given.job(charger()), actor)},
     }
-    for model in ACTING:
-        verbs = {verb.name for verb in admin.site._registry[model].verbs}  # type: ignore[attr-defined]
+    for model, shown in ACTING.items():
+        verbs = {verb.name for verb in shown.verbs}
         assert offered.get(str(model._meta.model_name), set()) <= verbs
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from django.conf import settings as django_settings
+from pytest_django import Settings
 
 from inventory.choices import StationLogState
 from inventory.models import ManagedIdentity, SecurityEvent, StationLog
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def web(plant: Plant, settings: object) -> Plant:
+def web(plant: Plant, settings: Settings) -> Plant:
     """The plant with its web process, to which stations upload."""
     plant.start("web")
     address = f"http://127.0.0.1:{plant.ports['web']}"
     given = {"upload_url": address, "artifact_directory": plant.folder / "artifacts"}
-    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)  # type: ignore[attr-defined]
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update=given)
     eventually(lambda: answers(address), what=plant.situation)
     return plant
 

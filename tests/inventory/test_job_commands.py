@@ -1,5 +1,6 @@
 """Opening, joining, cancelling and hastening jobs."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -257,8 +258,8 @@ def test_an_ended_job_is_not_run_again(plane: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize("verb", [jobs.cancel, jobs.run_now])
-def test_a_reason_is_needed(plane: ControlPlane, verb: "type[object]") -> None:
+def test_a_reason_is_needed(plane: ControlPlane, verb: Callable[..., object]) -> None:
     job = issue(plane, charger())
 
     with pytest.raises(InvalidInputError, match="A reason is needed"):
-        verb(job=job, actor=OPERATOR, reason="  ", now=plane.clock())  # type: ignore[call-arg]
+        verb(job=job, actor=OPERATOR, reason="  ", now=plane.clock())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from pytest_django import Settings
 
 from bfcerts.configuration import BASE_DIRECTORY, Configuration, Process
 from inventory.audit import attributed
@@ -57,9 +58,9 @@ def test_the_pki_process_signs_its_queue_with_a_key_that_the_web_process_does_no
 
 @pytest.mark.parametrize("process", [process for process in Process if process is not Process.PKI])
 def test_a_process_without_the_secrets_cannot_issue_and_says_why(
-    plane: ControlPlane, settings: object, process: Process
+    plane: ControlPlane, settings: Settings, process: Process
 ) -> None:
-    settings.CONFIGURATION = Configuration.model_validate({"process": process, "local_ca_allowed": True})  # type: ignore[attr-defined]
+    settings.CONFIGURATION = Configuration.model_validate({"process": process, "local_ca_allowed": True})
     issuance.authorities.cache_clear()
 
     with pytest.raises(issuance.AuthorityNotUsableError, match="set BFCERTS_LOCAL_CA_KEY for the PKI process"):
@@ -67,10 +68,10 @@ def test_a_process_without_the_secrets_cannot_issue_and_says_why(
 
 
 def test_an_issuing_step_that_reaches_a_process_without_the_secrets_waits_and_issues_nothing(
-    plane: ControlPlane, settings: object
+    plane: ControlPlane, settings: Settings
 ) -> None:
     job = requested(plane, charger("CS-1"))
-    settings.CONFIGURATION = Configuration.model_validate({"process": Process.WORKER, "local_ca_allowed": True})  # type: ignore[attr-defined]
+    settings.CONFIGURATION = Configuration.model_validate({"process": Process.WORKER, "local_ca_allowed": True})
     issuance.authorities.cache_clear()
 
     run_pki(plane)

@@ -1,30 +1,19 @@
-"""What stations answer, refuse, repeat, or never say: every command's way back to its job and record."""
-
-from datetime import datetime, timedelta
-from typing import Any
+"""What stations answer, refuse, repeat, or never say while they get a certificate: the way back to job and record."""
 
 import pytest
 
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence
 from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.registry import Admission
-from inventory.choices import EventType, JobAction, JobState, RecordState, SecurityCategory
-from inventory.errors import InvalidInputError, TransitionRefusedError
-from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity, SecurityEvent
-from inventory.models import Evidence as StoredEvidence
-from inventory.services import identities, lifecycle, station_commands, sweeps
+from inventory.choices import EventType, JobAction, JobState, RecordState
+from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity
+from inventory.services import lifecycle, sweeps
 from inventory.services.door import CertificateDoor
+from tests.inventory.answered import again
 from tests.inventory.attempts import certificate_attempt
 from tests.support import OPERATOR, ControlPlane, charger, request_for
 
 pytestmark = pytest.mark.django_db
-
-CUT_OVER = (
-    Action.SET_NETWORK_PROFILE,
-    Action.SET_NETWORK_PRIORITY,
-    Action.SET_SECURITY_PROFILE,
-    Action.RESET,
-)
 
 
 def issue(plane: ControlPlane, identity: ManagedIdentity) -> CertificateJob:
@@ -41,18 +30,6 @@ def delivering(plane: ControlPlane, identity: ManagedIdentity) -> CertificateJob
     job = CertificateJob.objects.get(identity=identity, action=JobAction.ISSUE)
     assert job.step == "await_install"
     return job
-
-
-def again(job: CertificateJob) -> CertificateJob:
-    return CertificateJob.objects.get(pk=job.pk)
-
-
-def queued(identity: ManagedIdentity) -> list[str]:
-    return list(
-        OutboxCommand.objects.filter(station_id=identity.authoritative_identifier, state="queued")
-        .order_by("id")
-        .values_list("action", flat=True)
-    )
 
 
 # -- the request for a CSR -------------------------------------------------------------------------------------------
@@ -299,189 +276,3 @@ def test_an_answer_to_a_command_that_nobody_knows_is_no_error(plane: ControlPlan
     from bfcerts.ocpp.models import InboxMessage
 
     assert set(InboxMessage.objects.values_list("state", "error")) == {("done", "")}
-
-
-# -- fallback --------------------------------------------------------------------------------------------------------
-
-
-def test_coming_back_with_the_retired_certificate_is_recorded_and_shown(plane: ControlPlane) -> None:
-    identity = charger("CS-1")
-    old = plane.enrol(identity)
-    plane.complete(lifecycle.renew(record=old, actor=OPERATOR, reason="test", now=plane.clock()))
-    plane.clock.advance(hours=1)
-
-    plane.connect(identity, old)
-    plane.work()
-
-    old.refresh_from_db()
-    assert old.state == RecordState.RETIRED
-    assert StoredEvidence.objects.filter(record=old, kind="fallback_connection").count() == 1
-    event = SecurityEvent.objects.get(type="FallbackToRetiredCertificate")
-    assert f"came back with its retired certificate {old.pk}" in event.message
-
-
-def test_a_connection_handled_after_the_certificate_expired_is_neither_error_nor_fallback(plane: ControlPlane) -> None:
-    from bfcerts.ocpp.models import InboxMessage
-
-    identity = charger("CS-1")
-    record = plane.enrol(identity)
-    assert record.not_after is not None
-    plane.clock.now = record.not_after - timedelta(minutes=1)
-    plane.connect(identity, record)
-    plane.clock.advance(minutes=2)
-    sweeps.retire_expired(plane.clock())
-    plane.work()
-
-    assert set(InboxMessage.objects.values_list("state", "error")) == {("done", "")}
-    assert not SecurityEvent.objects.filter(type="FallbackToRetiredCertificate").exists()
-
-
-# -- cut-over --------------------------------------------------------------------------------------------------------
-
-
-def cutting_over(plane: ControlPlane) -> tuple[ManagedIdentity, CertificateJob]:
-    identity = charger("CS-1")
-    plane.enrol(identity)
-    ManagedIdentity.objects.update(security_profile=2)
-    identity.refresh_from_db()
-    plane.seen(identity)
-    job = station_commands.cut_over(identity=identity, actor=OPERATOR, reason="test", now=plane.clock())
-    plane.work()
-    return identity, job
-
-
-def test_a_cut_over_goes_step_by_step_and_ends_with_the_connection(plane: ControlPlane) -> None:
-    identity, job = cutting_over(plane)
-    for action in CUT_OVER:
-        assert queued(identity) == [action]
-        plane.answer(plane.open_command(identity, action))
-        plane.work()
-    assert again(job).waiting_for == "the station to come back on Profile 3"
-
-    plane.connect(identity, CertificateRecord.objects.get(state=RecordState.ACTIVE))
-    plane.work()
-
-    identity.refresh_from_db()
-    assert again(job).state == JobState.SUCCEEDED
-    assert identity.security_profile == 3
-
-
-def test_a_refused_step_of_a_cut_over_is_repeated_and_the_next_is_not_sent(plane: ControlPlane) -> None:
-    identity, job = cutting_over(plane)
-    plane.answer(plane.open_command(identity, Action.SET_NETWORK_PROFILE), "rejected", status="Failed")
-    plane.work()
-    assert queued(identity) == []
-    assert again(job).outcome == "The station did not take network profile: Failed"
-
-    plane.clock.advance(minutes=1)
-    plane.work()
-    assert queued(identity) == [Action.SET_NETWORK_PROFILE]
-
-
-def test_a_reset_that_cuts_the_connection_before_its_answer_is_no_failure(plane: ControlPlane) -> None:
-    identity, job = cutting_over(plane)
-    for action in CUT_OVER[:-1]:
-        plane.answer(plane.open_command(identity, action))
-        plane.work()
-    plane.answer(plane.open_command(identity, Action.RESET), CommandOutcome.TIMED_OUT)
-    plane.work()
-
-    assert again(job).state == JobState.WAITING
-    plane.connect(identity, CertificateRecord.objects.get(state=RecordState.ACTIVE))
-    plane.work()
-    assert again(job).state == JobState.SUCCEEDED
-
-
-def test_a_station_that_does_not_come_back_ends_the_cut_over_and_keeps_its_way_in(plane: ControlPlane) -> None:
-    identity, job = cutting_over(plane)
-    for action in CUT_OVER:
-        plane.answer(plane.open_command(identity, action))
-        plane.work()
-
-    plane.clock.advance(hours=5)
-    plane.work()
-
-    identity.refresh_from_db()
-    assert again(job).state == JobState.FAILED
-    assert "did not finish the cut-over in time" in again(job).outcome
-    assert identity.security_profile == 2
-
-
-def test_a_cut_over_needs_a_certificate_and_a_station_that_is_not_there_yet(plane: ControlPlane) -> None:
-    with pytest.raises(TransitionRefusedError, match="CS-2 has no installed certificate to come back with"):
-        station_commands.cut_over(identity=charger("CS-2"), actor=OPERATOR, reason="test", now=plane.clock())
-    record = plane.enrol(charger("CS-1"))
-    with pytest.raises(TransitionRefusedError, match="CS-1 is on Profile 3 already"):
-        station_commands.cut_over(identity=record.identity, actor=OPERATOR, reason="test", now=plane.clock())
-
-
-# -- plain commands --------------------------------------------------------------------------------------------------
-
-
-def test_commands_are_for_chargers_that_are_enabled(plane: ControlPlane) -> None:
-    vehicle = identities.create(kind="vehicle", authoritative_identifier="WAUZZZ1", actor=OPERATOR, reason="test")
-    with pytest.raises(TransitionRefusedError, match="is a vehicle; only chargers take OCPP commands"):
-        station_commands.reset(identity=vehicle, actor=OPERATOR, reason="test", now=plane.clock())
-    identity = charger("CS-1")
-    disabled = identities.set_enabled(identity=identity, enabled=False, actor=OPERATOR, reason="test")
-    with pytest.raises(TransitionRefusedError, match="CS-1 is disabled; enable it first"):
-        station_commands.list_certificates(identity=disabled, actor=OPERATOR, reason="test", now=plane.clock())
-
-
-def test_the_roots_are_sent_with_the_servers_last(plane: ControlPlane) -> None:
-    from inventory.models import IssuingAuthority
-
-    identity = charger("CS-1")
-    station_commands.install_trust_anchors(identity=identity, actor=OPERATOR, reason="test", now=plane.clock())
-
-    sent = [command.payload["certificate"] for command in plane.commands(identity, Action.INSTALL_CERTIFICATE)]
-    roots = dict(IssuingAuthority.objects.values_list("trust_domain", "root_pem"))
-    assert sent == [roots["charger_identity"], roots["backend_server"]]
-
-
-@pytest.mark.parametrize(
-    ("act", "arguments", "sentence"),
-    [
-        (station_commands.reset, {"kind": "Now"}, "'Now' is no kind of reset; use OnIdle or Immediate"),
-    ],
-)
-def test_bad_arguments_are_refused(plane: ControlPlane, act: Any, arguments: dict[str, str], sentence: str) -> None:
-    with pytest.raises(InvalidInputError, match=sentence):
-        act(identity=charger("CS-1"), actor=OPERATOR, reason="test", now=plane.clock(), **arguments)
-
-
-# -- what is merely observed -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "timestamp",
-    [
-        "2026-06-01T12:00:00Z",
-        "2026-06-01T12:00:00+02:00",
-        "9999-12-31T23:59:59-14:00",
-        "0001-01-01T00:00:00+14:00",
-        "yesterday",
-        "",
-        None,
-        12,
-    ],
-)
-def test_whatever_time_a_station_gives_its_event_can_be_read_again(plane: ControlPlane, timestamp: object) -> None:
-    charger("CS-1")
-    plane.observe("CS-1", Evidence.SECURITY_EVENT, {"type": "TamperDetectionActivated", "timestamp": timestamp})
-    plane.work()
-
-    event = SecurityEvent.objects.get(type="TamperDetectionActivated")
-    assert isinstance(event.occurred_at, datetime)
-    assert event.recorded_at == plane.clock()
-    assert (event.category, event.severity) == (SecurityCategory.PLATFORM, "critical")
-
-
-def test_an_event_under_a_free_name_is_kept_verbatim(plane: ControlPlane) -> None:
-    plane.observe("CS-9", Evidence.SECURITY_EVENT, {"type": "VendorSpecific" * 9, "tech_info": "x" * 2000})
-    plane.work()
-
-    event = SecurityEvent.objects.get()
-    assert event.native_type == ("VendorSpecific" * 9)[:60]
-    assert (event.identity, event.station_id) == (None, "CS-9")
-    assert len(event.technical_detail) == 1000

@@ -1,13 +1,14 @@
 """Security logs: asked for, uploaded once to an address of ours, followed to the end, and kept."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from bfcerts.artifacts import ArtifactError, BrokenOffError
 from bfcerts.ocpp import secret_payload
@@ -29,9 +30,9 @@ CONTENT = b"2026-11-20T10:00:00Z StartupOfTheDevice\n"
 
 
 @pytest.fixture(autouse=True)
-def store(plane: ControlPlane, settings: object, tmp_path: Path) -> None:
+def store(plane: ControlPlane, settings: Settings, tmp_path: Path) -> None:
     given = {"artifact_directory": tmp_path / "artifacts", "upload_largest_mib": 1}
-    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)  # type: ignore[attr-defined]
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update=given)
 
 
 def ask(plane: ControlPlane, identity: ManagedIdentity) -> StationLog:
@@ -130,12 +131,12 @@ def test_an_address_works_once(plane: ControlPlane) -> None:
     "change", [lambda key: key[:-1] + ("A" if key[-1] != "A" else "B"), lambda key: "1", str.upper]
 )
 def test_an_address_that_is_not_ours_is_refused_without_a_look_at_the_database(
-    plane: ControlPlane, change: object, django_assert_num_queries: object
+    plane: ControlPlane, change: Callable[[str], str], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     key = token(ask(plane, charger("CS-1")))
 
-    with pytest.raises(UploadRefusedError, match="Nothing is expected"), django_assert_num_queries(0):  # type: ignore[operator]
-        upload(plane, change(key))  # type: ignore[operator]
+    with pytest.raises(UploadRefusedError, match="Nothing is expected"), django_assert_num_queries(0):
+        upload(plane, change(key))
 
 
 def test_the_address_of_one_station_says_nothing_about_anothers(plane: ControlPlane) -> None:
@@ -384,10 +385,12 @@ def test_what_was_kept_long_enough_is_deleted_and_its_row_says_when(plane: Contr
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_issued_chain_is_kept_once_and_for_good(control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_every_issued_chain_is_kept_once_and_for_good(
+    control_plane: ControlPlane, settings: Settings, tmp_path: Path
+) -> None:
     plane = control_plane
     given = {"artifact_directory": tmp_path / "artifacts"}
-    django_settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update=given)
     records = [plane.enrol(charger(name)) for name in ("CS-1", "CS-2")]
 
     def keep() -> int:

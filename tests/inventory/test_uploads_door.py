@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings as django_settings
+from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from inventory import uploads
@@ -21,10 +22,10 @@ CONTENT = b"2026-11-20T10:00:00Z StartupOfTheDevice\n" * 5000
 
 
 @pytest.fixture
-def address(control_plane: ControlPlane, live_server: LiveServer, settings: object, tmp_path: Path) -> str:
+def address(control_plane: ControlPlane, live_server: LiveServer, settings: Settings, tmp_path: Path) -> str:
     """Where the one station of these tests may upload."""
     given = {"artifact_directory": tmp_path / "artifacts", "upload_largest_mib": 1, "upload_url": live_server.url}
-    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)  # type: ignore[attr-defined]
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update=given)
     log = station_logs.fetch(identity=charger("CS-1"), actor=OPERATOR, reason="test", now=control_plane.clock())
     return station_logs.upload_address(log)
 
@@ -106,8 +107,10 @@ def test_what_is_too_large_is_refused(address: str) -> None:
     assert not Artifact.objects.exists()
 
 
-def test_a_form_that_is_too_large_is_not_put_on_the_disk_first(address: str, tmp_path: Path, settings: object) -> None:
-    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)  # type: ignore[attr-defined]
+def test_a_form_that_is_too_large_is_not_put_on_the_disk_first(
+    address: str, tmp_path: Path, settings: Settings
+) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
     parts = urlsplit(address)
     head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="log"\r\n\r\n'
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as raw:

@@ -1,11 +1,11 @@
 """Which charger is relayed where: the narrowest upstream wins and says why; nothing secret or forbidden is kept."""
 
 import pytest
-from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pydantic import ValidationError as ConfigurationProblem
+from pytest_django import Settings
 
 from bfcerts.configuration import Configuration, Process
 from bfcerts.ocpp import registry
@@ -22,9 +22,9 @@ ADDRESS = "wss://csms.example:8443/ocpp"
 
 
 @pytest.fixture(autouse=True)
-def allowed(settings: object) -> None:
+def allowed(settings: Settings) -> None:
     given = {"upstream_allowed": ["wss://csms.example:8443", "wss://other.example"]}
-    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)  # type: ignore[attr-defined]
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update=given)
 
 
 def upstream(name: str, **values: object) -> Upstream:

@@ -1,5 +1,6 @@
 """Which chargers need a new key: what is found by looking, and what only people know."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,9 +67,9 @@ def test_a_charger_without_a_key_says_so() -> None:
 
 
 @pytest.mark.parametrize("take", [authorization_keys.set_initial, authorization_keys.import_existing])
-def test_a_key_that_came_from_outside_has_to_be_rotated_once(take: object) -> None:
+def test_a_key_that_came_from_outside_has_to_be_rotated_once(take: Callable[..., AuthorizationKey]) -> None:
     identity = charger("CS-1")
-    take(identity=identity, secret=SECRET, actor=OPERATOR, reason="given", now=NOW)  # type: ignore[operator]
+    take(identity=identity, secret=SECRET, actor=OPERATOR, reason="given", now=NOW)
 
     need = needs_rotation(identity, NOW)
     assert need is not None

@@ -1,6 +1,7 @@
 """The one answer to why a charger is not there yet, also when it was there once."""
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 
 from inventory.services import lifecycle
 from migration.services.why import why, whys
@@ -25,13 +26,15 @@ def test_a_charger_that_lost_its_certificate_on_profile_3_says_so(plane: Control
     assert "narrow door" in answer.what_next
 
 
-def test_many_are_answered_in_as_few_queries_as_one(plane: ControlPlane, django_assert_max_num_queries: object) -> None:
+def test_many_are_answered_in_as_few_queries_as_one(
+    plane: ControlPlane, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
     identities = [charger(f"CS-{number}") for number in range(5)]
     for identity in identities:
         plane.enrol(identity)
         identity.refresh_from_db()
 
-    with django_assert_max_num_queries(2):  # type: ignore[operator]
+    with django_assert_max_num_queries(2):
         answers = whys(identities, plane.clock())
 
     assert set(answers.values()) == {None}

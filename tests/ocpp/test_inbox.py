@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -22,7 +23,7 @@ State = InboxMessage.State
 
 
 def observe(station_id: str = "CS-1", number: int = 0, **changes: object) -> Observation:
-    fields = {
+    fields: dict[str, Any] = {
         "station_id": station_id,
         "session_id": None,
         "kind": Evidence.SECURITY_EVENT,
@@ -30,7 +31,7 @@ def observe(station_id: str = "CS-1", number: int = 0, **changes: object) -> Obs
         "received_at": NOW,
         **changes,
     }
-    return Observation(**fields)  # type: ignore[arg-type]
+    return Observation(**fields)
 
 
 def handled_by(handler: Handler | None) -> Callable[[Evidence], Handler | None]:

@@ -43,7 +43,7 @@ def test_the_command_line_goes_from_a_file_to_a_rollout(plane: ControlPlane, tmp
     assert "Charger identity anchors, version 1 to North" in command("release", *numbers, cohort="North")
     fleet.settle(3)
 
-    rollout = str(BundleRollout.objects.order_by("pk").first().pk)  # type: ignore[union-attr]
+    rollout = str(BundleRollout.objects.earliest("pk").pk)
     assert "Gate open: 1 of 1 confirmed, 1 needed" in command("status", rollout)
     assert "is withdrawn; its gates are closed" in command("withdraw", numbers[0])
 

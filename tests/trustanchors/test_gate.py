@@ -3,7 +3,7 @@
 import pytest
 
 from inventory.errors import HeldBackError
-from inventory.models import CertificateJob, SecurityEvent
+from inventory.models import CertificateJob, ManagedIdentity, SecurityEvent
 from inventory.services import lifecycle, station_commands
 from tests.support import OPERATOR, ControlPlane, charger, request_for
 from tests.trustanchors.support import Fleet, cohort, own_bundles, release
@@ -13,9 +13,9 @@ from trustanchors.services.gate import readiness, why_closed
 pytestmark = pytest.mark.django_db
 
 
-def issue(plane: ControlPlane, identity: object) -> CertificateJob:
+def issue(plane: ControlPlane, identity: ManagedIdentity) -> CertificateJob:
     return lifecycle.issue(
-        identity=identity,  # type: ignore[arg-type]
+        identity=identity,
         purpose="charger_identity",
         actor=OPERATOR,
         reason="test",

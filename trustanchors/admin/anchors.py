@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -13,8 +12,9 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from bfcerts.console.presentation import Badge, copyable, document, moment, short, text
 from inventory.admin.actions import actor_of
-from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
+from inventory.admin.editing import REASON, ReasonedForm
 from trustanchors.admin import cells
+from trustanchors.admin.pages import WrittenOnce
 from trustanchors.models import TrustAnchor
 from trustanchors.services import anchors
 
@@ -32,7 +32,7 @@ class AnchorForm(ReasonedForm):
 
 
 @admin.register(TrustAnchor)
-class TrustAnchorAdmin(EditableAdmin):
+class TrustAnchorAdmin(WrittenOnce):
     """CA certificates that endpoints are given to trust; what one says never changes."""
 
     form = AnchorForm
@@ -49,15 +49,6 @@ class TrustAnchorAdmin(EditableAdmin):
         ("How stations name it", {"fields": ("full_fingerprint", "hashes")}),
         ("Certificate", {"fields": ("pem",)}),
     )
-
-    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.fieldsets if obj else self.add_fieldsets
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.readonly_fields if obj else ()
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         values = form.cleaned_data

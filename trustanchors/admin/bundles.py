@@ -11,14 +11,14 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from bfcerts.console.presentation import Badge, moment
-from inventory.admin.actions import actor_of
-from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
+from inventory.admin.actions import PageWithActions, actor_of
+from inventory.admin.editing import REASON, ReasonedForm
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
 from inventory.errors import InvalidInputError
 from inventory.models import Cohort
 from inventory.services.actions import AvailableAction
 from trustanchors.admin import cells
-from trustanchors.admin.pages import PageWithVerbs
+from trustanchors.admin.pages import WrittenOnce
 from trustanchors.choices import CERTIFICATE_USES, BundleState
 from trustanchors.models import TrustAnchor, TrustAnchorBundle
 from trustanchors.services import actions, bundles, coverage, releasing, sequence, withdrawal
@@ -118,7 +118,7 @@ class BundleForm(ReasonedForm):
 
 
 @admin.register(TrustAnchorBundle)
-class TrustAnchorBundleAdmin(PageWithVerbs, EditableAdmin):
+class TrustAnchorBundleAdmin(PageWithActions, WrittenOnce):
     """Numbered versions of what endpoints are to trust; what was released never changes."""
 
     form = BundleForm
@@ -135,15 +135,6 @@ class TrustAnchorBundleAdmin(PageWithVerbs, EditableAdmin):
         ("Where it was released", {"fields": ("releases",)}),
     )
     readonly_fields = ("badge", "released", "withdrawn", "sent", "releases", "digest")
-
-    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.fieldsets if obj else self.add_fieldsets
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        return self.readonly_fields if obj else ()
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         values = form.cleaned_data

@@ -11,7 +11,8 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, copyable, moment
 from inventory.admin import states
-from inventory.admin.actions import actor_of
+from inventory.admin.actions import PageWithActions, actor_of
+from inventory.admin.history import HistoryMixin
 from inventory.admin.panels import Panel, register_identity_panel
 from inventory.admin.search import identities_matching
 from inventory.admin.verbs import Order, Verb, Verbs
@@ -19,7 +20,6 @@ from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
 from trustanchors.admin import cells
-from trustanchors.admin.pages import PageWithVerbs
 from trustanchors.choices import InstallationState, StepState
 from trustanchors.models import BundleInstallation, TrustAnchor
 from trustanchors.services import actions, control, listing, sequence
@@ -55,7 +55,7 @@ register_identity_panel(anchors_panel)
 
 
 @admin.register(BundleInstallation)
-class BundleInstallationAdmin(PageWithVerbs, ReadOnlyAdmin):
+class BundleInstallationAdmin(PageWithActions, HistoryMixin, ReadOnlyAdmin):
     """Bundles on chargers."""
 
     verbs = installation_verbs

@@ -1,24 +1,23 @@
-"""A page that is read, with the verbs of its object on it."""
+"""Pages of what is entered once and never changed."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Model
+from django.http import HttpRequest
 
-from inventory.admin.actions import ActionsMixin
-from inventory.admin.history import HistoryMixin
+from inventory.admin.editing import EditableAdmin
 
 
-class PageWithVerbs(ActionsMixin, HistoryMixin):
-    """Shows what can be done above the facts."""
+class WrittenOnce(EditableAdmin):
+    """One form to add an object, and afterwards its facts."""
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        target = self.get_object(request, object_id) if object_id else None
-        context = {"actions": self.offered(request, target)} if target is not None else {}
-        response: HttpResponse = super().changeform_view(request, object_id, form_url, context | (extra_context or {}))
-        return response
+    add_fieldsets: ClassVar[Any]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self.readonly_fields if obj else ()
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

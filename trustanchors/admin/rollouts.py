@@ -10,11 +10,11 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, exact_span, link, moment
-from inventory.admin.actions import actor_of
+from inventory.admin.actions import PageWithActions, actor_of
+from inventory.admin.history import HistoryMixin
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
 from inventory.services.actions import AvailableAction
 from trustanchors.admin import cells
-from trustanchors.admin.pages import PageWithVerbs
 from trustanchors.choices import InstallationState, RolloutState
 from trustanchors.models import BundleRollout
 from trustanchors.services import actions, control, releasing
@@ -77,7 +77,7 @@ for verb in (
 
 
 @admin.register(BundleRollout)
-class BundleRolloutAdmin(PageWithVerbs, ReadOnlyAdmin):
+class BundleRolloutAdmin(PageWithActions, HistoryMixin, ReadOnlyAdmin):
     """Releases of bundles to cohorts, each with the gate that leaf rollouts wait at."""
 
     verbs = rollout_verbs

@@ -4,11 +4,11 @@ from django.db import models
 from django.db.models import Q
 from django_fsm import FSMField, transition
 
+from bfcerts.protected_state import ProtectedState
 from inventory.audit import history
 from inventory.purposes import PURPOSE_CHOICES
 from trustanchors.choices import BundleState
 from trustanchors.models.anchor import TrustAnchor
-from trustanchors.models.protected import ProtectedState
 
 S = BundleState
 

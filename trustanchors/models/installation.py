@@ -6,11 +6,11 @@ from django.db import models
 from django.db.models import Q
 from django_fsm import FSMField, transition
 
+from bfcerts.protected_state import ProtectedState
 from inventory.audit import history
 from inventory.models import ManagedIdentity
 from inventory.purposes import PURPOSE_CHOICES
 from trustanchors.choices import CONFIRMED_STATES, InstallationState
-from trustanchors.models.protected import ProtectedState
 from trustanchors.models.rollout import BundleRollout, RolloutFamily
 
 S = InstallationState

@@ -6,12 +6,12 @@ from django.db import models
 from django.db.models import F, Q
 from django_fsm import FSMField, transition
 
+from bfcerts.protected_state import ProtectedState
 from inventory.audit import history
 from inventory.models import ChargerFamily, Cohort
 from inventory.purposes import PURPOSE_CHOICES
 from trustanchors.choices import OPENING_STATES, STANDING_STATES, RolloutState
 from trustanchors.models.bundle import TrustAnchorBundle
-from trustanchors.models.protected import ProtectedState
 
 S = RolloutState
 COUNTERS = ("targets", "confirmed", "failed", "withdrawn")

@@ -1,90 +1,22 @@
-"""The public compliance cases of the OCPP 1.6J security extension, over real TLS, and what a 1.6 station hears."""
+"""The public compliance cases of the OCPP 1.6J security extension, over TLS: keys, certificates, logs, profiles."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from itertools import count
-from typing import Any
 
 import pytest
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import InvalidStatus
 
-from bfcerts.ocpp import canonical, outbox, registry, secret_payload
+from bfcerts.ocpp import canonical
 from bfcerts.ocpp.canonical import Action, RefusalReason, ResetKind
 from bfcerts.ocpp.gateway.commands import MOST_RESETS
-from bfcerts.ocpp.gateway.station import MOST_MALFORMED_IN_A_ROW
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, Refusal
-from tests.ocpp.authority import Authority
-from tests.ocpp.lent import PasswordBook
-from tests.ocpp.node import Node, Site, Station, eventually, stored
+from tests.ocpp.node import Site, Station, eventually, stored
+from tests.ocpp.v16_security.calls import BOOT, DUAL, KEY, Dial, asked, command, ended
 
-KEY = "0123456789abcdef"
 NEW_KEY = "fedcba9876543210"
-CREDENTIAL_KEY = b"test-credential-key-0123456789abcdef0123456"
-BOOT = {"chargePointVendor": "Vendor", "chargePointModel": "One", "chargeBoxSerialNumber": "S1"}
 NOW_TEXT = "2026-05-04T03:02:01Z"
 CHAIN = "-----BEGIN CERTIFICATE-----\nleaf\n-----BEGIN CERTIFICATE-----\nsub CA"
 ROOT = "-----BEGIN CERTIFICATE-----\nroot"
-DUAL = ListenerName.DUAL
-
-Dial = Callable[..., Station]
-_keys = count()
-
-
-@pytest.fixture
-def dial(site: Site, node: Node) -> Dial:
-    site.passwords.passwords["CP-1"] = {KEY.encode()}
-
-    def connect(listener: ListenerName = DUAL, **options: Any) -> Station:
-        options = {"subprotocols": ("ocpp1.6",), **({} if "leaf" in options else {"password": KEY.encode()}), **options}
-        return site.connect(node, listener, "CP-1", **options)
-
-    return connect
-
-
-@pytest.fixture
-def station(dial: Dial) -> Station:
-    return dial()
-
-
-def command(action: Action, payload: dict[str, Any], secret: dict[str, Any] | None = None) -> OutboxCommand:
-    return outbox.enqueue(
-        station_id="CP-1",
-        action=action,
-        payload=payload,
-        dedupe_key=f"test {next(_keys)}",
-        now=datetime.now(UTC),
-        expires_after=timedelta(hours=1),
-        secret_payload=secret_payload.seal(secret, CREDENTIAL_KEY) if secret else None,
-    )
-
-
-def ended(row: OutboxCommand) -> dict[str, Any]:
-    """The evidence of a command's end."""
-
-    def check() -> bool:
-        row.refresh_from_db()
-        return row.state not in OutboxCommand.OPEN_STATES
-
-    eventually(check, f"the end of {row}")
-    (evidence,) = [one for one in stored("command_answered") if one.payload["command_id"] == row.pk]
-    payload: dict[str, Any] = evidence.payload
-    return payload
-
-
-def asked(
-    station: Station, action: Action, payload: dict[str, Any], name: str, request: dict[str, Any], answer: Any
-) -> dict[str, Any]:
-    """Send a command; the station must hear exactly this request, and answers."""
-    row = command(action, payload)
-    message_id, sent = station.expect(name)
-    assert sent == request
-    station.answer(message_id, answer)
-    return ended(row)
 
 
 def everything_stored() -> str:
@@ -352,130 +284,3 @@ def test_a_profile_that_the_listener_does_not_take_is_not_set(dial: Dial, site: 
     dial(ListenerName.PROFILE3, leaf=site.issue("CP-1"))
     lowered = ended(command(Action.SET_SECURITY_PROFILE, canonical.set_security_profile(2, may_lower=True)))
     assert "the listener profile3 takes no Profile 2" in lowered["error_description"]
-
-
-def test_tc_085_basic_authentication(site: Site, dial: Dial) -> None:
-    assert dial(ListenerName.PROFILE2).call("Heartbeat")[0] == 3
-    for options in ({"password": b"wrong"}, {"user": "CP-2"}, {"password": None}):
-        with pytest.raises(InvalidStatus) as raised:
-            dial(**options)
-        assert raised.value.response.status_code == HTTPStatus.UNAUTHORIZED
-
-
-@pytest.mark.parametrize("suite", ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384"])
-def test_tc_086_the_server_has_a_certificate_of_either_kind(site: Site, dial: Dial, suite: str) -> None:
-    context = site.context()
-    context.maximum_version = 771
-    context.set_ciphers(suite)
-    assert dial(context=context).call("Heartbeat")[0] == 3
-
-
-def test_tc_087_only_the_stations_own_valid_certificate_lets_in(site: Site, dial: Dial) -> None:
-    assert dial(leaf=site.issue("CP-1")).call("Heartbeat")[0] == 3
-    expired = site.issue("CP-1", not_before=timedelta(days=-30), not_after=timedelta(days=-1))
-    for leaf in (expired, site.issue("CP-2")):
-        with pytest.raises(InvalidStatus) as raised:
-            dial(leaf=leaf)
-        assert raised.value.response.status_code == HTTPStatus.FORBIDDEN
-    with pytest.raises((WebSocketException, OSError)):
-        dial(leaf=Authority("Foreign issuing CA", Authority("Foreign root")).issue("CP-1"))
-
-
-def test_tc_088_an_unknown_subprotocol_alone_is_refused_and_1_6_chosen_out_of_several(dial: Dial) -> None:
-    refused = dial(subprotocols=("ocpp0.1",))
-    assert refused.connection.subprotocol is None
-    assert refused.closed_with()[0] == 1002
-    (refusal,) = eventually(lambda: stored("connection_refused"))
-    assert refusal.payload["reason"] == RefusalReason.UNSUPPORTED_SUBPROTOCOL
-    assert dial(subprotocols=("ocpp0.1", "ocpp1.6", "ocpp1.5")).connection.subprotocol == "ocpp1.6"
-    assert StationSession.objects.get(closed_at=None).protocol == "ocpp1.6"
-
-
-def test_a_station_that_speaks_both_versions_is_spoken_to_in_the_better_one(dial: Dial) -> None:
-    assert dial(subprotocols=("ocpp1.6", "ocpp2.0.1")).connection.subprotocol == "ocpp2.0.1"
-
-
-def test_a_command_that_was_lost_is_said_again_in_the_version_of_the_next_connection(dial: Dial) -> None:
-    """After a firmware change a station may come back with another version."""
-    row = command(Action.REQUEST_CSR, canonical.request_csr())
-    station = dial()
-    message_id, _ = station.expect("ExtendedTriggerMessage")
-    station.connection.socket.close()
-    again = dial(subprotocols=("ocpp2.0.1",))
-    assert again.expect("TriggerMessage") == (message_id, {"requestedMessage": "SignChargingStationCertificate"})
-    again.answer(message_id, {"status": "Accepted"})
-    assert ended(row)["outcome"] == "accepted"
-
-
-def test_a_boot_is_evidence_and_the_station_may_be_asked_from_then_on(station: Station) -> None:
-    row = command(Action.REQUEST_CSR, canonical.request_csr())
-    message_id, _ = station.expect("ExtendedTriggerMessage")
-    station.send(4, message_id, "SecurityError", "boot first", {})
-    eventually(lambda: OutboxCommand.objects.get().state == "queued", "the command back in its queue")
-    station.send(2, "boot", "BootNotification", BOOT)
-    assert station.receive()[1] == "boot"
-    assert stored("booted", "CP-1")[0].payload["serial_number"] == "S1"
-    assert station.expect("ExtendedTriggerMessage")[0] == message_id
-    station.answer(message_id, {"status": "Accepted"})
-    assert ended(row)["outcome"] == "accepted"
-
-
-@pytest.mark.parametrize(
-    ("frame", "code"),
-    [
-        ([2, "m", "MakeCoffee", {}], "NotImplemented"),
-        ([2, "m", "Reset", {"type": "Hard"}], "NotSupported"),
-        ([2, "m", "BootNotification", {}], "OccurenceConstraintViolation"),
-        ([2, "m", "Heartbeat", {"more": 1}], "FormationViolation"),
-        ([2, "m", "Heartbeat", []], "FormationViolation"),
-        ([2, "m", "Heartbeat"], "FormationViolation"),
-    ],
-)
-def test_a_bad_request_gets_the_call_error_of_1_6(station: Station, frame: list[Any], code: str) -> None:
-    station.send(*frame)
-    answer = station.receive()
-    assert (answer[0], answer[1], answer[2], answer[4]) == (4, "m", code, {})
-    assert station.call("Heartbeat")[0] == 3
-
-
-@pytest.mark.parametrize("raw", ["not json", "[]", json.dumps([9, "m", {}]), json.dumps([2, 5, "Heartbeat", {}])])
-def test_what_1_6_ignores_is_not_answered_but_seen(station: Station, raw: str) -> None:
-    station.send_raw(raw)
-    assert station.call("Heartbeat")[0] == 3
-    assert eventually(lambda: stored("protocol_violation"))[0].payload["kind"] == "malformed_frame"
-
-
-def test_ever_more_garbage_ends_the_connection(station: Station) -> None:
-    for _ in range(MOST_MALFORMED_IN_A_ROW):
-        station.send_raw("{")
-    assert station.closed_with()[0] == 1002
-
-
-class FamilyBook(PasswordBook):
-    """A door that knows the family of every station."""
-
-    def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
-        options = {"adapter": "ocpp1.6-legacy-trigger"}
-        return [
-            replace(decision, options=options) if isinstance(decision, Admission) else decision
-            for decision in super().decide(attempts)
-        ]
-
-
-def test_the_family_that_the_door_names_is_spoken_to_in_its_own_way(site: Site, dial: Dial) -> None:
-    registry.register_doors(password=FamilyBook(dict(site.passwords.passwords)))
-    triggered = asked(
-        dial(),
-        Action.REQUEST_CSR,
-        canonical.request_csr(),
-        "TriggerMessage",
-        {"requestedMessage": "SignChargePointCertificate"},
-        {"status": "Accepted"},
-    )
-    assert triggered["outcome"] == "accepted"
-    message_id = command(Action.REQUEST_CSR, canonical.request_csr()).message_id
-    newer = dial(subprotocols=("ocpp2.0.1",))
-    assert newer.expect("TriggerMessage") == (
-        str(message_id),
-        {"requestedMessage": "SignChargingStationCertificate"},
-    )

@@ -1,10 +1,8 @@
-"""Commands from the outbox: sent once, answered or not, and stored with evidence in every case."""
+"""Commands from the outbox: sent once, in their order, and again when an answer was lost."""
 
 import json
 import socket
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
@@ -12,60 +10,14 @@ from django.db import transaction
 
 from bfcerts.ocpp import canonical, outbox, secret_payload
 from bfcerts.ocpp.canonical import Action
-from bfcerts.ocpp.gateway import commands, delivery, sessions
+from bfcerts.ocpp.gateway import commands
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
-from tests.ocpp.node import Node, Site, Station, client_frame, eventually, frozen_station, stored
+from tests.ocpp.node import Node, Site, Station, client_frame, frozen_station, stored
+from tests.ocpp.outbox_commands.calls import PASSWORD, VARIABLE, Dial, State, command, ended
 
-PASSWORD = b"0123456789abcdef"
-BOOT = {"reason": "RemoteReset", "chargingStation": {"vendorName": "Vendor", "model": "One"}}
 HASH_DATA = {"hashAlgorithm": "SHA512", "issuerNameHash": "0a", "issuerKeyHash": "0B", "serialNumber": "00c"}
 CHAIN = "-----BEGIN CERTIFICATE-----\nleaf\n-----BEGIN CERTIFICATE-----\nsub CA"
-State = OutboxCommand.State
-
-Dial = Callable[[], Station]
-_keys = count()
-
-
-@pytest.fixture
-def dial(site: Site, node: Node) -> Dial:
-    site.passwords.passwords["CS-1"] = {PASSWORD}
-    return lambda: site.connect(node, ListenerName.PROFILE2, "CS-1", password=PASSWORD)
-
-
-@pytest.fixture
-def station(dial: Dial) -> Station:
-    return dial()
-
-
-def command(action: Action, payload: dict[str, Any], **changes: Any) -> OutboxCommand:
-    return outbox.enqueue(
-        **{
-            "station_id": "CS-1",
-            "action": action,
-            "payload": payload,
-            "dedupe_key": f"test {next(_keys)}",
-            "now": datetime.now(UTC),
-            "expires_after": timedelta(hours=1),
-            **changes,
-        }
-    )
-
-
-def ended(row: OutboxCommand) -> tuple[OutboxCommand, dict[str, Any]]:
-    """The command once it has ended, and the evidence of that."""
-
-    def check() -> bool:
-        row.refresh_from_db()
-        return row.state not in OutboxCommand.OPEN_STATES
-
-    eventually(check, f"the end of {row}")
-    (evidence,) = [one for one in stored("command_answered") if one.payload["command_id"] == row.pk]
-    assert evidence.payload["outcome"] == row.outcome
-    return row, evidence.payload
-
-
-VARIABLE = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
 
 Case = tuple[Action, dict[str, Any], str, dict[str, Any], dict[str, Any], str]
 
@@ -304,155 +256,3 @@ def test_a_station_that_does_not_answer_in_time(site: Site) -> None:
         assert stored("protocol_violation") == []
     finally:
         running.stop()
-
-
-def test_a_call_error_ends_the_command_with_its_words(station: Station) -> None:
-    row = command(Action.RESET, canonical.reset())
-    message_id, _ = station.expect("Reset")
-    station.send(4, message_id, "NotSupported", "no reset here \x00", {})
-    row, evidence = ended(row)
-    assert (row.state, row.outcome, row.error_code) == (State.FAILED, "error", "NotSupported")
-    assert evidence["error_description"] == "no reset here \N{REPLACEMENT CHARACTER}"
-
-
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        ([3, {"status": "Perhaps"}], "PropertyConstraintViolation"),
-        ([3, {}], "OccurrenceConstraintViolation"),
-        ([3, []], "RpcFrameworkError"),
-        ([3], "RpcFrameworkError"),
-        ([4], "RpcFrameworkError"),
-    ],
-)
-def test_an_answer_that_breaks_the_protocol_ends_the_command_as_an_error(
-    station: Station, answer: list[Any], code: str
-) -> None:
-    row = command(Action.RESET, canonical.reset())
-    message_id, _ = station.expect("Reset")
-    station.send(answer[0], message_id, *answer[1:])
-    row, _ = ended(row)
-    assert (row.outcome, row.error_code) == ("error", code)
-    assert station.call("Heartbeat")[0] == 3
-
-
-def test_an_answer_under_another_id_answers_nothing(station: Station) -> None:
-    row = command(Action.RESET, canonical.reset())
-    message_id, _ = station.expect("Reset")
-    station.answer("another", {"status": "Rejected"})
-    station.answer(message_id, {"status": "Accepted"})
-    assert ended(row)[0].outcome == "accepted"
-    assert eventually(lambda: stored("protocol_violation"))[0].payload["kind"] == "unasked_answer"
-
-
-def test_a_station_that_has_not_booted_is_asked_again_when_it_has(station: Station) -> None:
-    """OCPP 2.0.1 B02.FR.09: requests before the accepted BootNotification get CALLERROR SecurityError."""
-    row = command(Action.GET_VARIABLES, canonical.get_variables([("c", "v")]))
-    message_id, sent = station.expect("GetVariables")
-    station.send(4, message_id, "SecurityError", "boot first", {})
-    eventually(lambda: OutboxCommand.objects.get().state == State.QUEUED, "the command back in its queue")
-    station.send(2, "boot", "BootNotification", BOOT)
-    assert station.receive()[1] == "boot"
-    assert station.expect("GetVariables") == (message_id, sent)
-    result = {"attributeStatus": "Accepted", "component": {"name": "c"}, "variable": {"name": "v"}}
-    station.answer(message_id, {"getVariableResult": [result]})
-    row, _ = ended(row)
-    assert (row.outcome, row.attempts) == ("accepted", 1)
-
-
-def test_a_refusal_that_crosses_the_boot_on_the_wire_is_no_error(station: Station) -> None:
-    """What counts is whether the station had booted when it was asked, not when its refusal arrives."""
-    row = command(Action.GET_VARIABLES, canonical.get_variables([("c", "v")]))
-    message_id, sent = station.expect("GetVariables")
-    station.send(2, "boot", "BootNotification", BOOT)
-    assert station.receive()[1] == "boot"
-    station.send(4, message_id, "SecurityError", "boot first", {})
-    assert station.expect("GetVariables") == (message_id, sent)
-    result = {"attributeStatus": "Accepted", "component": {"name": "c"}, "variable": {"name": "v"}}
-    station.answer(message_id, {"getVariableResult": [result]})
-    row, _ = ended(row)
-    assert (row.outcome, row.attempts) == ("accepted", 1)
-
-
-def test_a_station_that_never_boots_and_always_refuses_ends_the_command(node: Node, station: Station) -> None:
-    row = command(Action.GET_VARIABLES, canonical.get_variables([("c", "v")]))
-    for _ in range(delivery.MOST_PUT_BACK):
-        message_id, _ = station.expect("GetVariables")
-        station.send(4, message_id, "SecurityError", "boot first", {})
-        eventually(lambda: OutboxCommand.objects.get().state == State.QUEUED, "the command back in its queue")
-        (held,) = node.gateway.live.of_station("CS-1")
-        node.loop.call_soon_threadsafe(held.delivery.resume)
-    message_id, _ = station.expect("GetVariables")
-    station.send(4, message_id, "SecurityError", "boot first", {})
-    row, _ = ended(row)
-    assert (row.state, row.error_code) == (State.FAILED, "SecurityError")
-
-
-def test_a_security_error_after_the_boot_is_an_error(station: Station) -> None:
-    station.call("BootNotification", BOOT)
-    row = command(Action.RESET, canonical.reset())
-    message_id, _ = station.expect("Reset")
-    station.send(4, message_id, "SecurityError", "never", {})
-    assert ended(row)[0].error_code == "SecurityError"
-
-
-@pytest.mark.parametrize(
-    ("payload", "sealed"),
-    [
-        (canonical.install_certificate("x" * 5_501, "CSMSRootCertificate"), None),
-        ({"strange": 1}, None),
-        (None, b"junk"),
-    ],
-)
-def test_a_command_that_cannot_be_sent_ends_and_holds_up_no_other(
-    station: Station, payload: dict[str, Any] | None, sealed: bytes | None
-) -> None:
-    readable = payload or canonical.install_certificate("pem", "CSMSRootCertificate")
-    row = command(Action.INSTALL_CERTIFICATE, readable, secret_payload=sealed)
-    command(Action.GET_VARIABLES, canonical.get_variables([("c", "v")]))
-    station.expect("GetVariables")
-    row, evidence = ended(row)
-    assert row.outcome == "error"
-    assert evidence["error_description"]
-
-
-def test_a_station_that_lists_its_password_is_not_quoted(station: Station) -> None:
-    row = command(Action.GET_VARIABLES, canonical.get_variables([("SecurityCtrlr", "BasicAuthPassword")]))
-    message_id, _ = station.expect("GetVariables")
-    result = {"attributeStatus": "Accepted", "attributeValue": "in-clear-0123", **VARIABLE}
-    station.answer(message_id, {"getVariableResult": [result]})
-    row, _ = ended(row)
-    assert "in-clear-0123" not in str([row.answer, *InboxMessage.objects.values_list("payload")])
-
-
-def test_the_answer_and_other_messages_may_come_in_any_order(station: Station) -> None:
-    """LogStatusNotification comes before GetLog's answer from some stations."""
-    row = command(Action.GET_LOG, canonical.get_log("SecurityLog", "https://logs.example/1", 9))
-    message_id, _ = station.expect("GetLog")
-    assert station.call("LogStatusNotification", {"status": "Uploading", "requestId": 9})[0] == 3
-    station.answer(message_id, {"status": "Accepted"})
-    assert ended(row)[0].outcome == "accepted"
-
-
-def test_a_session_that_is_over_takes_no_command(site: Site, station: Station) -> None:
-    session = StationSession.objects.get()
-    now = datetime.now(UTC)
-    sessions.close([sessions.Departure(session.pk, "CS-1", "gone", 1006, now)])
-    OutboxCommand.objects.create(
-        station_id="CS-1", action=Action.RESET, payload=canonical.reset(), dedupe_key="k", created_at=now,
-        not_before=now, deadline=now + timedelta(hours=1),
-    )  # fmt: skip
-    assert commands.claim([commands.Wish("CS-1", session.pk, now)]) == [None]
-
-
-def test_a_claim_whose_answer_was_lost_is_claimed_again(site: Site, station: Station) -> None:
-    """The database broke away between the commit and our hearing of it."""
-    session, now = StationSession.objects.get(), datetime.now(UTC)
-    OutboxCommand.objects.create(
-        station_id="CS-1", action=Action.RESET, payload=canonical.reset(), dedupe_key="k", created_at=now,
-        not_before=now, deadline=now + timedelta(hours=1),
-    )  # fmt: skip
-    (first,) = commands.claim([commands.Wish("CS-1", session.pk, now)])
-    (again,) = commands.claim([commands.Wish("CS-1", session.pk, now)])
-    assert first is not None
-    assert again == first
