@@ -21,7 +21,7 @@ class Channel(StrEnum):
     LISTENERS = "bfcerts_listeners"
     """Gateway nodes; listener certificates or trust changed."""
     UPSTREAMS = "bfcerts_upstreams"
-    """Gateway nodes; who is relayed where may have changed."""
+    """Gateway nodes; the station id that may be relayed elsewhere now; empty where it may be any. Triggers say so."""
     WORK = "bfcerts_work"
     """The general worker; there is an inbox row or a due job."""
     PKI_WORK = "bfcerts_pki_work"

@@ -122,6 +122,16 @@ class WhenAway(StrEnum):
     CLOSE = "close"
 
 
+class UpstreamState(StrEnum):
+    """How the connection of one session to its upstream stands."""
+
+    NONE = ""
+    """No upstream applies."""
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    AWAY = "away"
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """The operator's own CSMS behind a relay, as one charger reaches it."""

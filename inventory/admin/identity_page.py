@@ -13,11 +13,20 @@ from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.admin import states, timeline
 from inventory.admin.panels import identity_panels
 from inventory.choices import JOB_OPEN_STATES, RecordState, SubjectKind
-from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity, SecurityEvent
+from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity, SecurityEvent, Upstream
 from inventory.services import lockouts
+from inventory.services.upstream_standing import RouteState, standing
+from inventory.services.upstreams import CALL_REFUSED
 
 RECORDS, JOBS, ENDED_JOBS, PARTS, MOMENTS = 50, 20, 5, 30, 40
 
+_ROUTE_BADGES = {
+    RouteState.NOT_RELAYED: Badge("Not relayed"),
+    RouteState.NOT_CONNECTED: Badge("The charger is not connected"),
+    RouteState.CONNECTING: Badge("Connecting", "info"),
+    RouteState.CONNECTED: Badge("Connected", "success"),
+    RouteState.AWAY: Badge("Away", "danger"),
+}
 _PROFILE_TONES = {0: "danger", 1: "danger", 2: "info", 3: "success"}
 
 
@@ -90,6 +99,7 @@ def context_of(identity: ManagedIdentity, request: HttpRequest, now: datetime) -
         "session": session,
         "last_session": sessions[0] if sessions else None,
         "session_certificate": short(fingerprint),
+        "upstream": _upstream(identity, session, request),
         "session_record": next((item for item in records if item.fingerprint == fingerprint), None)
         if fingerprint
         else None,
@@ -106,6 +116,22 @@ def _sessions(station: str) -> list[StationSession]:
     if not station:
         return []
     return list(StationSession.objects.filter(station_id=station).order_by("-connected_at")[:10])
+
+
+def _upstream(identity: ManagedIdentity, session: StationSession | None, request: HttpRequest) -> dict[str, Any] | None:
+    """Where a charger is relayed to, once there is an upstream; how that stands is said to who may see sessions."""
+    may = request.user.has_perm
+    if identity.kind != SubjectKind.CHARGER or not may("inventory.view_upstream"):
+        return None
+    if not Upstream.objects.filter(enabled=True).exists():
+        return None
+    found = standing(identity, session)
+    events = reverse("admin:inventory_securityevent_changelist")
+    return {
+        "standing": found,
+        "badge": _ROUTE_BADGES[found.state] if may("ocpp.view_stationsession") else None,
+        "refused_link": f"{events}?identity__id__exact={identity.pk}&type__exact={CALL_REFUSED}",
+    }
 
 
 def _records(identity: ManagedIdentity) -> list[CertificateRecord]:

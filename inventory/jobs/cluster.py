@@ -140,11 +140,11 @@ def run(queue: str) -> None:
         except QueueUnavailableError as error:
             logger.warning("%s Trying again.", error)
             started = timezone.now()  # its workers cannot beat; their silence counts from when they can again
-            time.sleep(KEEP_SECONDS)
+            stop.wait(KEEP_SECONDS)
         except Exception:  # the database may be away for a while; the cluster outlives that
             logger.warning("the pulse could not be looked after; trying again", exc_info=True)
             connections.close_all()
-            time.sleep(KEEP_SECONDS)
+            stop.wait(KEEP_SECONDS)
         if os.getppid() != parent:
             break
     _stop(cluster)

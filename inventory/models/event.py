@@ -94,6 +94,9 @@ class SecurityEvent(models.Model):
             models.Index(fields=["source", "-id"]),
             models.Index(fields=["correlation_id"], condition=~Q(correlation_id=""), name="security_by_correlation"),
             models.Index(fields=["station_id", "-id"], condition=~Q(station_id=""), name="security_by_station"),
+            models.Index(
+                fields=["identity"], condition=Q(type="UpstreamCallRefused"), name="security_refused_upstream"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-from django.db.models.signals import post_delete, post_save
+from typing import Final
 
 from bfcerts.ocpp import registry
-from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.ocpp.registry import WhenAway
 from inventory.choices import CohortKind, SecurityCategory, SecuritySource, Severity, SubjectKind
 from inventory.models import Cohort, ManagedIdentity, Upstream
 from inventory.models.cohort import containing
 from inventory.services.security_events import record_security_event
 
+CALL_REFUSED: Final = "UpstreamCallRefused"
+"""The security event of an upstream's call that touched what is managed here."""
+
 _SAYINGS: Final = {
     "call_refused": (
-        "UpstreamCallRefused",
+        CALL_REFUSED,
         Severity.WARNING,
         "asked {station} for what is managed here, and was refused",
     ),
@@ -142,12 +142,3 @@ def happened(identity: ManagedIdentity | None, entry: registry.InboxEntry) -> No
 def connect() -> None:
     """Called once, when the app is ready."""
     registry.register_upstreams(Upstreams())
-    for signal in (post_save, post_delete):
-        signal.connect(_changed, sender=Upstream, dispatch_uid="upstreams")
-        signal.connect(_changed, sender=Cohort, dispatch_uid="cohorts of upstreams")
-
-
-def _changed(instance: Any, **_: Any) -> None:
-    """Gateway nodes ask again; of cohorts those matter that have an upstream."""
-    if isinstance(instance, Upstream) or Upstream.objects.filter(cohort_id=instance.pk, enabled=True).exists():
-        notify(Channel.UPSTREAMS)

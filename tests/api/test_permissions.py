@@ -53,6 +53,7 @@ OPERATIONS = (
     "GET identities-history",
     "GET identities-list",
     "GET identities-policy",
+    "GET identities-upstream",
     "GET issuing-authorities-detail",
     "GET issuing-authorities-history",
     "GET issuing-authorities-list",

@@ -14,7 +14,7 @@ from tests.bench.figures import Figure
 from tests.bench.installation import set_up
 from tests.bench.scale import FULL, SHORT, Scale
 
-PARTS = ("heartbeats", "connects", "memory", "issuance", "revocation", "plans", "bulk", "wave", "growth")
+PARTS = ("heartbeats", "connects", "memory", "relay", "issuance", "revocation", "plans", "bulk", "wave", "growth")
 RESULT = Path(__file__).resolve().parents[2] / "var" / "bench.json"
 OPEN_FILES = 16_384
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _measure(parts: Sequence[str], scale: Scale) -> list[Figure]:
     folder = set_up()
-    from tests.bench import bulk, gateway, growth, issuance, plans, revocation, wave
+    from tests.bench import bulk, gateway, growth, issuance, plans, relay, revocation, wave
     from tests.bench.site import Site
 
     site = Site(folder)
@@ -55,6 +55,7 @@ def _measure(parts: Sequence[str], scale: Scale) -> list[Figure]:
         "heartbeats": gateway.heartbeats,
         "connects": gateway.connects,
         "memory": gateway.memory,
+        "relay": relay.relay,
         "issuance": issuance.issuance,
         "revocation": revocation.revocation,
         "plans": plans.plans,

@@ -36,17 +36,18 @@ def context(credential_file: Path, anchors_file: Path) -> ssl.SSLContext:
     return make_context(ssl.CERT_REQUIRED, [credential], [anchors_file.read_text(encoding="ascii")])
 
 
-async def _answer(connection: ServerConnection) -> None:
+async def answer(connection: ServerConnection) -> None:
+    """Answer every request as if it were a Heartbeat."""
     with contextlib.suppress(ConnectionClosed):
         while True:
             frame = orjson.loads(await connection.recv(decode=False))
-            answer = orjson.dumps([3, frame[1], {"currentTime": datetime.now(UTC).isoformat()}])
-            await connection.send(answer, text=True)
+            result = orjson.dumps([3, frame[1], {"currentTime": datetime.now(UTC).isoformat()}])
+            await connection.send(result, text=True)
 
 
 async def _serve(port: int, credential_file: Path, anchors_file: Path) -> None:
     async with serve(
-        _answer,
+        answer,
         "127.0.0.1",
         port,
         ssl=context(credential_file, anchors_file),

@@ -1,4 +1,4 @@
-"""The ceiling's process: a bare server with a certificate of the gateway's own CA, started and ended."""
+"""The ceilings' processes: bare servers with a certificate of the gateway's own CA, started and ended."""
 
 import contextlib
 import sys
@@ -51,21 +51,41 @@ class BareServer:
             time.sleep(0.05)
 
 
-@contextlib.contextmanager
-def bare_server(site: Site) -> Iterator["BareServer"]:
+def bare_server(site: Site) -> contextlib.AbstractContextManager[BareServer]:
     """A bare server as a process of its own, accepting connections, for the time of a block."""
-    supervisor = Supervisor(site.folder / "logs" / "bare", sys.stderr)
-    credential_file, anchors_file = _credential(site), site.folder / "bare-anchors.pem"
-    anchors_file.write_text(site.authority(CHARGER_IDENTITY.trust_domain).describe().chain_pem, encoding="ascii")
+    return _running(site, "bare", "tests.bench.bare", (), _credential(site), _anchors(site))
+
+
+def bare_csms(site: Site) -> contextlib.AbstractContextManager[BareServer]:
+    """What stands behind a relay: a bare server that asks for no client certificate."""
+    return _running(site, "csms", "tests.bench.bare_relay", ("csms",), _credential(site))
+
+
+def bare_relay(site: Site, csms: BareServer) -> contextlib.AbstractContextManager[BareServer]:
+    """A bare relay in front of a CSMS."""
+    files = (_credential(site), _anchors(site), csms.url, site.server_root_file)
+    return _running(site, "bare-relay", "tests.bench.bare_relay", ("relay",), *files)
+
+
+@contextlib.contextmanager
+def _running(site: Site, name: str, module: str, role: tuple[str, ...], *others: object) -> Iterator[BareServer]:
+    supervisor = Supervisor(site.folder / "logs" / name, sys.stderr)
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "tests.bench.bare", str(port), str(credential_file), str(anchors_file)]
-    child = supervisor.start("bare", command, common_environment())
+    command = [sys.executable, "-m", module, *role, str(port), *(str(one) for one in others)]
+    child = supervisor.start(name, command, common_environment())
     server = BareServer(port, child)
     try:
         server.wait()
         yield server
     finally:
         supervisor.stop()
+
+
+def _anchors(site: Site) -> Path:
+    """What the bare servers check stations' certificates against."""
+    file = site.folder / "bare-anchors.pem"
+    file.write_text(site.authority(CHARGER_IDENTITY.trust_domain).describe().chain_pem, encoding="ascii")
+    return file
 
 
 def _credential(site: Site) -> Path:

@@ -32,6 +32,8 @@ TARGETS = {
     "gateway.heartbeats_per_cpu_s": Target("round trips per CPU-second", 8_000, at_least=True),
     "gateway.mtls_connects_per_cpu_s": Target("connections per CPU-second", 300, at_least=True),
     "gateway.idle_kib_per_connection": Target("KiB per connection", 64, at_least=False),
+    "relay.round_trips_per_cpu_s": Target("round trips per CPU-second", 4_000, at_least=True),
+    "relay.kib_per_connection": Target("KiB per relayed charger", 128, at_least=False),
     "issuance.per_s": Target("certificates per second", 60, at_least=True),
     "issuance.idle_median_ms": Target("ms", 300, at_least=False, strict=True),
     "revocation.close_p99_ms": Target("ms", 1_000, at_least=False, strict=True),

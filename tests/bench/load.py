@@ -280,7 +280,7 @@ class _Players:
                 began = time.monotonic()
                 await connection.call("Heartbeat", {})
                 durations.append(time.monotonic() - began)
-                await asyncio.sleep(interval)
+                await asyncio.sleep(interval)  # this pace is the load that was ordered
 
         await asyncio.gather(*(beat_now_and_then(connection) for connection in self._connected()))
         return durations

@@ -14,6 +14,7 @@ class Scale:
     connect_rounds: int = 5
     idle_connections: int = 2_000
     idle_seconds: float = 5.0
+    relayed_connections: int = 1_000
     one_at_a_time: int = 100
     enrolling_stations: int = 2_500
     outstanding: int = 64
@@ -43,6 +44,7 @@ SHORT = Scale(
     connect_rounds=2,
     idle_connections=200,
     idle_seconds=1.0,
+    relayed_connections=100,
     one_at_a_time=10,
     enrolling_stations=400,
     warm_up_seconds=1.0,

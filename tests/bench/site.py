@@ -8,7 +8,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,13 +68,16 @@ class Site:
         return psycopg.connect(self.database_url(database), autocommit=True)
 
     @contextlib.contextmanager
-    def plane(self, name: str) -> Iterator["Plane"]:
-        """A control plane on a fresh database, running and with nothing to do, for the time of a block."""
+    def plane(self, name: str, **settings: str) -> Iterator["Plane"]:
+        """A control plane on a fresh database, running and with nothing to do, for the time of a block.
+
+        :param settings: further variables of its processes' environment.
+        """
         with self.connect("postgres") as connection:
             names = sql.Identifier(name), sql.Identifier(TEMPLATE)
             connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
         try:
-            plane = Plane(self, name)
+            plane = Plane(self, name, settings)
             try:
                 plane.start()
                 yield plane
@@ -88,8 +91,9 @@ class Site:
 class Plane:
     """One running control plane."""
 
-    def __init__(self, site: Site, name: str) -> None:
+    def __init__(self, site: Site, name: str, settings: Mapping[str, str]) -> None:
         self.site = site
+        self._settings = settings
         self.name = name
         self.database_url = site.database_url(name)
         self.port, self._profile2_port, self._dual_port, self.web_port = free_ports(4)
@@ -173,7 +177,10 @@ class Plane:
         }
         configuration = self.site.configuration.model_copy(update={"web_port": self.web_port})
         known = processes(configuration, self.database_url)
-        return {role: (command, {**environment, **ports}) for role, (command, environment) in known.items()}
+        return {
+            role: (command, {**environment, **ports, **self._settings})
+            for role, (command, environment) in known.items()
+        }
 
     def _last_words(self, child: Child) -> str:
         lines = (

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -90,10 +90,9 @@ def _watch(plane: Plane, load: LoadProcess, session: str, seconds: float) -> Res
     with ThreadPoolExecutor(1) as pool:
         beating = pool.submit(load.order, Pace(seconds, BEATS_APART), list)
         request = Request(f"http://127.0.0.1:{plane.web_port}/{PAGE}", headers={"Cookie": f"sessionid={session}"})
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        while not beating.done():
             rest.pages.append(_look(request))
-            time.sleep(LOOKS_APART)
+            wait([beating], timeout=LOOKS_APART)
         rest.beats = beating.result()
     return rest
 

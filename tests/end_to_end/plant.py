@@ -70,6 +70,8 @@ class Plant:
     folder: Path
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)
+    """Further settings of its processes."""
 
     def start(self, *names: str) -> None:
         """Start the named processes."""
@@ -102,6 +104,7 @@ class Plant:
             "BFCERTS_JOB_LEASE_SECONDS": "5",
             "BFCERTS_GATEWAY_NODE": "test-node",
             "BFCERTS_ARTIFACT_DIRECTORY": str(self.folder / "artifacts"),
+            **self.extra,
         }
 
     def url(self, listener: str) -> str:

@@ -1,8 +1,11 @@
 """Which charger is relayed where: the narrowest upstream wins and says why; nothing secret or forbidden is kept."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pydantic import ValidationError as ConfigurationProblem
 from pytest_django import Settings
@@ -10,15 +13,18 @@ from pytest_django import Settings
 from bfcerts.configuration import Configuration, Process
 from bfcerts.ocpp import registry
 from bfcerts.ocpp.canonical import Evidence
+from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.registry import WhenAway
-from inventory.choices import CohortKind
+from inventory.choices import CohortKind, SecurityCategory, SecuritySource, Severity
 from inventory.models import Cohort, ManagedIdentity, SecurityEvent, Upstream
 from inventory.services import catalogue, identities, upstreams
+from inventory.services.security_events import record_security_event
 from tests.admin import given
 from tests.ocpp.authority import Authority
 from tests.support import OPERATOR, ControlPlane, charger
 
 ADDRESS = "wss://csms.example:8443/ocpp"
+NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -176,3 +182,111 @@ def test_only_the_gateway_is_given_what_upstreams_are_shown(process: Process) ->
     with pytest.raises(ConfigurationProblem, match="only the gateway shows them"):
         Configuration.model_validate({"process": process, "upstream_credentials": "{}"})
     Configuration.model_validate({"process": Process.GATEWAY, "upstream_credentials": "{}"})
+
+
+def session_of(station_id: str, **values: object) -> StationSession:
+    """An open session of a station, as its gateway wrote it."""
+    return StationSession.objects.create(
+        station_id=station_id,
+        node="node-a",
+        listener="profile3",
+        protocol="ocpp2.0.1",
+        security_profile=3,
+        address="127.0.0.1",
+        connected_at=NOW,
+        **values,
+    )
+
+
+def refuse_calls(identity: ManagedIdentity, *counts: int) -> None:
+    """Refusals told with these counts, and something else that happened."""
+    for number, (kind, count) in enumerate([*(("UpstreamCallRefused", count) for count in counts), ("Other", 7)]):
+        record_security_event(
+            kind,
+            category=SecurityCategory.OTHER,
+            severity=Severity.WARNING,
+            source=SecuritySource.CONTROL_PLANE,
+            message="refused",
+            now=NOW,
+            identity=identity,
+            payload={"count": count},
+            dedupe_key=f"refused {number}",
+        )
+
+
+WATCHER = (
+    "inventory.view_managedidentity",
+    "inventory.view_upstream",
+    "inventory.view_securityevent",
+    "ocpp.view_stationsession",
+)
+
+
+@pytest.mark.parametrize(
+    ("session", "state", "badge"),
+    [
+        (None, "not_connected", "The charger is not connected"),
+        ({}, "connecting", "Connecting"),
+        ({"upstream": "former", "upstream_state": "connected", "upstream_since": NOW}, "connecting", "Connecting"),
+        ({"upstream": "ours", "upstream_state": "connected", "upstream_since": NOW}, "connected", "Connected"),
+        (
+            {"upstream": "ours", "upstream_state": "away", "upstream_since": NOW, "upstream_detail": "no sign of life"},
+            "away",
+            "Away",
+        ),
+    ],
+)
+def test_the_page_and_the_api_say_where_a_charger_is_relayed_to_and_how_that_stands(
+    db: None, client: Client, session: dict[str, object] | None, state: str, badge: str
+) -> None:
+    identity = charger("CS-1")
+    upstream("ours", identity=identity, credential="main")
+    refuse_calls(identity, 1, 4)
+    if session is not None:
+        session_of("CS-1", **session)
+    watcher = given.person("ann", *WATCHER)
+
+    told = given.speaker(watcher).get(f"/api/v1/identities/{identity.pk}/upstream").json()
+    client.force_login(watcher)
+    page = client.get(f"/admin/inventory/managedidentity/{identity.pk}/change/").content.decode()
+    card = page[page.index('data-testid="upstream"') : page.index("</section>", page.index('data-testid="upstream"'))]
+
+    assert (told["name"], told["scope"], told["address"], told["state"]) == ("ours", "own", ADDRESS, state)
+    assert (told["why"], told["refused_calls"]) == ("applies by charger CS-1", 5)
+    assert (told["since"] is not None) == (state in ("connected", "away"))
+    assert f'data-state="{state}"' in card
+    assert badge in card
+    assert ADDRESS in card
+    assert "main" not in card.replace("remain", "")
+    link = card[card.index("/admin/inventory/securityevent/?") : card.index('">5</a>')].replace("&amp;", "&")
+    assert {event.type for event in client.get(link).context["cl"].result_list} == {"UpstreamCallRefused"}
+    if state == "away":
+        assert told["detail"] == "no sign of life"
+        assert "no sign of life" in card
+
+
+def test_a_charger_that_no_upstream_is_for_is_said_to_be_answered_here(db: None, client: Client) -> None:
+    identity = charger("CS-1")
+    upstream("another's", identity=charger("CS-2"))
+    watcher = given.person("ann", *WATCHER)
+    client.force_login(watcher)
+    page = client.get(f"/admin/inventory/managedidentity/{identity.pk}/change/").content.decode()
+    assert "None applies; this charger is answered here alone." in page
+    told = given.speaker(watcher).get(f"/api/v1/identities/{identity.pk}/upstream").json()
+    assert (told["state"], told["scope"], told["upstream"]) == ("not_relayed", "none", None)
+
+
+@pytest.mark.parametrize("missing", WATCHER[1:])
+def test_whoever_may_not_see_all_of_it_is_not_told_by_the_api(db: None, missing: str) -> None:
+    identity = charger("CS-1")
+    api = given.speaker(given.person("ann", *(one for one in WATCHER if one != missing)))
+    answer = api.get(f"/api/v1/identities/{identity.pk}/upstream")
+    assert answer.status_code == 403
+    assert missing in answer.json()["detail"]
+
+
+def test_without_any_upstream_the_page_says_nothing_of_one(db: None, client: Client) -> None:
+    identity = charger("CS-1")
+    client.force_login(given.person("ann", *WATCHER))
+    page = client.get(f"/admin/inventory/managedidentity/{identity.pk}/change/").content.decode()
+    assert 'data-testid="upstream"' not in page

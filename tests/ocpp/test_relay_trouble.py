@@ -17,7 +17,7 @@ from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.gateway.websocket import Hold
 from bfcerts.ocpp.registry import WhenAway
-from bfcerts.ocpp.relay.relay import MOST_OPEN_CALLS
+from bfcerts.ocpp.relay.sides import MOST_OPEN_CALLS
 from tests.ocpp.node import Node, Payload, Site, Station, client_frame, eventually, frozen_station, stored
 from tests.ocpp.relayed import BOOT, PASSWORD, VERSIONS, Relayed, command, ended, relayed, server_context
 from tests.simulator.csms import UpstreamCsms, Visit
@@ -250,8 +250,8 @@ def test_when_the_csms_takes_nothing_the_charger_is_read_no_further(relay: Relay
         (connection,) = relay.node.gateway.live.of_station("CS-1")
         relaying = connection.relay
         assert relaying is not None
-        assert relaying._socket is not None
-        assert relaying._socket.transport.get_write_buffer_size() < 2_000_000
+        assert relaying._link.socket is not None
+        assert relaying._link.socket.transport.get_write_buffer_size() < 2_000_000
         assert len(connection.websocket._unparsed) < 1_000_000
         relay.csms.reading.set()
 

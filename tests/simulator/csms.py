@@ -139,10 +139,9 @@ class UpstreamCsms:
         )
         self.visits.append(visit)
         try:
-            for message in self._messages(connection):
-                self._take(visit, json.loads(message))
-        except ConnectionClosed:
-            pass
+            with suppress(ConnectionClosed):
+                for message in self._messages(connection):
+                    self._take(visit, json.loads(message))
         finally:
             visit.closed.set()
 

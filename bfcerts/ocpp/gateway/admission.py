@@ -33,7 +33,7 @@ from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.gateway.websocket import WebSocket
 from bfcerts.ocpp.protocol import ProtocolAdapter
 from bfcerts.ocpp.registry import ConnectionAttempt, PresentedCertificate, Refusal
-from bfcerts.ocpp.relay.relay import Relay
+from bfcerts.ocpp.relay.relay import route
 
 UNAVAILABLE_RETRY_SECONDS: Final = 10
 
@@ -113,13 +113,18 @@ class Doorkeeper:
         session_id = uuid.uuid4()
         connection = StationConnection(websocket, adapter, replace(attempt, password=None), session_id, self._services)
         self._live.at_the_door(connection)
+        heard = self._services.routes.heard
         decision = self._services.admissions.submit(Arrival(attempt, session_id))
-        decision.add_done_callback(lambda future: self._decided(connection, future.exception() or future.result()))
+        decision.add_done_callback(
+            lambda future: self._decided(connection, heard, future.exception() or future.result())
+        )
 
-    def _decided(self, connection: StationConnection, decision: Opened | Refusal | BaseException) -> None:
+    def _decided(self, connection: StationConnection, heard: int, decision: Opened | Refusal | BaseException) -> None:
         websocket, attempt = connection.websocket, connection.attempt
         if isinstance(decision, Opened):
             self._let_in(connection, decision)
+            if heard != self._services.routes.heard:
+                self._services.routes.ask_again(attempt.station_id)
             return
         self._live.left(connection)
         if isinstance(decision, Refusal):
@@ -154,9 +159,7 @@ class Doorkeeper:
         websocket.on_end = lambda reason, code: self._end(connection, reason, code)
         for earlier in self._live.came_in(connection):
             earlier.replace(REPLACED)
-        if opened.upstream is not None:
-            connection.relay = Relay(connection, opened.upstream, self._services.relays)
-            connection.relay.start()
+        route(connection, opened.upstream)
         if opened.commands_wait or connection.delivery.woken:
             connection.delivery.wake()
 

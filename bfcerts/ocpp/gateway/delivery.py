@@ -85,6 +85,11 @@ class Delivery:
         relay = self._connection.relay
         return self._held or (relay is not None and relay.boot_pending)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a call of ours is open at the station."""
+        return self._future is not None
+
     def uses(self, message_id: str) -> bool:
         """Whether an answer under this id would be taken for one to a command."""
         return message_id in (self._awaited_id, self._late_id)
@@ -168,15 +173,14 @@ class Delivery:
 
     async def _call(self, message_id: str, request: Request) -> Heard:
         """Ask, when it is our turn: a relayed station may have a call of its upstream to answer first."""
-        relay = self._connection.relay
-        if relay is None:
-            return await self._ask(message_id, request)
-        if not await relay.turns.take():
+        if (relay := self._connection.relay) is not None and not await relay.turns.take():
             return Silence.CONNECTION_ENDED
         try:
             return await self._ask(message_id, request)
         finally:
-            relay.turns.give_back()
+            # The relay may have come while we asked; it began with our call open.
+            if (relay := self._connection.relay) is not None:
+                relay.turns.give_back()
 
     async def _ask(self, message_id: str, request: Request) -> Heard:
         services = self._connection.services

@@ -40,7 +40,7 @@ class LiveConnections:
         """
         :returns: the connections of the same station that this one replaces, where this node holds them.
         """
-        earlier = [one for one in self.of_station(connection.station_id) if one.session_id in self._in]
+        earlier = self.relayable(connection.station_id)
         self._in[connection.session_id] = connection
         self.empty.clear()
         return earlier
@@ -56,6 +56,10 @@ class LiveConnections:
 
     def of_station(self, station_id: str) -> list[StationConnection]:
         return list(self._by_station.get(station_id, ()))
+
+    def relayable(self, station_id: str) -> list[StationConnection]:
+        """The connections of a station that are in: one that is still at the door is asked for when it comes in."""
+        return [one for one in self.of_station(station_id) if one.session_id in self._in]
 
     def of_session(self, session_id: UUID) -> StationConnection | None:
         return self._by_session.get(session_id)

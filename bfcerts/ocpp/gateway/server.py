@@ -24,6 +24,7 @@ from bfcerts.ocpp.gateway.limits import PasswordThrottle
 from bfcerts.ocpp.gateway.listeners import Listeners
 from bfcerts.ocpp.gateway.live import LiveConnections
 from bfcerts.ocpp.gateway.refusals import Refusals
+from bfcerts.ocpp.gateway.routes import Routes
 from bfcerts.ocpp.gateway.services import Services
 from bfcerts.ocpp.gateway.sessions import Departure
 from bfcerts.ocpp.gateway.tls import ListenerName
@@ -80,6 +81,7 @@ class Gateway:
             refusals=Refusals(evidence),
             throttle=PasswordThrottle(configuration.password_failures_per_minute),
             relays=Relays(configuration, loop, UpstreamReports(evidence)),
+            routes=Routes(),
         )
         self._doorkeeper = Doorkeeper(self._services, self.live, self._departed)
         self.listeners = Listeners(

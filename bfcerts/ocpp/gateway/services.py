@@ -12,6 +12,7 @@ from bfcerts.ocpp.gateway.database import Lane
 from bfcerts.ocpp.gateway.evidence import EvidenceWriter
 from bfcerts.ocpp.gateway.limits import PasswordThrottle
 from bfcerts.ocpp.gateway.refusals import Refusals
+from bfcerts.ocpp.gateway.routes import Routes
 from bfcerts.ocpp.gateway.sessions import Arrival, Departure, Opened
 from bfcerts.ocpp.registry import Refusal
 from bfcerts.ocpp.relay.relays import Relays
@@ -34,3 +35,4 @@ class Services:
     refusals: Refusals
     throttle: PasswordThrottle
     relays: Relays
+    routes: Routes

@@ -24,6 +24,7 @@ from bfcerts.ocpp.registry import (
     password_door,
     upstreams,
 )
+from bfcerts.ocpp.relay.standing import Standing
 
 REPLACED: Final = "replaced by a newer connection"
 TRIES: Final = 5
@@ -287,6 +288,25 @@ def _disconnected(departure: Departure) -> inbox.Observation:
         received_at=departure.now,
         message_id="end",
     )
+
+
+def record_upstreams(standings: Sequence[Standing]) -> None:
+    """Say on the rows of live sessions how their upstreams stand, in one statement."""
+    columns = zip(
+        *((one.session_id, one.upstream, one.state.value, one.since, one.detail) for one in standings), strict=True
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE ocpp_stationsession AS session
+            SET upstream = told.upstream, upstream_state = told.state,
+                upstream_since = told.since, upstream_detail = told.detail
+            FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::text[])
+                AS told(id, upstream, state, since, detail)
+            WHERE session.id = told.id AND session.closed_at IS NULL
+            """,
+            [list(column) for column in columns],
+        )
 
 
 def no_longer_open(session_ids: Sequence[UUID]) -> set[UUID]:

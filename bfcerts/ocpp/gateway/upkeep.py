@@ -5,10 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
-
-from websockets.frames import CloseCode
 
 from bfcerts.ocpp.gateway import commands, node, sessions
 from bfcerts.ocpp.gateway.database import DatabaseThread, DatabaseUnavailableError
@@ -17,17 +15,18 @@ from bfcerts.ocpp.gateway.live import LiveConnections
 from bfcerts.ocpp.gateway.services import Services
 from bfcerts.ocpp.gateway.station import StationConnection
 from bfcerts.ocpp.notify import Channel
+from bfcerts.ocpp.relay.relay import route
 
 CATCH_UP_SECONDS: Final = 30.0
 REFRESH_SECONDS: Final = 10.0
 SWEEP_SECONDS: Final = 1.0
 RECHECK_SECONDS: Final = 600.0
-REROUTE_SECONDS: Final = 600.0
-"""Cohorts change without a word: who is relayed where is asked again so often."""
 BATCH: Final = 500
 LONGEST_CLOSE_REASON: Final = 120
 BLOCKED: Final = "the certificate is not accepted any more"
 KEY_ENDED: Final = "the password is not accepted any more"
+
+Item = TypeVar("Item")
 
 FATAL: Final = (node.NodeReplacedError, ListenerError)
 
@@ -55,7 +54,6 @@ class Upkeep:
         self._beat_wanted = asyncio.Event()
         self._refresh_wanted = asyncio.Event()
         self._catch_up_wanted = asyncio.Event()
-        self._reroute_wanted = asyncio.Event()
         self._due_since = services.clock()
         self._missed_blocks = False
 
@@ -67,7 +65,8 @@ class Upkeep:
             lambda: _repeat(self._wake_due, SWEEP_SECONDS),
             lambda: _repeat(self._refresh, REFRESH_SECONDS, self._refresh_wanted),
             lambda: _repeat(self._catch_up, CATCH_UP_SECONDS, self._catch_up_wanted),
-            lambda: _repeat(self._reroute, REROUTE_SECONDS, self._reroute_wanted),
+            lambda: _repeat(self._reroute, CATCH_UP_SECONDS, self._services.routes.wanted),
+            lambda: _repeat(self._tell_upstreams, SWEEP_SECONDS),
         ]
 
     def heard(self, channel: Channel, payload: str) -> None:
@@ -83,13 +82,12 @@ class Upkeep:
             self._refresh_wanted.set()
         elif channel is Channel.LISTENERS:
             self._refresh_wanted.set()
-        elif channel is Channel.UPSTREAMS:
-            self._reroute_wanted.set()
+        elif channel is Channel.UPSTREAMS and (not payload or self._live.of_station(payload)):
+            self._services.routes.changed(payload)
 
     def listening(self) -> None:
         """Notifications come again: what was said before may have been missed."""
         self._missed_blocks = True
-        self._reroute_wanted.set()
         self._refresh_wanted.set()
         self._catch_up_wanted.set()
 
@@ -142,6 +140,7 @@ class Upkeep:
         """Compare what we hold with the tables, which are the truth."""
         now = self._services.clock()
         held = list(self._live)
+        self._services.routes.changed()
         for batch in _batches(held):
             identifiers = [connection.session_id for connection in batch]
             gone = await self._thread.call(partial(sessions.no_longer_open, identifiers))
@@ -156,14 +155,29 @@ class Upkeep:
         await self._recheck(held)
 
     async def _reroute(self) -> None:
-        """Let go whoever is relayed elsewhere by now: it connects again, and is relayed as it should be."""
-        for batch in _batches(list(self._live)):
-            stations = [connection.station_id for connection in batch]
-            upstreams = await self._thread.call(partial(sessions.upstreams_of, stations))
+        """Relay everybody as it should be by now; the stations stay connected. What fails, the next catch-up does."""
+        stations = self._services.routes.take()
+        if stations is None:
+            concerned = list(self._live)
+        else:
+            concerned = [one for station_id in stations for one in self._live.relayable(station_id)]
+        for batch in _batches(concerned):
+            asked = [connection.station_id for connection in batch]
+            upstreams = await self._thread.call(partial(sessions.upstreams_of, asked))
             for connection in batch:
-                present = connection.relay.upstream if connection.relay is not None else None
-                if upstreams[connection.station_id] != present:
-                    connection.websocket.close(CloseCode.SERVICE_RESTART, "its upstream has changed; connect again")
+                if connection.websocket.is_open:
+                    route(connection, upstreams[connection.station_id])
+
+    async def _tell_upstreams(self) -> None:
+        """Store how upstreams stand by now: each session once, however often its upstream came and went."""
+        standings = self._services.relays.standings
+        news = standings.take()
+        try:
+            for batch in _batches(news):
+                await self._thread.call(partial(sessions.record_upstreams, batch))
+        except DatabaseUnavailableError:
+            standings.put_back(news)
+            raise
 
     async def _recheck(self, held: list[StationConnection]) -> None:
         """Ask the door again about live sessions: all of them after notifications were missed, else each in its turn.
@@ -198,8 +212,8 @@ def _close(connection: StationConnection, reason: str) -> None:
         connection.block(said or "closed by the control plane")
 
 
-def _batches(connections: Sequence[StationConnection]) -> list[Sequence[StationConnection]]:
-    return [connections[start : start + BATCH] for start in range(0, len(connections), BATCH)]
+def _batches(items: Sequence[Item]) -> list[Sequence[Item]]:
+    return [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, wanted: asyncio.Event | None = None) -> None:

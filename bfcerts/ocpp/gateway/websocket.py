@@ -6,6 +6,7 @@ database, and while input is worked off, which happens in slices, so that no sta
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from enum import Flag, auto
 from http import HTTPStatus
@@ -42,7 +43,7 @@ class Hold(Flag):
 _NOT_NOW: Final = Hold.UNWRITTEN | Hold.UNHANDLED | Hold.PEER_UNWRITTEN | Hold.PEER_UNANSWERED
 
 
-class Socket(asyncio.Protocol):
+class Socket(asyncio.Protocol, ABC):
     """Either end of a connection.
 
     `on_message` is called with each message; `on_end` exactly once, when the connection is over for us, with reason and
@@ -182,9 +183,9 @@ class Socket(asyncio.Protocol):
         if self._protocol.close_expected() and self._timer is None:
             self._timer = self.loop.call_later(CLOSE_TIMEOUT_SECONDS, self.transport.abort)
 
+    @abstractmethod
     def _on_handshake(self, event: Event) -> None:
         """The peer's part of the opening handshake has come."""
-        raise NotImplementedError
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:

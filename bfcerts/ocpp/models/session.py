@@ -5,6 +5,8 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
+from bfcerts.ocpp.registry import UpstreamState
+
 
 class GatewayNode(models.Model):
     """One running gateway process. A node that stopped beating is gone, and so are its sessions."""
@@ -32,6 +34,18 @@ class StationSession(models.Model):
     connected_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
     close_reason = models.CharField(max_length=200, blank=True)
+    upstream = models.CharField(
+        max_length=60, blank=True, db_default="", help_text="Name of the CSMS that it is relayed to; empty for none."
+    )
+    upstream_state = models.CharField(
+        max_length=10,
+        blank=True,
+        db_default=UpstreamState.NONE.value,
+        choices=[(state.value, state.name.capitalize()) for state in UpstreamState if state],
+        help_text="How the connection to it stands.",
+    )
+    upstream_since = models.DateTimeField(null=True, blank=True)
+    upstream_detail = models.CharField(max_length=300, blank=True, db_default="", help_text="Why it is away.")
 
     class Meta:
         constraints = [

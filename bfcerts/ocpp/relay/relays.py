@@ -14,6 +14,7 @@ from bfcerts.ocpp.registry import Upstream
 from bfcerts.ocpp.relay import addresses, credentials
 from bfcerts.ocpp.relay.client import UpstreamSocket
 from bfcerts.ocpp.relay.reports import UpstreamReports
+from bfcerts.ocpp.relay.standing import Standings
 
 DIAL_SECONDS: Final = 10.0
 DIALS_AT_ONCE: Final = 100
@@ -48,6 +49,7 @@ class Relays:
             self._allowed = addresses.origins_of(configuration.upstream_allowed)
         except addresses.AddressError as error:
             raise ConfigurationError(f"BFCERTS_UPSTREAM_ALLOWED: {error}") from None
+        self.standings = Standings()
         self._credentials = credentials.read(configuration.upstream_credentials)
         self._contexts: dict[tuple[str, str], ssl.SSLContext] = {}
         self._dials = asyncio.Semaphore(DIALS_AT_ONCE)
@@ -141,7 +143,7 @@ class Relays:
                 make, uri.host, uri.port, ssl=context, server_hostname=uri.host if context else None
             )
             await made[0].settled
-        except BaseException:
+        except BaseException:  # given up or cancelled: nobody else knows of a connection that is half made
             for socket in made:
                 socket.on_end = None
                 socket.transport.abort()

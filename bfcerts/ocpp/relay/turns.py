@@ -1,7 +1,6 @@
 """Turns at a station: it never has two open calls, whether the control plane or its upstream asks (part 4 §4.1.1)."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Generic, TypeVar
@@ -22,11 +21,16 @@ class Turns(Generic[Call]):
 
     __slots__ = ("_ended", "_last", "_loop", "_ours", "_send", "theirs", "whose")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable[[Call], None]) -> None:
-        self.whose = Turn.NOBODY
-        self.theirs: deque[Call] = deque()
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, send: Callable[[Call], None], *, ours_is_open: bool = False
+    ) -> None:
+        """
+        :param ours_is_open: there is a call of ours already, which is given back like any other.
+        """
+        self.whose = self._last = Turn.OURS if ours_is_open else Turn.NOBODY
+        self.theirs: list[Call] = []
+        """In order; a handful at most, so a list does."""
         self._ours: asyncio.Future[bool] | None = None
-        self._last = Turn.NOBODY
         self._loop = loop
         self._send = send
         self._ended = False
@@ -70,4 +74,4 @@ class Turns(Generic[Call]):
             waiting.set_result(True)
         else:
             self.whose = self._last = Turn.THEIRS
-            self._send(self.theirs.popleft())
+            self._send(self.theirs.pop(0))

@@ -26,6 +26,10 @@ class SessionSerializer(serializers.ModelSerializer[StationSession]):
             "connected_at",
             "closed_at",
             "close_reason",
+            "upstream",
+            "upstream_state",
+            "upstream_since",
+            "upstream_detail",
         ]
 
 

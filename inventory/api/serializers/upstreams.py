@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from inventory.api.serializers.fleet import CatalogueSerializer
 from inventory.models import Upstream
+from inventory.services.upstream_standing import RouteScope, RouteState
 
 
 class UpstreamSerializer(CatalogueSerializer):
@@ -28,6 +29,20 @@ class UpstreamSerializer(CatalogueSerializer):
             "reason",
         ]
         read_only_fields = ["updated_at"]
+
+
+class UpstreamStandingSerializer(serializers.Serializer[Any]):
+    """Where a charger is relayed to, and how that connection stands. No address holds a secret."""
+
+    upstream = serializers.IntegerField(source="route.upstream.pk", default=None, allow_null=True)
+    name = serializers.CharField(source="route.upstream.name", default="")
+    why = serializers.CharField(source="route.why", default="")
+    scope = serializers.ChoiceField([scope.value for scope in RouteScope])
+    address = serializers.CharField()
+    state = serializers.ChoiceField([state.value for state in RouteState])
+    since = serializers.DateTimeField(allow_null=True)
+    detail = serializers.CharField(help_text="Why it is away.")
+    refused_calls = serializers.IntegerField(help_text="Calls of upstreams to it that were refused, all in all.")
 
 
 class UpstreamCandidateSerializer(serializers.Serializer[Any]):

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.ocpp.models import OutboxCommand, StationSession
 from inventory.api import filters
 from inventory.api.base import Door, Listing, ReasonSerializer, job_started, location
 from inventory.api.conditional import require_if_match
@@ -38,11 +38,24 @@ from inventory.api.serializers.fleet import (
 )
 from inventory.api.serializers.logs import StationLogSerializer
 from inventory.api.serializers.stations import CommandSerializer, ResetSerializer
+from inventory.api.serializers.upstreams import UpstreamStandingSerializer
 from inventory.models import ChargerFamily, Cohort, IssuingAuthority, LifecyclePolicy, ManagedIdentity
-from inventory.services import actions, catalogue, identities, lifecycle, policies, station_commands, station_logs
+from inventory.services import (
+    actions,
+    catalogue,
+    identities,
+    lifecycle,
+    policies,
+    station_commands,
+    station_logs,
+    upstream_standing,
+)
 from inventory.services.changes import entries_of
 
 _PURPOSE = OpenApiParameter("purpose", OpenApiTypes.STR, required=True, description="The purpose to resolve for.")
+
+_OF_UPSTREAMS = ("view_upstream", "ocpp.view_stationsession", "view_securityevent")
+"""What somebody may see who is told of a charger's upstream."""
 
 
 class WithHistory(Door):
@@ -95,6 +108,18 @@ class IdentityViewSet(WithHistory, Listing):
         """Which lifecycle policy applies for a purpose, and why."""
         resolved = policies.resolve(self.get_object(), request.query_params.get("purpose", ""))
         return Response(PolicyCandidateSerializer(resolved.explanation, many=True).data)
+
+    @extend_schema(responses=UpstreamStandingSerializer, filters=False)
+    @action(detail=True, pagination_class=None, filter_backends=[])
+    def upstream(self, request: Request, pk: str) -> Response:
+        """Where a charger is relayed to now, how that connection stands, and how many calls were refused."""
+        for permission in _OF_UPSTREAMS:
+            self.actor.require(permission)
+        identity = self.get_object()
+        station = identity.authoritative_identifier
+        session = StationSession.objects.filter(station_id=station, closed_at__isnull=True).first()
+        found = upstream_standing.standing(identity, session)
+        return Response(UpstreamStandingSerializer(found).data)
 
     @extend_schema(request=IssueSerializer, responses={202: JobSerializer})
     @action(detail=True, methods=["post"])
