@@ -373,10 +373,11 @@ class KeyPath(models.TextChoices):
 
 
 class PlanState(models.TextChoices):
-    """The life of a plan. Only a planned one can be applied."""
+    """The life of a plan. Only a planned one can be applied; one that is refused then is planned again."""
 
     PREPARING = "preparing", "Being prepared"
     PLANNED = "planned", "Planned"
+    APPLYING = "applying", "Being applied"
     APPLIED = "applied", "Applied"
     EXPIRED = "expired", "Expired"
     CANCELLED = "cancelled", "Cancelled"
@@ -384,16 +385,21 @@ class PlanState(models.TextChoices):
 
 PLAN_TRANSITIONS: dict[str, frozenset[str]] = {
     PlanState.PREPARING: frozenset({PlanState.PLANNED, PlanState.EXPIRED, PlanState.CANCELLED}),
-    PlanState.PLANNED: frozenset({PlanState.APPLIED, PlanState.EXPIRED, PlanState.CANCELLED}),
+    PlanState.PLANNED: frozenset({PlanState.APPLYING, PlanState.EXPIRED, PlanState.CANCELLED}),
+    PlanState.APPLYING: frozenset({PlanState.APPLIED, PlanState.PLANNED, PlanState.EXPIRED, PlanState.CANCELLED}),
     PlanState.APPLIED: frozenset(),
     PlanState.EXPIRED: frozenset(),
     PlanState.CANCELLED: frozenset(),
 }
 """The database's trigger is built from the same."""
 
+OPEN_PLAN_STATES = (PlanState.PREPARING, PlanState.PLANNED, PlanState.APPLYING)
+"""Nothing has been done yet, and may still be."""
+
 PLAN_COLOURS: dict[str, str] = {
     PlanState.PREPARING: "info",
     PlanState.PLANNED: "warning",
+    PlanState.APPLYING: "info",
     PlanState.APPLIED: "success",
     PlanState.EXPIRED: "default",
     PlanState.CANCELLED: "default",

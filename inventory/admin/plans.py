@@ -57,6 +57,8 @@ def _apply(order: Order) -> str:
         reason=order.reason,
         now=order.now,
     )
+    if plan.state == PlanState.APPLYING:
+        return f"Plan {plan.pk} is compared with how things stand now, then applied. This page shows how far it is."
     return f"Plan {plan.pk} is applied: {plan.included:,} targets."
 
 
@@ -153,7 +155,7 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     list_filter = (("state", ChoicesDropdownFilter), ("run", ChoicesDropdownFilter))
     search_fields = ("title",)
     search_help_text = "Title"
-    unread_fields = ("risk", "parameters", "excluded", "steps")
+    unread_fields = ("risk", "parameters", "excluded", "steps", "difference", "refusal")
 
     @admin.display(description="No.")
     def number(self, plan: Plan) -> int:
@@ -212,7 +214,8 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         plan = self.viewable(request, Plan.objects.all(), object_id)
         kind = plans.kind_named(plan.kind)
         chosen, after = request.GET.get("show", ""), max(0, key_of(request.GET.get("after", "0")))
-        targets = list(_targets(plan, chosen).filter(position__gt=after).order_by("position")[: TARGETS + 1])
+        keyset = _keyset(chosen)
+        targets = list(_targets(plan, chosen).filter(**{f"{keyset}__gt": after}).order_by(keyset)[: TARGETS + 1])
         context = {
             **self.admin_site.each_context(request),
             "title": self.crumb_title(plan),
@@ -226,6 +229,8 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
                 for name, value in plan.parameters.items()
             ],
             "now": timezone.now(),
+            "applying": plan.state == PlanState.APPLYING,
+            "preparing": plan.state == PlanState.PREPARING,
             "badge": _state_badge(plan),
             "run": PlanRun(plan.run).label if plan.run else "",
             "steps": [(words_for(kind, code), number) for code, number in plan.steps.items()],
@@ -239,7 +244,7 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
                 (target, ", ".join(words_for(kind, step) for step in target.steps), _outcome_badge(target))
                 for target in targets[:TARGETS]
             ],
-            "next_after": targets[TARGETS - 1].position if len(targets) > TARGETS else None,
+            "next_after": getattr(targets[TARGETS - 1], keyset) if len(targets) > TARGETS else None,
             "history": entries_of(plan, 15),
         }
         request.current_app = self.admin_site.name
@@ -302,13 +307,19 @@ def _targets(plan: Plan, chosen: str) -> QuerySet[PlanTarget]:
         return targets.filter(reason_code=value)
     if name == "outcome" and value:
         return targets.filter(outcome=value)
-    return targets.filter(included=True) if name == "included" else targets
+    # Whoever is included has no reason to be excluded: the index by reason has them in their order.
+    return targets.filter(included=True, reason_code="") if name == "included" else targets
+
+
+def _keyset(chosen: str) -> str:
+    """The column that the index of a group is ordered by; either way they stand in the order of the plan."""
+    return "position" if chosen.partition(":")[0] in ("included", "reason", "outcome") else "id"
 
 
 def _groups(plan: Plan, kind: plans.PlanKind) -> list[Group]:
     groups = [Group("included", "Included", plan.included, "success")]
     if plan.run:
-        counts = PlanTarget.objects.filter(plan=plan, included=True).values_list("outcome").annotate(Count("pk"))
+        counts = PlanTarget.objects.filter(plan=plan).exclude(outcome="").values_list("outcome").annotate(Count("pk"))
         found = dict(counts.order_by())
         groups += [
             Group(f"outcome:{outcome.value}", outcome.label, found[outcome.value], TARGET_COLOURS[outcome.value])

@@ -5,6 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
+from inventory.actors import Actor
 from inventory.audit import history
 from inventory.choices import PlanRun, PlanState, TargetOutcome
 
@@ -40,21 +41,31 @@ class Plan(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     applied_reason = models.TextField(blank=True)
+    check_cursor = models.BigIntegerField(default=0, help_text="The last identity that was compared while applying.")
+    checked = models.PositiveIntegerField(default=0, help_text="How many were compared when it was last applied.")
+    difference = models.JSONField(default=dict, help_text="What was found to have changed, while applying.")
+    refusal = models.JSONField(
+        default=dict, help_text="Why it was refused when it was last applied, with what changed."
+    )
     run = models.CharField(max_length=10, choices=PlanRun.choices, blank=True)
     run_note = models.TextField(blank=True, help_text="Why it is paused or stopped.")
     finished_at = models.DateTimeField(null=True)
 
-    history = history(excluded_fields=["cursor"])
+    history = history(excluded_fields=["cursor", "check_cursor", "checked", "difference"])
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=~Q(state__in=["planned", "applied"]) | (~Q(digest="") & Q(prepared_at__isnull=False)),
+                condition=~Q(state__in=["planned", "applying", "applied"])
+                | (~Q(digest="") & Q(prepared_at__isnull=False)),
                 name="complete_plan_has_digest",
             ),
             models.CheckConstraint(
                 condition=~Q(state="applied") | (~Q(applied_by="") & Q(applied_at__isnull=False)),
                 name="applied_plan_names_who",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="applying") | ~Q(applied_by=""), name="plan_being_applied_names_who"
             ),
             models.CheckConstraint(condition=Q(run="") | Q(state="applied"), name="only_applied_plans_run"),
         ]
@@ -67,12 +78,17 @@ class Plan(models.Model):
     def __str__(self) -> str:
         return self.title
 
+    @property
+    def applier(self) -> Actor:
+        """In whose name it is applied and run, with that person's permissions as they are now."""
+        return Actor.person(self.applied_user) if self.applied_user else Actor(self.applied_by)
+
 
 class PlanTarget(models.Model):
     """One identity that a plan looked at: whether it is included, with which steps, or why not."""
 
     id = models.BigAutoField(primary_key=True)
-    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="targets")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="targets", db_index=False)
     identity = models.ForeignKey("inventory.ManagedIdentity", on_delete=models.PROTECT, related_name="+")
     position = models.PositiveIntegerField(help_text="Its place in the plan; identities stand in order of their ids.")
     included = models.BooleanField()
@@ -94,6 +110,7 @@ class PlanTarget(models.Model):
             models.CheckConstraint(condition=Q(included=True) | Q(outcome=""), name="only_included_targets_run"),
         ]
         indexes = [
+            models.Index(fields=["plan", "id"], name="target_of_plan"),
             models.Index(fields=["plan", "outcome", "position"], name="target_by_outcome"),
             models.Index(fields=["plan", "reason_code", "position"], name="target_by_reason"),
         ]

@@ -217,7 +217,7 @@ def _begin(turn: RotationTurn, plan: Plan, now: datetime) -> bool:
     """
     :returns: whether the plan still runs.
     """
-    actor = Actor.person(plan.applied_user) if plan.applied_user else Actor(plan.applied_by)
+    actor = plan.applier
     with transaction.atomic(), attributed(actor, plan.applied_reason, plan.correlation_id):
         identity = lock_identity(turn.identity_id)
         locked = RotationTurn.objects.select_for_update().filter(pk=turn.pk).first()

@@ -4,13 +4,16 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from inventory.models import CertificateRecord, Plan
-from inventory.services.plans import running
+from inventory.models import CertificateRecord, ManagedIdentity, Plan
+from inventory.services import plans
+from inventory.services.plans import applying, judging, running
 from tests.admin import given
-from tests.support import Clock, charger
+from tests.support import OPERATOR, Clock, charger
 
 pytestmark = pytest.mark.django_db
 
@@ -156,3 +159,68 @@ def test_planning_takes_the_permission_of_what_is_planned(plan: Plan) -> None:
     assert "confirm" not in viewer.get(reverse("admin:inventory_plan_do", args=[plan.pk, "apply"])).content.decode()
     plan.refresh_from_db()
     assert plan.state == "planned"
+
+
+def large(clock: Clock, count: int = judging.BATCH + 5) -> Plan:
+    """A plan of more than a batch, that includes one charger."""
+    given.active_record(charger("CS-with", site="Depot"))
+    ManagedIdentity.objects.bulk_create(
+        ManagedIdentity(kind="charger", authoritative_identifier=f"CS-{number}", site="Depot")
+        for number in range(count - 1)
+    )
+    parameters = {"site": "Depot"}
+    return plans.make(kind="bulk_revocation", parameters=parameters, actor=OPERATOR, reason="x", now=clock())
+
+
+def test_how_far_a_large_plan_is_stands_on_its_page(console: Client, clock: Clock) -> None:
+    plan = large(clock)
+
+    said = unescape(do(console, plan, "apply", digest=plan.digest).content.decode())
+
+    assert "is compared with how things stand now, then applied" in said
+    assert "2000 of 2005 were compared with how things stand now" in said
+    again = console.get(reverse("admin:inventory_plan_do", args=[plan.pk, "apply"])).content.decode()
+    assert "It is being applied." in unescape(again)
+    applying.check_waiting(clock())
+    done = page_of(console, plan)
+    assert 'data-state="applied"' in done
+    assert 'data-testid="applying"' not in done
+
+
+def test_what_a_large_plan_was_refused_for_stands_on_its_page(console: Client, clock: Clock) -> None:
+    plan = large(clock)
+    given.active_record(ManagedIdentity.objects.order_by("-pk")[0])
+
+    do(console, plan, "apply", digest=plan.digest)
+    applying.check_waiting(clock())
+
+    page = page_of(console, plan)
+    assert "and refused: The plan is no longer true: 1 changed." in page
+    assert 'data-testid="changed"' in page
+    assert 'data-state="planned"' in page
+
+
+@pytest.mark.parametrize("group", ["", "included", "reason:no_certificate", "outcome:waiting"])
+def test_a_page_of_targets_is_found_by_an_index_wherever_it_is(console: Client, clock: Clock, group: str) -> None:
+    """However many targets there are, no page of them sorts or reads the others."""
+    plans_made = [large(clock, 3_000)]
+    parameters = {"site": "Depot"}
+    plans_made.append(
+        plans.make(kind="bulk_revocation", parameters=parameters, actor=OPERATOR, reason="x", now=clock())
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+    with CaptureQueriesContext(connection) as captured:
+        page_of(console, plans_made[0], f"?show={group}&after=1500")
+
+    (of_targets,) = [
+        query["sql"]
+        for query in captured
+        if 'FROM "inventory_plantarget"' in query["sql"] and "LIMIT 51" in query["sql"]
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {of_targets}")
+        explained = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Index Scan using" in explained
+    assert "Sort" not in explained

@@ -6,7 +6,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from inventory.models import ManagedIdentity, Plan
-from inventory.services.plans import judging, planner
+from inventory.services.plans import applying, judging, planner
 from tests.admin import given
 from tests.support import charger
 
@@ -67,6 +67,48 @@ def test_a_plan_is_applied_by_its_digest_and_once(api: APIClient, planned: dict[
     assert second.json() == first.json()
     wrong = api.post(url, body | {"digest": "0" * 64}, format="json")
     assert (wrong.status_code, wrong.json()["code"]) == (409, "wrong_digest")
+
+
+@pytest.fixture
+def large(api: APIClient, planned: dict[str, Any], clock: Any) -> dict[str, Any]:
+    ManagedIdentity.objects.bulk_create(
+        [
+            ManagedIdentity(kind="charger", authoritative_identifier=f"CS-more-{number}", site="Depot")
+            for number in range(judging.BATCH)
+        ],
+        batch_size=1_000,
+    )
+    made = revocation(api, site="Depot").json()
+    planner.prepare_waiting(clock())
+    return dict(api.get(f"/api/v1/plans/{made['id']}").json())
+
+
+def test_a_large_plan_is_applied_in_the_background(api: APIClient, large: dict[str, Any], clock: Any) -> None:
+    url = f"/api/v1/plans/{large['id']}"
+    body = {"digest": large["digest"], "reason": "checked"}
+
+    answer = api.post(f"{url}/apply", body, format="json")
+
+    assert (answer.status_code, answer.json()["state"], answer.json()["checked"]) == (202, "applying", judging.BATCH)
+    assert answer.headers["Location"] == url
+    again = api.post(f"{url}/apply", body, format="json")
+    assert (again.status_code, again.json()["code"]) == (409, "plan_being_applied")
+    applying.check_waiting(clock())
+    done = api.get(url).json()
+    assert (done["state"], done["run"], done["refusal"]) == ("applied", "running", {})
+
+
+def test_what_a_large_plan_is_refused_for_is_read_with_it(api: APIClient, large: dict[str, Any], clock: Any) -> None:
+    given.active_record(charger("CS-9", site="Depot"))
+    url = f"/api/v1/plans/{large['id']}"
+
+    api.post(f"{url}/apply", {"digest": large["digest"], "reason": "checked"}, format="json")
+    applying.check_waiting(clock())
+
+    read = api.get(url).json()
+    assert (read["state"], read["refusal"]["code"]) == ("planned", "plan_changed")
+    assert read["refusal"]["changes"] == {"gone": 0, "new": 1, "changed": 0}
+    assert [item["identifier"] for item in read["refusal"]["changed_targets"]] == ["CS-9"]
 
 
 def test_what_changed_is_in_the_refusal(api: APIClient, planned: dict[str, Any]) -> None:

@@ -107,6 +107,7 @@ def start() -> tuple[int, float]:
     parameters = {"cohorts": [COHORT], "per_minute": PER_MINUTE, "concurrency": MANY_AT_ONCE}
     plan = plans.make(kind="migration", parameters=parameters, actor=actor, reason="Benchmark", now=now)
     plans.apply(plan=plan, digest=plan.digest, actor=actor, reason="Benchmark", now=now)
+    plans.check(plan=plan, now=now)
     return plan.included, time.monotonic()
 
 

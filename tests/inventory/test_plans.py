@@ -364,6 +364,7 @@ def test_no_query_reads_more_than_a_batch(clock: Clock) -> None:
     with CaptureQueriesContext(connection) as captured:
         plan = plan_of(clock)
         apply(plan, clock)
+        plans.check(plan=plan, now=clock())
 
     selects = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
     of_targets = [

@@ -9,7 +9,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from inventory.choices import PlanState
-from inventory.models import Plan
+from inventory.models import ManagedIdentity, Plan
+from inventory.services.plans import judging
 from tests.support import ControlPlane, charger
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +50,30 @@ def test_the_digest_applies_it() -> None:
 
     made.refresh_from_db()
     assert (made.state, made.applied_by) == (PlanState.APPLIED, "person:maria")
+
+
+def many_more() -> None:
+    ManagedIdentity.objects.bulk_create(
+        ManagedIdentity(kind="charger", authoritative_identifier=f"CS-more-{number}", region="North")
+        for number in range(judging.BATCH)
+    )
+
+
+def test_a_large_plan_is_waited_for_until_it_is_applied() -> None:
+    many_more()
+    plan("bulk_renewal", "--param", "region=North")
+    made = Plan.objects.get()
+
+    assert f"Plan {made.pk}, “{made}”: applied." in plan("--apply", made.digest)
+
+
+def test_drift_of_a_large_plan_is_said_in_the_same_sentence() -> None:
+    many_more()
+    plan("bulk_renewal", "--param", "region=North")
+    charger("CS-9", region="North")
+
+    with pytest.raises(CommandError, match=r"The plan is no longer true: 1 new\. First: CS-9 is new"):
+        plan("--apply", Plan.objects.get().digest)
 
 
 def test_drift_is_said_in_a_sentence() -> None:

@@ -15,6 +15,11 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
     excluded = serializers.DictField(read_only=True, help_text="How many are excluded, by reason code.")
     steps = serializers.DictField(read_only=True, help_text="How many included targets take each step.")
     risk = serializers.DictField(read_only=True, help_text="How many are included, by family and by site.")
+    refusal = serializers.DictField(
+        read_only=True,
+        help_text="Why it was refused when it was last applied: code, sentence, by whom, when, and what has changed as "
+        "in the problem of a small plan. Empty: it was not.",
+    )
     expected_duration = serializers.DurationField(format="iso-8601", read_only=True)
 
     class Meta:
@@ -38,6 +43,8 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
             "created_at",
             "prepared_at",
             "expires_at",
+            "checked",
+            "refusal",
             "applied_at",
             "applied_by",
             "applied_reason",

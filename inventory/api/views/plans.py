@@ -5,11 +5,12 @@ from typing import Any
 from django.db.models import Model
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inventory.api.base import Listing, ReasonSerializer
+from inventory.api.base import Listing, ReasonSerializer, location
 from inventory.api.filters import PlanFilter, TargetFilter
 from inventory.api.serializers.plans import (
     ApplySerializer,
@@ -21,6 +22,7 @@ from inventory.api.serializers.plans import (
     TargetSerializer,
 )
 from inventory.api.views.fleet import FamilyViewSet, WithHistory
+from inventory.choices import PlanState
 from inventory.models import Plan, PlanTarget
 from inventory.services import capabilities, plans
 
@@ -52,13 +54,21 @@ class PlanViewSet(WithHistory, Listing):
         """What can be planned, and which parameters it takes."""
         return Response(KindSerializer(plans.kinds(), many=True).data)
 
-    @extend_schema(request=ApplySerializer, responses=PlanSerializer)
+    @extend_schema(request=ApplySerializer, responses={200: PlanSerializer, 202: PlanSerializer})
     @action(detail=True, methods=["post"])
     def apply(self, request: Request, pk: str) -> Response:
-        """Do what the plan says; refused with the difference where anything has changed since."""
+        """Do what the plan says; refused with the difference where anything has changed since.
+
+        A large one is “applying” first, and the answer 202: read the plan again until it is “applied”, or “planned”
+        with a `refusal`.
+        """
         plan, values = self.get_object(), self.asked(ApplySerializer)
         applied = self.carry_out(plan, lambda: plans.apply(plan=plan, actor=self.actor, now=timezone.now(), **values))
-        return self.shown(applied)
+        answer = self.shown(applied)
+        if applied.state == PlanState.APPLYING:
+            answer.status_code = status.HTTP_202_ACCEPTED
+            answer["Location"] = location("plans", applied)["Location"]
+        return answer
 
     @extend_schema(request=ReasonSerializer, responses=PlanSerializer)
     @action(detail=True, methods=["post"])

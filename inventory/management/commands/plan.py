@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from bfcerts.console.presentation import exact_span
 from inventory.actors import Actor
+from inventory.choices import PlanState
 from inventory.errors import InventoryError
 from inventory.models import Plan, PlanTarget
 from inventory.services import plans
@@ -77,7 +78,11 @@ class Command(BaseCommand):
             )
         if options["kind"] and options["kind"] != plan.kind:
             raise CommandError(f"The plan with this digest is a {plan.kind}, not a {options['kind']}.")
-        applied = plans.apply(plan=plan, digest=digest, actor=actor, reason=options["reason"], now=timezone.now())
+        now, everybody = timezone.now(), plan.candidates
+        applied = plans.apply(plan=plan, digest=digest, actor=actor, reason=options["reason"], now=now)
+        if applied.state == PlanState.APPLYING:
+            applied = plans.check(plan=applied, now=now, progress=lambda done: self._progress(done, everybody))
+            self._progress(everybody, everybody, last=True)
         self.stdout.write(f"Plan {applied.pk}, “{applied}”: {applied.get_state_display().lower()}.")
 
     def _progress(self, done: int, everybody: int, *, last: bool = False) -> None:

@@ -1,13 +1,16 @@
 """Plan, then apply: every bulk action is looked at before it is done, and done only as it was looked at.
 
 A kind says whom it concerns and what it would do to each; `make` stores that as a plan with a digest; `apply` names the
-digest, judges everybody anew, and refuses with the difference when anything has changed. Kinds are registered when
+digest, judges everybody anew, and refuses with the difference when anything has changed. Both go on in a worker where
+more than a batch is concerned. Kinds are registered when
 their app is ready.
 """
 
-from inventory.services.plans.applying import Change, ChangedTarget, PlanChangedError, apply, cancel
+from inventory.services.plans.applying import apply, cancel, check
+from inventory.services.plans.comparing import Change, ChangedTarget, PlanChangedError
 from inventory.services.plans.errors import (
     NothingToPlanError,
+    PlanBeingAppliedError,
     PlanError,
     PlanExpiredError,
     PlanNotReadyError,
@@ -34,6 +37,7 @@ __all__ = [
     "ChangedTarget",
     "Field",
     "NothingToPlanError",
+    "PlanBeingAppliedError",
     "PlanChangedError",
     "PlanCounts",
     "PlanError",
@@ -47,6 +51,7 @@ __all__ = [
     "apply",
     "ask",
     "cancel",
+    "check",
     "excluded",
     "included",
     "kind_named",

@@ -1,104 +1,54 @@
-"""Applying a plan: only as it was looked at, only once."""
+"""Applying a plan: only as it was looked at, only once.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Any
+Everybody is judged anew before anything is done, a batch at a time. What a plan comes to within one batch is known when
+`apply` returns; a larger one is `applying` meanwhile, and a worker goes on with it from where it stands, whoever ends.
+"""
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db import transaction
 from django.utils.crypto import constant_time_compare
 
 from inventory.actors import Actor
-from inventory.choices import PlanState
-from inventory.models import ManagedIdentity, Plan, PlanTarget
+from inventory.audit import attributed
+from inventory.choices import OPEN_PLAN_STATES, PlanState
+from inventory.errors import InventoryError
+from inventory.jobs.periodic import duty
+from inventory.models import Plan
 from inventory.services.command import command
+from inventory.services.plans.comparing import add_up, compare_batch, refusal_of
 from inventory.services.plans.errors import (
     NothingToPlanError,
+    PlanBeingAppliedError,
     PlanError,
     PlanExpiredError,
     PlanNotReadyError,
     WrongDigestError,
 )
-from inventory.services.plans.judging import Judged, judged, stored
-from inventory.services.plans.kinds import PlanKind, kind_named, words_for
-
-NAMED = 50
-"""Changed targets that a refusal names; the rest is counted."""
-
-
-class Change(StrEnum):
-    """How a target differs from the plan."""
-
-    GONE = "gone"
-    NEW = "new"
-    CHANGED = "changed"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedTarget:
-    """One identity that is no longer as the plan has it."""
-
-    identity_id: int
-    identifier: str
-    change: Change
-    planned: str
-    present: str
-
-    def __str__(self) -> str:
-        match self.change:
-            case Change.GONE:
-                return f"{self.identifier} is no longer concerned (was: {self.planned})"
-            case Change.NEW:
-                return f"{self.identifier} is new ({self.present})"
-            case _:
-                return f"{self.identifier}: was {self.planned}, is now {self.present}"
-
-
-class PlanChangedError(PlanError):
-    """The targets, or what would be done to them, have changed since the plan was made."""
-
-    code = "plan_changed"
-
-    def __init__(self, counts: dict[Change, int], targets: Sequence[ChangedTarget]) -> None:
-        self.counts, self.targets = counts, list(targets)
-        words = {Change.GONE: "gone", Change.NEW: "new", Change.CHANGED: "changed"}
-        said = ", ".join(f"{counts[change]} {words[change]}" for change in Change if counts[change])
-        super().__init__(
-            f"The plan is no longer true: {said}. First: {'; '.join(map(str, self.targets[:3]))}. "
-            "Make the plan again and look at it."
-        )
-
-    @property
-    def extra(self) -> dict[str, Any]:
-        """The difference for programs."""
-        return {
-            "changes": {change.value: number for change, number in self.counts.items()},
-            "changed_targets": [
-                {
-                    "identity": target.identity_id,
-                    "identifier": target.identifier,
-                    "change": target.change.value,
-                    "planned": target.planned,
-                    "present": target.present,
-                }
-                for target in self.targets
-            ],
-        }
+from inventory.services.plans.kinds import kind_named
+from inventory.services.plans.turns import take_turns
 
 
 def apply(*, plan: Plan, digest: str, actor: Actor, reason: str, now: datetime) -> Plan:
     """Do what a plan says. Applied a second time with the same digest, it is the applied plan, and nothing is done.
 
+    :returns: the plan, applied; or `applying`, where it concerns more than one batch: a worker applies or refuses it.
     :raises NotPermittedError: without the permission of what is planned.
     :raises WrongDigestError: when the digest is not this plan's.
     :raises PlanNotReadyError: while it is being prepared, or when it was cancelled.
+    :raises PlanBeingAppliedError: while it is applied already.
     :raises PlanExpiredError: when it was looked at too long ago.
     :raises NothingToPlanError: when it includes nobody.
     :raises PlanChangedError: when anything has changed since; with the difference.
     """
     kind = kind_named(plan.kind)
+    actor.require(kind.permission)
+    # Looked at without a lock first: a worker may hold that for a while.
+    _refuse_while_applying(Plan.objects.get(pk=plan.pk))
     with command(actor, kind.permission, reason):
         locked = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        _refuse_while_applying(locked)
         if locked.state not in (PlanState.PLANNED, PlanState.APPLIED):
             raise _not_to_be_applied(locked)
         if not constant_time_compare(locked.digest, digest.strip().lower()):
@@ -111,12 +61,55 @@ def apply(*, plan: Plan, digest: str, actor: Actor, reason: str, now: datetime) 
             raise _not_to_be_applied(locked)
         if not locked.included:
             raise NothingToPlanError("The plan includes nobody: there is nothing to apply. Its exclusions say why.")
-        _refuse_what_changed(kind, locked, now)
-        locked.state, locked.applied_at = PlanState.APPLIED, now
+        locked.state, locked.check_cursor, locked.checked = PlanState.APPLYING, 0, 0
         locked.applied_by, locked.applied_user, locked.applied_reason = actor.name, actor.user, reason.strip()
-        kind.apply(locked, actor, reason.strip(), now)
+        locked.difference, locked.refusal = {}, {}
         locked.save()
+        refusal = _go_on(locked, now)
+    # Only now, so that what it was refused for is kept.
+    if refusal is not None:
+        raise refusal
     return locked
+
+
+def check(*, plan: Plan, now: datetime, progress: Callable[[int], None] | None = None) -> Plan:
+    """Go on applying a plan until it is applied; two who do it at once help each other.
+
+    :param progress: is told how many were judged anew.
+    :raises InventoryError: when it is refused; with the difference where things have changed.
+    """
+    while True:
+        with transaction.atomic():
+            current = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+            refusal = _go_on_in_its_name(current, now) if current.state == PlanState.APPLYING else None
+        if refusal is not None:
+            raise refusal
+        if current.state == PlanState.APPLIED:
+            return current
+        if current.state != PlanState.APPLYING:
+            raise _refused_by_another(current)
+        if progress is not None:
+            progress(current.checked)
+
+
+@duty("plan-checks", timedelta(milliseconds=500))
+def check_waiting(now: datetime) -> None:
+    """Go on with the plans that somebody applies at a page or by the API."""
+    applying = Plan.objects.filter(state=PlanState.APPLYING).order_by("pk")
+    take_turns(list(applying.values_list("pk", flat=True)[:20]), lambda plan_id: _check_batch(plan_id, now))
+
+
+def _check_batch(plan_id: int, now: datetime) -> bool:
+    """
+    :returns: whether there is more to do. Whoever else is at it just now goes on alone.
+    """
+    with transaction.atomic():
+        waiting = Plan.objects.select_for_update(of=("self",), skip_locked=True).filter(pk=plan_id)
+        plan = waiting.filter(state=PlanState.APPLYING).first()
+        if plan is None:
+            return False
+        _go_on_in_its_name(plan, now)
+        return plan.state == PlanState.APPLYING
 
 
 def cancel(*, plan: Plan, actor: Actor, reason: str) -> Plan:
@@ -126,7 +119,7 @@ def cancel(*, plan: Plan, actor: Actor, reason: str) -> Plan:
     """
     with command(actor, kind_named(plan.kind).permission, reason):
         locked = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
-        if locked.state not in (PlanState.PREPARING, PlanState.PLANNED):
+        if locked.state not in OPEN_PLAN_STATES:
             raise PlanNotReadyError(
                 f"Plan {locked.pk} is {locked.get_state_display().lower()}; only one that was not applied can be "
                 "cancelled."
@@ -134,6 +127,14 @@ def cancel(*, plan: Plan, actor: Actor, reason: str) -> Plan:
         locked.state = PlanState.CANCELLED
         locked.save()
     return locked
+
+
+def _refuse_while_applying(plan: Plan) -> None:
+    if plan.state == PlanState.APPLYING:
+        raise PlanBeingAppliedError(
+            f"Plan {plan.pk} is being applied already: {plan.checked:,} of {plan.candidates:,} were compared with how "
+            "things stand now. Look at it again until it is applied, or refused with the difference."
+        )
 
 
 def _not_to_be_applied(plan: Plan) -> PlanError:
@@ -146,65 +147,58 @@ def _not_to_be_applied(plan: Plan) -> PlanError:
     )
 
 
-def _refuse_what_changed(kind: PlanKind, plan: Plan, now: datetime) -> None:
-    """Judge everybody anew beside what is stored, both in order of their ids: memory holds one batch of each."""
-    totals = dict.fromkeys(Change, 0)
-    named: list[tuple[PlanTarget | None, Judged | None]] = []
-    for target, fresh in _side_by_side(stored(plan), judged(kind, plan, now)):
-        change = _change(target, fresh)
-        if change is None:
-            continue
-        totals[change] += 1
-        if len(named) < NAMED:
-            named.append((target, fresh))
-    if not named:
-        return
-    identifiers = ManagedIdentity.objects.in_bulk(
-        [target.identity_id for target, fresh in named if target is not None and fresh is None]
-    )
-    raise PlanChangedError(totals, [_described(kind, target, fresh, identifiers) for target, fresh in named])
+def _refused_by_another(plan: Plan) -> InventoryError:
+    """Why a plan is not applied that a worker came to the end of, or somebody put away."""
+    if plan.state != PlanState.PLANNED:
+        return _not_to_be_applied(plan)
+    if "changed_targets" in plan.refusal:
+        return refusal_of(plan.refusal)
+    return PlanError(str(plan.refusal["sentence"]))
 
 
-def _side_by_side(
-    targets: Iterator[PlanTarget], verdicts: Iterator[Judged]
-) -> Iterator[tuple[PlanTarget | None, Judged | None]]:
-    target, fresh = next(targets, None), next(verdicts, None)
-    while target is not None or fresh is not None:
-        if fresh is None or (target is not None and target.identity_id < fresh[0].pk):
-            yield target, None
-            target = next(targets, None)
-        elif target is None or fresh[0].pk < target.identity_id:
-            yield None, fresh
-            fresh = next(verdicts, None)
-        else:
-            yield target, fresh
-            target, fresh = next(targets, None), next(verdicts, None)
+def _go_on_in_its_name(plan: Plan, now: datetime) -> InventoryError | None:
+    with attributed(plan.applier, plan.applied_reason, plan.correlation_id):
+        return _go_on(plan, now)
 
 
-def _change(target: PlanTarget | None, fresh: Judged | None) -> Change | None:
-    if fresh is None:
-        return Change.GONE
-    if target is None:
-        return Change.NEW
-    verdict = fresh[1]
-    planned = (target.included, target.reason_code, tuple(target.steps))
-    return None if planned == (verdict.included, verdict.reason_code, tuple(verdict.steps)) else Change.CHANGED
+def _go_on(plan: Plan, now: datetime) -> InventoryError | None:
+    """Compare the next batch of a locked plan; after the last, apply or refuse it.
+
+    :returns: why it is refused.
+    """
+    kind = kind_named(plan.kind)
+    try:
+        with transaction.atomic():
+            compared = compare_batch(kind, plan, plan.check_cursor, now)
+            plan.check_cursor, plan.checked = compared.until, plan.checked + compared.looked_at
+            plan.difference = add_up(kind, plan.difference, compared)
+            if not compared.complete:
+                # How far it has come means nothing to the audit; what comes of it does.
+                fields = ("check_cursor", "checked", "difference")
+                Plan.objects.filter(pk=plan.pk).update(**{name: getattr(plan, name) for name in fields})
+                return None
+            if plan.difference:
+                raise refusal_of(plan.difference)
+            plan.applier.require(kind.permission)
+            plan.state, plan.applied_at = PlanState.APPLIED, now
+            kind.apply(plan, plan.applier, plan.applied_reason, now)
+            plan.save()
+    except InventoryError as error:
+        _refuse(plan, error, now)
+        return error
+    return None
 
 
-def _described(
-    kind: PlanKind, target: PlanTarget | None, fresh: Judged | None, identities: dict[int, ManagedIdentity]
-) -> ChangedTarget:
-    identity = fresh[0] if fresh is not None else identities[target.identity_id] if target is not None else None
-    change = _change(target, fresh)
-    if identity is None or change is None:
-        raise ValueError("a difference names an identity")
-    planned = _in_words(kind, target.included, target.reason, target.steps) if target is not None else ""
-    verdict = fresh[1] if fresh is not None else None
-    present = _in_words(kind, verdict.included, verdict.reason, verdict.steps) if verdict is not None else ""
-    return ChangedTarget(identity.pk, identity.authoritative_identifier, change, planned, present)
-
-
-def _in_words(kind: PlanKind, included: bool, reason: str, steps: Sequence[str]) -> str:
-    if not included:
-        return f"excluded: {reason}".rstrip(".")
-    return ", ".join(words_for(kind, step) for step in steps) or "included"
+def _refuse(plan: Plan, error: InventoryError, now: datetime) -> None:
+    """Leave a plan as it was before, with the reason for whoever looks at it; it can be applied again."""
+    plan.refresh_from_db()
+    plan.refusal = {
+        "code": error.code,
+        "sentence": str(error),
+        "at": now.isoformat(),
+        "by": plan.applied_by,
+        **error.extra,
+    }
+    plan.state, plan.difference = PlanState.PLANNED, {}
+    plan.applied_by, plan.applied_user, plan.applied_reason = "", None, ""
+    plan.save()

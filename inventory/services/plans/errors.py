@@ -31,3 +31,9 @@ class WrongDigestError(PlanError):
     """The digest names another plan than the one that is there."""
 
     code = "wrong_digest"
+
+
+class PlanBeingAppliedError(PlanError):
+    """Somebody applies it already, and it is not decided yet."""
+
+    code = "plan_being_applied"

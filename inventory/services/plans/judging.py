@@ -22,23 +22,15 @@ def next_batch(kind: PlanKind, plan: Plan, after: int, now: datetime) -> list[Ju
     return list(zip(identities, verdicts, strict=True))
 
 
-def judged(kind: PlanKind, plan: Plan, now: datetime) -> Iterator[Judged]:
-    """The verdicts on all candidates, in order of their ids."""
-    after = 0
-    while True:
-        batch = next_batch(kind, plan, after, now)
-        yield from batch
-        if len(batch) < BATCH:
-            return
-        after = batch[-1][0].pk
+def stored_batch(plan: Plan, after: int) -> list[PlanTarget]:
+    """The targets that follow an identity, in order of their identities' ids; shorter at the end."""
+    return list(PlanTarget.objects.filter(plan=plan, identity_id__gt=after).order_by("identity_id")[:BATCH])
 
 
 def stored(plan: Plan) -> Iterator[PlanTarget]:
     """The targets of a plan, in order of their identities' ids."""
     after = 0
-    targets = PlanTarget.objects.filter(plan=plan).order_by("identity_id")
-    while True:
-        batch = list(targets.filter(identity_id__gt=after)[:BATCH])
+    while batch := stored_batch(plan, after):
         yield from batch
         if len(batch) < BATCH:
             return

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from inventory.actors import Actor
-from inventory.choices import PlanRun, PlanState
+from inventory.choices import OPEN_PLAN_STATES, PlanRun, PlanState
 from inventory.models import Plan
 from inventory.services.actions import AvailableAction
 from inventory.services.plans.kinds import kind_named, kinds
@@ -33,7 +33,7 @@ def for_plan(plan: Plan, actor: Actor, now: datetime) -> list[AvailableAction]:
             "cancel",
             "Cancel the plan",
             "It is put away and can no longer be applied. Nothing has been done by it.",
-            "" if plan.state in (PlanState.PREPARING, PlanState.PLANNED) else "Only before it is applied.",
+            "" if plan.state in OPEN_PLAN_STATES else "Only before it is applied.",
             lacking,
         ),
         _offer(

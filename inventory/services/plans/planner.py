@@ -1,6 +1,5 @@
 """Making a plan: batch by batch, each in a transaction of its own, so that it can be taken up after any end."""
 
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from django.db import transaction
 
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import PlanState
+from inventory.choices import OPEN_PLAN_STATES, PlanState
 from inventory.errors import InventoryError
 from inventory.jobs.periodic import duty
 from inventory.models import Plan, PlanTarget
@@ -19,11 +18,10 @@ from inventory.services.plans import summary
 from inventory.services.plans.errors import NothingToPlanError
 from inventory.services.plans.judging import BATCH, Judged, digest_of, next_batch
 from inventory.services.plans.kinds import kind_named
+from inventory.services.plans.turns import take_turns
 
 LIFETIME = timedelta(hours=24)
 """How long a plan may be applied after it was asked for."""
-SLICE_SECONDS = 3.0
-"""How long a worker prepares plans at a stretch, so that it does its other duties too."""
 PLANNER = Actor.system("planner")
 
 
@@ -146,20 +144,22 @@ def _complete(plan: Plan, now: datetime) -> None:
         plan.save()
 
 
-@duty("plan-preparation", timedelta(seconds=2))
+@duty("plan-preparation", timedelta(milliseconds=500))
 def prepare_waiting(now: datetime) -> None:
-    """Prepare the plans that somebody asked for at a page or by the API, the oldest first."""
-    ends = time.monotonic() + SLICE_SECONDS
-    for plan_id in (
-        Plan.objects.filter(state=PlanState.PREPARING, expires_at__gt=now)
-        .order_by("pk")
-        .values_list("pk", flat=True)[:20]
-    ):
-        try:
-            while time.monotonic() < ends and prepare_batch(plan_id, now).state == PlanState.PREPARING:
-                pass
-        except InventoryError as error:
-            give_up(plan_id, str(error))
+    """Prepare the plans that somebody asked for at a page or by the API."""
+    waiting = Plan.objects.filter(state=PlanState.PREPARING, expires_at__gt=now).order_by("pk")
+    take_turns(list(waiting.values_list("pk", flat=True)[:20]), lambda plan_id: _prepare_further(plan_id, now))
+
+
+def _prepare_further(plan_id: int, now: datetime) -> bool:
+    """
+    :returns: whether there is more to prepare.
+    """
+    try:
+        return prepare_batch(plan_id, now).state == PlanState.PREPARING
+    except InventoryError as error:
+        give_up(plan_id, str(error))
+        return False
 
 
 def give_up(plan_id: int, why: str) -> None:
@@ -180,12 +180,12 @@ def expire(now: datetime) -> int:
     :returns: how many.
     """
     expired = 0
-    for plan_id in Plan.objects.filter(
-        state__in=[PlanState.PREPARING, PlanState.PLANNED], expires_at__lte=now
-    ).values_list("pk", flat=True)[:500]:
+    for plan_id in Plan.objects.filter(state__in=OPEN_PLAN_STATES, expires_at__lte=now).values_list("pk", flat=True)[
+        :500
+    ]:
         with transaction.atomic():
             plan = Plan.objects.select_for_update().get(pk=plan_id)
-            if plan.state not in (PlanState.PREPARING, PlanState.PLANNED):
+            if plan.state not in OPEN_PLAN_STATES:
                 continue
             plan.state = PlanState.EXPIRED
             with attributed(PLANNER, "Not applied in time", plan.correlation_id):

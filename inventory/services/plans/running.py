@@ -95,7 +95,7 @@ def _run(plan: Plan, now: datetime, ends: float) -> None:
     kind = kind_named(plan.kind)
     if not isinstance(kind, RunningPlanKind):
         raise TypeError(f"plans of kind {plan.kind} do not run from their targets")
-    actor = Actor.person(plan.applied_user) if plan.applied_user else Actor(plan.applied_by)
+    actor = plan.applier
     if not actor.may(kind.permission):
         _pause_for_lost_permission(plan, kind)
         return

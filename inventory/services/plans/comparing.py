@@ -1,0 +1,149 @@
+"""How things differ from what a plan says, a batch of identities at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from inventory.models import ManagedIdentity, Plan, PlanTarget
+from inventory.services.plans.errors import PlanError
+from inventory.services.plans.judging import BATCH, Judged, next_batch, stored_batch
+from inventory.services.plans.kinds import PlanKind, words_for
+
+NAMED = 50
+"""Changed targets that a refusal names; the rest is counted."""
+
+
+class Change(StrEnum):
+    """How a target differs from the plan."""
+
+    GONE = "gone"
+    NEW = "new"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedTarget:
+    """One identity that is no longer as the plan has it."""
+
+    identity: int
+    identifier: str
+    change: Change
+    planned: str
+    present: str
+
+    def __str__(self) -> str:
+        match self.change:
+            case Change.GONE:
+                return f"{self.identifier} is no longer concerned (was: {self.planned})"
+            case Change.NEW:
+                return f"{self.identifier} is new ({self.present})"
+            case _:
+                return f"{self.identifier}: was {self.planned}, is now {self.present}"
+
+
+class PlanChangedError(PlanError):
+    """The targets, or what would be done to them, have changed since the plan was made."""
+
+    code = "plan_changed"
+
+    def __init__(self, counts: Mapping[str, int], targets: Sequence[ChangedTarget]) -> None:
+        self.counts, self.targets = dict(counts), list(targets)
+        said = ", ".join(f"{counts[change]:,} {change.value}" for change in Change if counts[change])
+        super().__init__(
+            f"The plan is no longer true: {said}. First: {'; '.join(map(str, self.targets[:3]))}. "
+            "Make the plan again and look at it."
+        )
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The difference for programs."""
+        return {
+            "changes": {change.value: self.counts[change] for change in Change},
+            "changed_targets": [asdict(target) for target in self.targets],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What comparing one batch came to."""
+
+    until: int
+    """The last identity that was compared; those that follow it are still to be."""
+    looked_at: int
+    complete: bool
+    """Whether nobody follows."""
+    changed: list[tuple[PlanTarget | None, Judged | None]]
+
+
+def compare_batch(kind: PlanKind, plan: Plan, after: int, now: datetime) -> Compared:
+    """Judge the candidates that follow an identity anew, beside what is stored of the same identities.
+
+    At most a batch of each is in memory, and at least one identity is compared where one is left.
+    """
+    fresh = {judged[0].pk: judged for judged in next_batch(kind, plan, after, now)}
+    planned = {target.identity_id: target for target in stored_batch(plan, after)}
+    # Of what follows the end of a full batch nothing is known yet.
+    ends = [max(batch) for batch in (fresh, planned) if len(batch) == BATCH]
+    until = min(ends) if ends else max([after, *fresh, *planned])
+    concerned = sorted(identity for identity in fresh.keys() | planned.keys() if identity <= until)
+    pairs = [(planned.get(identity), fresh.get(identity)) for identity in concerned]
+    return Compared(until, len(pairs), not ends, [pair for pair in pairs if _change(*pair) is not None])
+
+
+def add_up(kind: PlanKind, difference: Mapping[str, Any], compared: Compared) -> dict[str, Any]:
+    """The difference so far with that of one more batch, in a form that JSON keeps; empty where there is none."""
+    if not compared.changed:
+        return dict(difference)
+    counts = {change.value: int(difference.get("changes", {}).get(change.value, 0)) for change in Change}
+    for pair in compared.changed:
+        counts[_present(_change(*pair))] += 1
+    named: list[dict[str, Any]] = list(difference.get("changed_targets", []))
+    further = compared.changed[: NAMED - len(named)]
+    gone = ManagedIdentity.objects.in_bulk(
+        [target.identity_id for target, fresh in further if target is not None and fresh is None]
+    )
+    named += [asdict(_described(kind, target, fresh, gone)) for target, fresh in further]
+    return {"changes": counts, "changed_targets": named}
+
+
+def refusal_of(difference: Mapping[str, Any]) -> PlanChangedError:
+    """The refusal that a difference is the reason of."""
+    targets = [ChangedTarget(**{**item, "change": Change(item["change"])}) for item in difference["changed_targets"]]
+    return PlanChangedError(difference["changes"], targets)
+
+
+def _change(target: PlanTarget | None, fresh: Judged | None) -> Change | None:
+    if fresh is None:
+        return Change.GONE
+    if target is None:
+        return Change.NEW
+    verdict = fresh[1]
+    planned = (target.included, target.reason_code, tuple(target.steps))
+    return None if planned == (verdict.included, verdict.reason_code, tuple(verdict.steps)) else Change.CHANGED
+
+
+def _present(change: Change | None) -> Change:
+    if change is None:
+        raise ValueError("a difference is a change")
+    return change
+
+
+def _described(
+    kind: PlanKind, target: PlanTarget | None, fresh: Judged | None, gone: Mapping[int, ManagedIdentity]
+) -> ChangedTarget:
+    identity = fresh[0] if fresh is not None else gone[target.identity_id] if target is not None else None
+    if identity is None:
+        raise ValueError("a difference names an identity")
+    planned = _in_words(kind, target.included, target.reason, target.steps) if target is not None else ""
+    verdict = fresh[1] if fresh is not None else None
+    present = _in_words(kind, verdict.included, verdict.reason, verdict.steps) if verdict is not None else ""
+    change = _present(_change(target, fresh))
+    return ChangedTarget(identity.pk, identity.authoritative_identifier, change, planned, present)
+
+
+def _in_words(kind: PlanKind, included: bool, reason: str, steps: Sequence[str]) -> str:
+    if not included:
+        return f"excluded: {reason}".rstrip(".")
+    return ", ".join(words_for(kind, step) for step in steps) or "included"
