@@ -10,6 +10,7 @@ class InventoryConfig(AppConfig):
     def ready(self) -> None:
         from bfcerts.ocpp import registry
         from inventory import audit, handlers, seams
+        from inventory.jobs import setbacks
         from inventory.services import (
             artifacts,
             caps,
@@ -37,4 +38,4 @@ class InventoryConfig(AppConfig):
         registry.register_listeners(ListenerCertificates())
         upstreams.connect()
         seams.on_answer("log", station_logs.command_answered)
-        self.duties = (sweeps, repeats, retention, caps, artifacts, station_logs, untold)
+        self.duties = (sweeps, repeats, retention, caps, artifacts, station_logs, untold, setbacks)

@@ -322,6 +322,7 @@ class Capability(models.TextChoices):
     PROFILE_3 = "profile_3", "Connects by mutual TLS (Profile 3)"
     LIST_CERTIFICATES = "list_certificates", "GetInstalledCertificateIds"
     DELETE_CERTIFICATE = "delete_certificate", "DeleteCertificate"
+    KEEPS_SEVERAL_ROOTS = "keeps_several_roots", "Goes on trusting the CSMS roots that it has when it gets another"
 
 
 MANDATORY_FOR_PROFILE_3: tuple[Capability, ...] = (

@@ -86,6 +86,8 @@ class Gated(StrEnum):
 
     FIRST_ENROLMENT = "first_enrolment"
     CUT_OVER = "cut_over"
+    SERVER_CERTIFICATE = "server_certificate"
+    """A certificate for a listener of ours."""
 
 
 ConnectionListener = Callable[[Connection], None]

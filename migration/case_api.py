@@ -21,6 +21,7 @@ from migration.services import forecast, rollouts
 from migration.services.why import why, whys
 from migration.states import CaseState
 from trustanchors.models import TrustAnchorBundle
+from trustanchors.services import server_certificates
 
 MOST_FORECAST = 10_000
 MOST_ANSWERS = 200
@@ -119,6 +120,9 @@ _CHANGE = OpenApiParameter(
 )
 _COHORT = OpenApiParameter("cohort", int, description="For cut_over: whom it is about; else everybody who waits.")
 _BUNDLE = OpenApiParameter("bundle", int, description="For anchor_withdrawal: which bundle.")
+_CHAIN = OpenApiParameter(
+    "chain", str, description="For server_certificate: the chain presented then in PEM, instead of root."
+)
 _ROOT = OpenApiParameter(
     "root", str, many=True, description="For server_certificate: SHA-256 fingerprints of the roots presented then."
 )
@@ -188,7 +192,7 @@ class CaseViewSet(Listing):
         return Response(AnswerSerializer(found, many=True).data)
 
     @extend_schema(
-        parameters=[_CHANGE, _COHORT, _BUNDLE, _ROOT], responses=LockedOutSerializer(many=True), filters=False
+        parameters=[_CHANGE, _COHORT, _BUNDLE, _ROOT, _CHAIN], responses=LockedOutSerializer(many=True), filters=False
     )
     @action(detail=False, pagination_class=None, filter_backends=[])
     def forecast(self, request: Request) -> Response:
@@ -219,6 +223,8 @@ def _change(request: Request) -> forecast.Change:
             if bundle is None:
                 raise InvalidInputError("There is no such bundle.")
             return forecast.AnchorWithdrawal(bundle)
+        case "server_certificate" if request.query_params.get("chain"):
+            return server_certificates.change_to(request.query_params["chain"])
         case "server_certificate":
             roots = frozenset(item.lower() for item in request.query_params.getlist("root") if item)
             if not roots:

@@ -22,6 +22,7 @@ from inventory.admin.verbs import Order, Verb, Verbs
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
+from migration.forecast_admin import ForecastMixin
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
 from migration.services import breakers, offered, rollouts
 from migration.services.readiness import check_one
@@ -190,7 +191,7 @@ class WaveAdmin(HistoryMixin, ActingAdmin):
 
 
 @admin.register(MigrationCase)
-class MigrationCaseAdmin(ActingAdmin):
+class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
     """Every charger on its way to Profile 3, and why it is not there yet."""
 
     verbs = _verbs(

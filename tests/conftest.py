@@ -1,5 +1,6 @@
 """What every test may use: a fresh inventory on the real database, a local CA of the run, and a clock to move."""
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,31 @@ from pytest_django import Settings
 
 from bfcerts.configuration import Configuration, Process
 from tests.support import Clock, ControlPlane
+
+
+class _Defects(logging.Handler):
+    """What duties set aside because nobody expected it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def no_defect_is_set_aside(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A duty sets a defect aside so that nothing else waits for it; a test must not overlook one because of that.
+
+    One that makes a defect on purpose is marked `sets_defects_aside`.
+    """
+    defects, logger = _Defects(), logging.getLogger("inventory.jobs.setbacks")
+    logger.addHandler(defects)
+    yield
+    logger.removeHandler(defects)
+    if request.node.get_closest_marker("sets_defects_aside") is None:
+        assert not defects.messages
 
 
 @pytest.fixture

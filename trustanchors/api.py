@@ -78,6 +78,7 @@ class TrustAnchorBundleSerializer(serializers.ModelSerializer[TrustAnchorBundle]
             "released_at",
             "withdrawn_at",
             "emergency",
+            "deletes_needed",
         ]
 
     def get_anchors(self, bundle: TrustAnchorBundle) -> list[int]:
@@ -122,6 +123,15 @@ class BundleWithdrawalSerializer(ReasonSerializer):
     """A withdrawal."""
 
     emergency = serializers.BooleanField(default=False, help_text="Delete the anchors from the chargers too.")
+    delete_needed = serializers.BooleanField(
+        default=False,
+        help_text="In an emergency: delete also what the present server chain or the charger identity CA needs.",
+    )
+    override_forecast = serializers.BooleanField(
+        default=False,
+        help_text="Although chargers could not reconnect, as the forecast `anchor_withdrawal` lists them; a permission "
+        "of its own.",
+    )
 
 
 class RolloutFamilySerializer(serializers.ModelSerializer[RolloutFamily]):
@@ -133,6 +143,7 @@ class RolloutFamilySerializer(serializers.ModelSerializer[RolloutFamily]):
             "id",
             "family",
             "proven_at",
+            "halted_by",
             "failure_limit",
             "stopped",
             "targets",

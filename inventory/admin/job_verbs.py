@@ -1,7 +1,28 @@
 """The verbs of a job: start its work again, run it now, cancel it."""
 
-from inventory.admin.verbs import Order, Verb, job_verbs
+from typing import Any
+
+from django import forms
+
+from inventory.admin.verbs import ActionForm, Order, Verb, job_verbs
+from inventory.models import CertificateJob
+from inventory.purposes import BACKEND_SERVER
 from inventory.services import job_actions, jobs
+
+
+class RunNowForm(ActionForm):
+    """Whether a server certificate is made although chargers could not reconnect."""
+
+    override_forecast = forms.BooleanField(
+        required=False,
+        label="Although chargers could not reconnect",
+        help_text="Needs a permission of its own. What could happen is the last outcome of the job.",
+    )
+
+    def __init__(self, *args: Any, target: CertificateJob, **kwargs: Any) -> None:
+        super().__init__(*args, target=target, **kwargs)
+        if target.purpose != BACKEND_SERVER.key:
+            del self.fields["override_forecast"]
 
 
 def _start_again(order: Order) -> str:
@@ -12,7 +33,8 @@ def _start_again(order: Order) -> str:
 
 
 def _run_now(order: Order) -> str:
-    jobs.run_now(job=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    override = bool(order.values.get("override_forecast"))
+    jobs.run_now(job=order.target, actor=order.actor, reason=order.reason, override_forecast=override, now=order.now)
     return f"Job {order.target.pk} is taken up as soon as a worker is free."
 
 
@@ -23,7 +45,7 @@ def _cancel(order: Order) -> str:
 
 for verb in (
     Verb("start_again", "restart_alt", _start_again),
-    Verb("run_now", "play_arrow", _run_now),
+    Verb("run_now", "play_arrow", _run_now, RunNowForm),
     Verb("cancel", "cancel", _cancel),
 ):
     job_verbs.register(verb)

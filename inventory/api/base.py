@@ -42,6 +42,15 @@ class ReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000, help_text="Why; it stays in the audit history with your name.")
 
 
+class RunNowSerializer(ReasonSerializer):
+    """A job that is to be taken up now."""
+
+    override_forecast = serializers.BooleanField(
+        default=False,
+        help_text="Make a server certificate although chargers could not reconnect; a permission of its own.",
+    )
+
+
 class Door(IdempotentPosts, GenericViewSet[Any]):
     """Base of every collection."""
 

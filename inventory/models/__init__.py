@@ -14,7 +14,7 @@ from inventory.models.job import CertificateJob, UntoldJobEnd
 from inventory.models.plan import Plan, PlanTarget
 from inventory.models.policy import LifecyclePolicy
 from inventory.models.record import CertificateRecord
-from inventory.models.scheduling import EventCursor, PeriodicTask, QueueBeat, RateBucket
+from inventory.models.scheduling import EventCursor, PeriodicTask, QueueBeat, RateBucket, Setback
 from inventory.models.upstream import Upstream
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "QueueBeat",
     "RateBucket",
     "SecurityEvent",
+    "Setback",
     "SitePolicy",
     "StationLog",
     "UntoldJobEnd",

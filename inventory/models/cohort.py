@@ -1,6 +1,6 @@
 """Cohorts: named sets of identities for policies, rollouts and bulk work."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -89,17 +89,23 @@ class Cohort(models.Model):
 
 def containing(identity: ManagedIdentity, cohorts: Sequence[Cohort]) -> set[int]:
     """The keys of those of these cohorts that an identity is a member of now; two queries, however many they are."""
+    return containing_each([identity.pk], cohorts)[identity.pk]
+
+
+def containing_each(identity_ids: Collection[int], cohorts: Sequence[Cohort]) -> dict[int, set[int]]:
+    """As `containing`, for each of these identities; two queries, however many they and the cohorts are."""
     static = [cohort.pk for cohort in cohorts if cohort.kind != CohortKind.FILTER]
     filters = {cohort.pk: cohort.condition() for cohort in cohorts if cohort.kind == CohortKind.FILTER}
-    found: set[int] = set()
+    found: dict[int, set[int]] = {pk: set() for pk in identity_ids}
     if static:
-        memberships = Cohort.members.through.objects.filter(managedidentity_id=identity.pk, cohort_id__in=static)
-        found |= set(memberships.values_list("cohort_id", flat=True))
+        memberships = Cohort.members.through.objects.filter(managedidentity_id__in=identity_ids, cohort_id__in=static)
+        for identity_id, cohort_id in memberships.values_list("managedidentity_id", "cohort_id"):
+            found[identity_id].add(cohort_id)
     if filters:
         matches = [
             Case(When(condition, then=True), default=False, output_field=models.BooleanField())
             for condition in filters.values()
         ]
-        row = ManagedIdentity.objects.filter(pk=identity.pk).values_list(*matches).first() or ()
-        found |= {key for key, matched in zip(filters, row, strict=False) if matched}
+        for identity_id, *matched in ManagedIdentity.objects.filter(pk__in=identity_ids).values_list("pk", *matches):
+            found[identity_id] |= {key for key, is_member in zip(filters, matched, strict=True) if is_member}
     return found

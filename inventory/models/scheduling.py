@@ -33,6 +33,30 @@ class QueueBeat(models.Model):
         return self.cluster
 
 
+class Setback(models.Model):
+    """A piece of a recurring duty's work that failed, left out until a back-off is over (`inventory.jobs.setbacks`)."""
+
+    work = models.CharField(max_length=60, help_text="What was done, as the name of a duty.")
+    key = models.BigIntegerField(help_text="Of the row that it was done to.")
+    identity = models.ForeignKey(
+        "inventory.ManagedIdentity", null=True, blank=True, on_delete=models.PROTECT, related_name="setbacks"
+    )
+    tries = models.PositiveIntegerField(default=1)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    error = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["work", "key"], name="setback_once")]
+        indexes = [
+            models.Index(fields=["work", "until"], name="setback_of_work"),
+            models.Index(fields=["until"], name="setback_until"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.work} {self.key}"
+
+
 class RateBucket(models.Model):
     """A token bucket shared by all processes: DRF's throttles are not atomic, one UPDATE is."""
 

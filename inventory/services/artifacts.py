@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -19,6 +20,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import ArtifactKind, EventType, SecurityCategory, SecuritySource, Severity
 from inventory.errors import InventoryError, TransitionRefusedError
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import Artifact, CertificateRecord, EventCursor, ManagedIdentity
 from inventory.services.security_events import record_security_event
@@ -187,12 +189,16 @@ def delete_past_retention(now: datetime) -> int:
     count = 0
     while True:
         due = Artifact.objects.filter(deleted_at__isnull=True, retain_until__lte=now).order_by("retain_until")
-        batch = list(due[:BATCH])
+        batch = list(setbacks.without(due, "artifacts", now)[:BATCH])
         for artifact in batch:
-            store().delete(artifact.name)
-            with attributed(KEEPER, "Kept long enough"), transaction.atomic():
-                artifact.deleted_at = now
-                artifact.save()
-            count += 1
+            count += setbacks.apart("artifacts", artifact.pk, now, partial(_delete, artifact, now)) or False
         if len(batch) < BATCH:
             return count
+
+
+def _delete(artifact: Artifact, now: datetime) -> bool:
+    store().delete(artifact.name)
+    with attributed(KEEPER, "Kept long enough"), transaction.atomic():
+        artifact.deleted_at = now
+        artifact.save()
+    return True

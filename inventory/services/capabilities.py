@@ -171,10 +171,10 @@ def observe(
     return True
 
 
-def news_in(family: ChargerFamily, found: Mapping[Capability, bool], *, weak: bool = False) -> list[Capability]:
+def news_in(family: ChargerFamily, found: Mapping[Capability, bool]) -> list[Capability]:
     """Of what was found, what `observe` would change by what is known now; one query, and no lock."""
     known = {row.capability: row for row in FamilyCapability.objects.filter(family=family, capability__in=list(found))}
-    return [capability for capability in found if _changes(known.get(capability), found[capability], weak)]
+    return [capability for capability in found if _changes(known.get(capability), found[capability], False)]
 
 
 def _changes(row: FamilyCapability | None, supported: bool, weak: bool) -> bool:

@@ -20,8 +20,6 @@ class Shown:
     found: Mapping[Capability, bool]
     what: str
     """What the station did, to follow its name."""
-    weak: bool = False
-    """Tells against a declaration, and not against what was seen before."""
 
 
 CERTIFICATE_REQUESTED = Shown(
@@ -58,9 +56,7 @@ def shown_by_answer(payload: Mapping[str, Any]) -> Shown | None:
     if unsupported := said & _UNSUPPORTED:
         denied = _DENIED_BY_REFUSING.get(action)
         return Shown({denied: False}, f"answered {action} with {', '.join(sorted(unsupported))}") if denied else None
-    if action == Action.INSTALL_CERTIFICATE and "Failed" in said:
-        # One station's full store is no proof against a family that was seen to install; a mere declaration it breaks.
-        return Shown({Capability.INSTALL_CERTIFICATE: False}, f"answered {action} with Failed", weak=True)
+    # A root that was refused tells nothing by itself: the station may have it already (`trustanchors` looks).
     return None
 
 
@@ -69,7 +65,7 @@ def take_in(identity: ManagedIdentity | None, shown: Shown | None, now: datetime
     if identity is None or identity.family_id is None or shown is None:
         return
     family = ChargerFamily(pk=identity.family_id)
-    news = capabilities.news_in(family, shown.found, weak=shown.weak)
+    news = capabilities.news_in(family, shown.found)
     if not news:
         return
     family = ChargerFamily.objects.get(pk=identity.family_id)
@@ -82,5 +78,4 @@ def take_in(identity: ManagedIdentity | None, shown: Shown | None, now: datetime
                 f"{identity.authoritative_identifier} {shown.what}",
                 now,
                 identity=identity,
-                weak=shown.weak,
             )

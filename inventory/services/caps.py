@@ -16,6 +16,7 @@ from inventory import seams
 from inventory.choices import JobAction, SubjectKind
 from inventory.jobs.periodic import duty
 from inventory.models import CertificateJob, ManagedIdentity, PlannedAbsence, SitePolicy
+from inventory.purposes import purpose
 
 KEPT = timedelta(days=7)
 """How long ended absences stay, for whoever asks why something waited."""
@@ -127,13 +128,18 @@ def _is_renewal(job: CertificateJob) -> bool:
     return job.action == JobAction.RENEW
 
 
+def _took_a_place(job: CertificateJob) -> bool:
+    """Only what is delivered to a charger sends one away; our own server certificates end in the gateway's process."""
+    return _is_renewal(job) and purpose(job.purpose).delivered_over_ocpp
+
+
 def _renewal_ended(job: CertificateJob, now: datetime) -> None:
     give_back(job.identity, now, f"renewal:{job.pk}")
 
 
 def connect() -> None:
     """Called once, when the app is ready."""
-    seams.on_job_ended("caps", _renewal_ended, concerns=_is_renewal)
+    seams.on_job_ended("caps", _renewal_ended, concerns=_took_a_place)
 
 
 @duty("absences", timedelta(hours=1))

@@ -32,13 +32,17 @@ from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Result, Retry, Succeed, Wait
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy
 from inventory.purposes import BACKEND_SERVER, Purpose, purpose
-from inventory.services import caps, lockouts, policies, transitions
+from inventory.services import caps, holding, lockouts, policies, transitions
 from inventory.services.events import record_event
 from inventory.services.locking import lock_record_of
 from inventory.services.security_events import record_security_event
 
 PAUSE_FOR_A_PLACE = timedelta(minutes=1)
 """How long a renewal waits before it asks again for a place among the chargers of its site that are away."""
+
+
+HELD_BACK = "the chargers that could not reconnect to trust the root that our server certificate would have"
+LOOK_AGAIN_AT_HELD = timedelta(hours=1)
 
 
 def reference(job: CertificateJob, step: str) -> str:
@@ -66,9 +70,13 @@ def request_csr(job: CertificateJob, now: datetime) -> Result:
     """Ask the endpoint for a certificate signing request."""
     policy = _policy(job)
     entry = job_purpose(job)
-    number = _try_number(job, "csr_tries")
     if job.deadline is None:
         job.deadline = policies.issuing_deadline(policy, now=now, replaced=_replaced_by(job))
+    if entry.key == BACKEND_SERVER.key and (why := holding.why_no_server_certificate(job, now)) is not None:
+        holding.tell_of_held_server_certificate(job, why, now)
+        job.outcome = why
+        return Wait(HELD_BACK, now + LOOK_AGAIN_AT_HELD, "request_csr")
+    number = _try_number(job, "csr_tries")
     if entry.key == BACKEND_SERVER.key:
         notify(Channel.LISTENERS)
         return Wait("a request from our listener", now + policy.csr_deadline, "await_csr")

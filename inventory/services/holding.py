@@ -3,10 +3,16 @@
 from datetime import datetime
 
 from inventory import seams
+from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.errors import HeldBackError
-from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY, Purpose
 from inventory.seams import Gated
+from inventory.services.security_events import record_security_event
+
+FORECAST_OVERRIDDEN = "forecast_overridden"
+"""The parameter of a job that says that somebody let it go on although chargers could not reconnect."""
+OVERRIDE = "migration.override_lockout_forecast"
 
 
 def why_no_first_enrolment(identity: ManagedIdentity, entry: Purpose, slot: str, now: datetime) -> str | None:
@@ -32,6 +38,29 @@ def check_cut_over(identity: ManagedIdentity, now: datetime) -> None:
     :raises HeldBackError: with the reason of whoever holds it back.
     """
     _refuse(seams.what_holds_back(Gated.CUT_OVER, identity, now), identity, "is not cut over yet")
+
+
+def why_no_server_certificate(job: CertificateJob, now: datetime) -> str | None:
+    """Why a listener of ours may not get the certificate of this job now; None where it may, or somebody said so."""
+    if job.parameters.get(FORECAST_OVERRIDDEN):
+        return None
+    return seams.what_holds_back(Gated.SERVER_CERTIFICATE, job.identity, now)
+
+
+def tell_of_held_server_certificate(job: CertificateJob, why: str, now: datetime) -> None:
+    """A security event, once a day for each listener and slot."""
+    host = job.identity.authoritative_identifier
+    record_security_event(
+        "ServerCertificateHeldBack",
+        category=SecurityCategory.TLS_AND_CERTIFICATE,
+        severity=Severity.CRITICAL,
+        source=SecuritySource.CONTROL_PLANE,
+        message=f"The server certificate of {host} is not renewed: {why}",
+        now=now,
+        identity=job.identity,
+        job=job,
+        dedupe_key=f"server-certificate-held:{job.identity_id}:{job.slot}:{now:%Y%m%d}",
+    )
 
 
 def _refuse(why: str | None, identity: ManagedIdentity, what: str) -> None:

@@ -15,6 +15,7 @@ from inventory.choices import ISSUING_ACTIONS, JobAction, JobQueue, JobState
 from inventory.errors import ConflictingJobError, InvalidInputError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.services import holding
 from inventory.services.locking import lock_identity, lock_job_of, lock_record
 
 
@@ -169,12 +170,23 @@ def cancel(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | No
     return locked
 
 
-def run_now(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
+def run_now(
+    *,
+    job: CertificateJob,
+    actor: Actor,
+    reason: str,
+    override_forecast: bool = False,
+    now: datetime | None = None,
+) -> CertificateJob:
     """Let a job that waits for its next try run now.
 
+    :param override_forecast: a server certificate is made although chargers could not reconnect, which needs a
+        permission of its own.
     :raises TransitionRefusedError: when it has ended, runs already, or waits for what only the other side can do.
     """
     actor.require("retry_certificatejob")
+    if override_forecast:
+        actor.require(holding.OVERRIDE)
     now = now or timezone.now()
     with transaction.atomic(), attributed(actor, _needed(reason)):
         locked = lock(job.pk)
@@ -183,11 +195,13 @@ def run_now(*, job: CertificateJob, actor: Actor, reason: str, now: datetime | N
         if locked.state == JobState.RUNNING:
             raise TransitionRefusedError(f"Job {locked.pk} is running right now; look again in a moment.")
         if locked.state == JobState.WAITING and not locked.waiting_for.startswith(
-            ("the next try", "another try", "a free place", "the CA")
+            ("the next try", "another try", "a free place", "the CA", "the chargers that could not")
         ):
             raise TransitionRefusedError(
                 f"Job {locked.pk} waits for {locked.waiting_for}; running it now would only end that wait."
             )
+        if override_forecast:
+            locked.parameters = {**locked.parameters, holding.FORECAST_OVERRIDDEN: True}
         locked.next_run_at = now
         locked.state, locked.waiting_for, locked.waiting_until = JobState.QUEUED, "", None
         locked.save()

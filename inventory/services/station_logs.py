@@ -10,6 +10,7 @@ The station's answer to GetLog, its LogStatusNotification and the upload itself 
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
@@ -31,6 +32,7 @@ from inventory.choices import (
     SubjectKind,
 )
 from inventory.errors import InvalidInputError, InventoryError, TransitionRefusedError
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import Artifact, ManagedIdentity, StationLog
 from inventory.seams import CommandAnswer
@@ -256,14 +258,21 @@ def end_overdue(now: datetime) -> int:
     """
     overdue = StationLog.objects.filter(state__in=LOG_OPEN_STATES, upload_until__lte=now).order_by("upload_until")
     ended = 0
-    for number in list(overdue.values_list("pk", flat=True)[:BATCH]):
-        with transaction.atomic(), attributed(Actor.system("station-logs"), "The time for the upload is over"):
-            log = _lock(number)
-            if log.is_open and (log.upload_begun_at is None or log.upload_begun_at <= now - UPLOAD_TAKES):
-                said = f" It said last: {log.station_status}." if log.station_status else ""
-                _end(log, StationLogState.FAILED, f"No upload came in time.{said}", now)
-                ended += 1
+    waiting = setbacks.without(overdue, "station_logs", now)
+    for number, identity_id in list(waiting.values_list("pk", "identity_id")[:BATCH]):
+        step = partial(_end_if_overdue, number, now)
+        ended += setbacks.apart("station_logs", number, now, step, identity_id=identity_id) or False
     return ended
+
+
+def _end_if_overdue(number: int, now: datetime) -> bool:
+    with transaction.atomic(), attributed(Actor.system("station-logs"), "The time for the upload is over"):
+        log = _lock(number)
+        if not log.is_open or (log.upload_begun_at is not None and log.upload_begun_at > now - UPLOAD_TAKES):
+            return False
+        said = f" It said last: {log.station_status}." if log.station_status else ""
+        _end(log, StationLogState.FAILED, f"No upload came in time.{said}", now)
+    return True
 
 
 def _lock(number: int) -> StationLog:

@@ -1,8 +1,9 @@
 """What happens because time passes: renewals, expiry, thresholds, unconfirmed certificates, vanished workers."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
@@ -24,6 +25,7 @@ from inventory.choices import (
     SubjectKind,
 )
 from inventory.errors import InventoryError
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, ManagedIdentity, QueueBeat
 from inventory.services import lifecycle, policies, transitions
@@ -60,6 +62,11 @@ def _in_batches(records: QuerySet[CertificateRecord]) -> Iterator[CertificateRec
         last = batch[-1].pk
 
 
+def _apart(work: str, record: CertificateRecord, now: datetime, step: Callable[[], int]) -> int:
+    """What goes wrong with one certificate keeps no other waiting; how many were done."""
+    return setbacks.apart(work, record.pk, now, step, identity_id=record.identity_id) or 0
+
+
 def _horizons() -> list[tuple[str, timedelta]]:
     """For each purpose the longest time before expiry at which any of its policies starts a renewal."""
     starting = LifecyclePolicy.objects.filter(enabled=True, renewal_threshold__isnull=False).order_by()
@@ -90,7 +97,9 @@ def start_due_renewals(now: datetime) -> int:
             .filter(~Exists(busy), identity__enabled=True, mode="managed")
             .select_related("identity__family")
         )
-        started += sum(_renew_if_due(record, now) for record in _in_batches(candidates))
+        candidates = setbacks.without(candidates, "renewal", now)
+        for record in _in_batches(candidates):
+            started += _apart("renewal", record, now, partial(_renew_if_due, record, now))
     return started
 
 
@@ -115,36 +124,38 @@ def _renew_if_due(record: CertificateRecord, now: datetime) -> bool:
 def _expired(now: datetime) -> Iterator[CertificateRecord]:
     """One state after the other: each has an index of its own, all together have none."""
     for state in (RecordState.ACTIVE, RecordState.INACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION):
-        yield from _in_batches(CertificateRecord.objects.filter(state=state, not_after__lte=now))
+        expired = CertificateRecord.objects.filter(state=state, not_after__lte=now)
+        yield from _in_batches(setbacks.without(expired, "expiry", now))
 
 
 @duty("expiry", timedelta(minutes=1))
 def retire_expired(now: datetime) -> int:
     """Retire what has expired; it opens no door from its end on, whether or not this has run."""
-    count = 0
-    for candidate in _expired(now):
-        with attributed(EXPIRY, "The certificate has expired"), transaction.atomic():
-            record = lock_record(candidate.pk)
-            if record.state not in (
-                RecordState.ACTIVE,
-                RecordState.INACTIVE,
-                RecordState.INSTALLED_PENDING_ACTIVATION,
-            ):
-                continue
-            transitions.retired(record, "expired", now=now, keep_as_fallback=False)
-            transitions.block_at_gateways(record)
-            record_security_event(
-                "CertificateExpired",
-                category=SecurityCategory.TLS_AND_CERTIFICATE,
-                severity=Severity.CRITICAL,
-                source=SecuritySource.CONTROL_PLANE,
-                message=f"Certificate {record.pk} of {record.identity.authoritative_identifier} expired unrenewed.",
-                now=now,
-                record=record,
-                dedupe_key=f"expired:{record.pk}",
-            )
-            count += 1
-    return count
+    return sum(_apart("expiry", candidate, now, partial(_retire, candidate.pk, now)) for candidate in _expired(now))
+
+
+def _retire(record_id: int, now: datetime) -> bool:
+    with attributed(EXPIRY, "The certificate has expired"), transaction.atomic():
+        record = lock_record(record_id)
+        if record.state not in (
+            RecordState.ACTIVE,
+            RecordState.INACTIVE,
+            RecordState.INSTALLED_PENDING_ACTIVATION,
+        ):
+            return False
+        transitions.retired(record, "expired", now=now, keep_as_fallback=False)
+        transitions.block_at_gateways(record)
+        record_security_event(
+            "CertificateExpired",
+            category=SecurityCategory.TLS_AND_CERTIFICATE,
+            severity=Severity.CRITICAL,
+            source=SecuritySource.CONTROL_PLANE,
+            message=f"Certificate {record.pk} of {record.identity.authoritative_identifier} expired unrenewed.",
+            now=now,
+            record=record,
+            dedupe_key=f"expired:{record.pk}",
+        )
+    return True
 
 
 @duty("unconfirmed", timedelta(minutes=5))
@@ -158,15 +169,20 @@ def revoke_unconfirmed(now: datetime) -> int:
     unconfirmed = CertificateRecord.objects.filter(
         Q(state__in=[RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION], confirm_by__lte=now) | undelivered
     )
-    count = 0
     reason = "Never confirmed in use by the end of its rollback window"
-    for candidate in _in_batches(unconfirmed):
+
+    def revoke(record_id: int) -> bool:
         with attributed(Actor.system("lifecycle"), reason), transaction.atomic():
-            record = lock_record(candidate.pk)
-            if unconfirmed.filter(pk=record.pk).exists():
-                lifecycle.revoke_locked([record], RevocationReason.SUPERSEDED, detail=reason, now=now)
-                count += 1
-    return count
+            record = lock_record(record_id)
+            if not unconfirmed.filter(pk=record.pk).exists():
+                return False
+            lifecycle.revoke_locked([record], RevocationReason.SUPERSEDED, detail=reason, now=now)
+        return True
+
+    waiting = setbacks.without(unconfirmed, "unconfirmed", now)
+    return sum(
+        _apart("unconfirmed", candidate, now, partial(revoke, candidate.pk)) for candidate in _in_batches(waiting)
+    )
 
 
 @duty("thresholds", timedelta(minutes=5))
@@ -182,7 +198,7 @@ def raise_thresholds(now: datetime) -> int:
     nearing = CertificateRecord.objects.filter(
         state=RecordState.ACTIVE, incident_at__isnull=True, not_after__lte=now + max(limits)
     ).select_related("identity__family")
-    for candidate in _in_batches(nearing):
+    for candidate in _in_batches(setbacks.without(nearing, "thresholds", now)):
         try:
             policy = policies.resolve(candidate.identity, candidate.purpose).policy
         except NoPolicyError as error:
@@ -192,7 +208,7 @@ def raise_thresholds(now: datetime) -> int:
         incident = policy.incident_threshold is not None and left <= policy.incident_threshold
         escalate = policy.escalation_threshold is not None and left <= policy.escalation_threshold
         if incident or (escalate and candidate.escalated_at is None):
-            raised += _raise(candidate, incident, policy, now)
+            raised += _apart("thresholds", candidate, now, partial(_raise, candidate, incident, policy, now))
     return raised
 
 
@@ -227,16 +243,22 @@ def end_fallbacks(now: datetime) -> int:
         security_profile__lt=OuterRef("security_profile"),
     )
     over = ManagedIdentity.objects.filter(Exists(below), kind=SubjectKind.CHARGER, fallback_until__lte=now)
-    count = 0
     reason = "The time in which its migration allowed a lower profile is over"
-    for identity_id in list(over.order_by("pk").values_list("pk", flat=True)):
+
+    def end(identity_id: int) -> bool:
         with attributed(Actor.system("lifecycle"), reason), transaction.atomic():
             identity = lock_identity(identity_id)
-            if over.filter(pk=identity_id).exists():
-                why = f"a lower profile is no longer allowed on the way to Profile {identity.security_profile}"
-                close_sessions(identity, why, now, highest_profile=identity.security_profile - 1)
-                count += 1
-    return count
+            if not over.filter(pk=identity_id).exists():
+                return False
+            why = f"a lower profile is no longer allowed on the way to Profile {identity.security_profile}"
+            close_sessions(identity, why, now, highest_profile=identity.security_profile - 1)
+        return True
+
+    waiting = setbacks.without(over, "ended-fallbacks", now).order_by("pk")
+    return sum(
+        setbacks.apart("ended-fallbacks", pk, now, partial(end, pk), identity_id=pk) or False
+        for pk in list(waiting.values_list("pk", flat=True))
+    )
 
 
 @duty("outbox-expiry", timedelta(seconds=10))

@@ -7,6 +7,7 @@ and its pending ones wait; a person closes it.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -17,6 +18,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.errors import TransitionRefusedError
+from inventory.jobs import setbacks
 from inventory.services.command import command
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
@@ -123,8 +125,10 @@ def quarantine_the_stopped(now: datetime) -> int:
     """
     stopped = 0
     for breaker in Breaker.objects.filter(closed_at__isnull=True).select_related("family"):
-        for case_id, identity_id in _on_the_way(breaker).values_list("pk", "identity_id")[:BATCH]:
-            stopped += _quarantine(breaker, case_id, identity_id, now)
+        moving = setbacks.without(_on_the_way(breaker), "migration-quarantine", now)
+        for case_id, identity_id in moving.values_list("pk", "identity_id")[:BATCH]:
+            step = partial(_quarantine, breaker, case_id, identity_id, now)
+            stopped += setbacks.apart("migration-quarantine", case_id, now, step, identity_id=identity_id) or False
     return stopped
 
 

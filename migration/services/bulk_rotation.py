@@ -8,6 +8,7 @@ fail is stopped alone.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from django.db import transaction
@@ -18,6 +19,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import KeyPath, PlanRun, SubjectKind, TargetOutcome
 from inventory.errors import InventoryError
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import ManagedIdentity, Plan, PlanTarget
 from inventory.services import policies
@@ -153,8 +155,9 @@ def take_turns(now: datetime) -> int:
     _drop_stopped()
     _give_up(now)
     begun = 0
-    for plan in Plan.objects.filter(kind=KIND, run=PlanRun.RUNNING, rotation_turns__isnull=False).distinct():
-        begun += _begin_for(plan, now)
+    plans = Plan.objects.filter(kind=KIND, run=PlanRun.RUNNING, rotation_turns__isnull=False).distinct()
+    for plan in setbacks.without(plans, "authorization-key-plans", now):
+        begun += setbacks.apart("authorization-key-plans", plan.pk, now, partial(_begin_for, plan, now)) or 0
     return begun
 
 
@@ -170,10 +173,15 @@ def _begin_for(plan: Plan, now: datetime) -> int:
             | Q(site__in=_full(busy["site"], limits["per_site"]))
             | Q(region__in=_full(busy["region"], limits["per_region"]))
         )
+        turns = setbacks.without(turns, "authorization-key-turns", now)
         batch = list(turns.order_by("pk")[:BATCH])
         for turn in batch:
             if _has_room(turn, busy, limits):
-                if not _begin(turn, plan, now):
+                step = partial(_begin, turn, plan, now)
+                runs = setbacks.apart("authorization-key-turns", turn.pk, now, step, identity_id=turn.identity_id)
+                if runs is None:
+                    continue
+                if not runs:
                     return begun
                 busy["family"][turn.family_id] += 1
                 busy["site"][turn.site] += 1

@@ -5,10 +5,10 @@ twice, killed anywhere or overtaken by evidence, the outcome is as if it ran onc
 in `migration.services.arrivals`.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Q
@@ -18,6 +18,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import RecordState
 from inventory.errors import InventoryError
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
@@ -26,8 +27,6 @@ from inventory.services.locking import lock_identity
 from migration.models import MigrationCase, Wave
 from migration.services import arrivals, breakers, cases, forecast, holding, lowering, returning, waves, windows
 from migration.states import IN_FLIGHT, STARTING_WAVES, CaseState, ReasonCode, RolloutState, Stage
-
-logger = logging.getLogger(__name__)
 
 MIGRATION = Actor.system("migration")
 BATCH = 200
@@ -49,14 +48,14 @@ def drive(now: datetime) -> None:
     start_pending(now)
 
 
-def _each(found: Iterable[tuple[int, int]], step: Callable[[int, int, datetime], bool], now: datetime) -> int:
+def _each(
+    work: str, found: Iterable[tuple[int, int]], step: Callable[[int, int, datetime], bool], now: datetime
+) -> int:
     """Run a step for each charger; what goes wrong with one is told, and keeps no other waiting."""
     done = 0
     for case_id, identity_id in found:
-        try:
-            done += step(case_id, identity_id, now)
-        except InventoryError as error:
-            logger.warning("migration case %s waits for the next round: %s", case_id, error)
+        taken = partial(step, case_id, identity_id, now)
+        done += setbacks.apart(work, case_id, now, taken, identity_id=identity_id) or False
     return done
 
 
@@ -95,7 +94,7 @@ def _start_wave(wave: Wave, now: datetime) -> int:
             continue
         if rate_limits.take(f"wave:{wave.pk}", per_second=wave.per_minute / 60, burst=_burst(wave), now=now):
             break
-        if _each([(case.pk, case.identity_id)], _start, now):
+        if _each("migration-start", [(case.pk, case.identity_id)], _start, now):
             started += 1
             by_family[case.family_id] += 1
             by_site[case.site] += 1
@@ -111,6 +110,7 @@ def _candidates(
     wave: Wave, by_family: Counter[int | None], by_site: Counter[str], now: datetime
 ) -> "list[MigrationCase]":
     found = MigrationCase.objects.filter(wave=wave, state=S.PENDING, next_look_at__lte=now)
+    found = setbacks.without(found, "migration-start", now)
     if wave.per_family is not None:
         full = [key for key, number in by_family.items() if number >= wave.per_family]
         known = [key for key in full if key is not None]
@@ -199,7 +199,8 @@ def cut_over_the_ready(now: datetime) -> int:
     :returns: how many.
     """
     due = MigrationCase.objects.filter(state=S.INSTALLING, stage=Stage.READY, next_look_at__lte=now)
-    return _each(due.order_by("next_look_at").values_list("pk", "identity_id")[:BATCH], _cut_over, now)
+    due = setbacks.without(due, "migration-cut-over", now).order_by("next_look_at")
+    return _each("migration-cut-over", due.values_list("pk", "identity_id")[:BATCH], _cut_over, now)
 
 
 def _cut_over(case_id: int, identity_id: int, now: datetime) -> bool:
@@ -282,8 +283,8 @@ def end_silences(now: datetime) -> int:
 
     :returns: how many.
     """
-    late = MigrationCase.objects.past_deadline(now).order_by("deadline")
-    return _each(late.values_list("pk", "identity_id")[:BATCH], _end_silence, now)
+    late = setbacks.without(MigrationCase.objects.past_deadline(now), "migration-silence", now).order_by("deadline")
+    return _each("migration-silence", late.values_list("pk", "identity_id")[:BATCH], _end_silence, now)
 
 
 def _end_silence(case_id: int, identity_id: int, now: datetime) -> bool:

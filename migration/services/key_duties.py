@@ -1,9 +1,11 @@
 """What time brings to AuthorizationKeys on their way: the next step, a restart, the end of the former key."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, ResetKind
@@ -11,6 +13,7 @@ from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import SecurityCategory, SecuritySource, Severity, TargetOutcome
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.services import policies
 from inventory.services.locking import lock_identity
@@ -35,14 +38,19 @@ def go_on(now: datetime) -> int:
     :returns: how many were taken a step.
     """
     due = KeyRotation.objects.filter(stage__in=OPEN_STAGES, next_step_at__lte=now).order_by("next_step_at")
-    identities = list(due.values_list("key__identity_id", flat=True)[:BATCH])
-    reason = "The next step of its key rotation is due"
-    for identity_id in identities:
-        with transaction.atomic(), attributed(ROTATION, reason):
-            rotation = key_delivery.lock_open(lock_identity(identity_id))
-            if rotation is not None and rotation.next_step_at is not None and rotation.next_step_at <= now:
-                _step(rotation, now)
-    return len(identities)
+    due = setbacks.without(due, "authorization-key-rotations", now)
+    rows = list(due.values_list("pk", "key__identity_id")[:BATCH])
+    for rotation_id, identity_id in rows:
+        step = partial(_step_if_due, identity_id, now)
+        setbacks.apart("authorization-key-rotations", rotation_id, now, step, identity_id=identity_id)
+    return len(rows)
+
+
+def _step_if_due(identity_id: int, now: datetime) -> None:
+    with transaction.atomic(), attributed(ROTATION, "The next step of its key rotation is due"):
+        rotation = key_delivery.lock_open(lock_identity(identity_id))
+        if rotation is not None and rotation.next_step_at is not None and rotation.next_step_at <= now:
+            _step(rotation, now)
 
 
 def _step(rotation: KeyRotation, now: datetime) -> None:
@@ -124,17 +132,25 @@ def retire_due(now: datetime) -> int:
         "retiring_until"
     )
     retired = 0
-    for key_id, identity_id in list(due.values_list("pk", "identity_id")[:BATCH]):
-        with transaction.atomic(), attributed(ROTATION, "Its rollback window is over"):
-            identity = lock_identity(identity_id)
-            key = due.select_for_update().filter(pk=key_id).first()
-            if key is None:
-                continue
-            key.identity = identity
-            if last_key.was_used_last(key):
-                key.retiring_until = now + key_delivery.policy_of(identity).rollback_window
-                key.save()
-            elif key.retiring_until is None or key.retiring_until <= now:
-                key_states.retire(key, now)
-                retired += 1
+    waiting = setbacks.without(due, "authorization-key-retirement", now)
+    for key_id, identity_id in list(waiting.values_list("pk", "identity_id")[:BATCH]):
+        step = partial(_retire, due, key_id, identity_id, now)
+        retired += setbacks.apart("authorization-key-retirement", key_id, now, step, identity_id=identity_id) or False
     return retired
+
+
+def _retire(due: QuerySet[AuthorizationKey], key_id: int, identity_id: int, now: datetime) -> bool:
+    with transaction.atomic(), attributed(ROTATION, "Its rollback window is over"):
+        identity = lock_identity(identity_id)
+        key = due.select_for_update().filter(pk=key_id).first()
+        if key is None:
+            return False
+        key.identity = identity
+        if last_key.was_used_last(key):
+            key.retiring_until = now + key_delivery.policy_of(identity).rollback_window
+            key.save()
+            return False
+        if key.retiring_until is None or key.retiring_until <= now:
+            key_states.retire(key, now)
+            return True
+    return False

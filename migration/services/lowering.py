@@ -7,6 +7,7 @@ Elsewhere the answer is renewal or recovery on Profile 3.
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,8 @@ from bfcerts.ocpp.canonical import Action, CommandOutcome, ResetKind
 from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.errors import InventoryError, TransitionRefusedError
+from inventory.errors import TransitionRefusedError
+from inventory.jobs import setbacks
 from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import caps, policies
 from inventory.services.locking import lock_identity
@@ -163,13 +165,10 @@ def roll_back_waves(now: datetime) -> int:
     :returns: how many.
     """
     done = 0
-    due = on_the_way_back().filter(next_look_at__lte=now)
+    due = setbacks.without(on_the_way_back().filter(next_look_at__lte=now), "migration-roll-back", now)
     for case_id, identity_id in list(due.order_by("next_look_at").values_list("pk", "identity_id")[:BATCH]):
-        try:
-            done += _roll_back(case_id, identity_id, now)
-        except InventoryError as error:
-            logger.info("migration case %s cannot go back now: %s", case_id, error)
-            MigrationCase.objects.filter(pk=case_id).update(next_look_at=now + LOOK_AGAIN)
+        step = partial(_roll_back, case_id, identity_id, now)
+        done += setbacks.apart("migration-roll-back", case_id, now, step, identity_id=identity_id) or False
     return done
 
 

@@ -15,12 +15,10 @@ from django.db.models import Q
 from bfcerts.ocpp.models import StationSession
 from inventory.choices import KeyPath, SubjectKind
 from inventory.models import ChargerFamily, ManagedIdentity
-from inventory.purposes import purpose
 from inventory.services import capabilities
 from migration.services import rotation_need
 from migration.states import ReasonCode
-from trustanchors.choices import GATING_PURPOSES
-from trustanchors.models import BundleInstallation, BundleRollout
+from trustanchors.services import gate
 
 PROFILE_2, PROFILE_3 = 2, 3
 R = ReasonCode
@@ -65,7 +63,7 @@ def check(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, lis
     facts = _Facts(
         missing=_missing_capabilities(list(families.values())),
         keys={key: need.sentence for key, need in rotation_need.needs_of(identities, now).items()},
-        anchors=_unconfirmed_anchors(identities),
+        anchors=gate.readiness_of(identities, now),
         seen=_recently_seen(identities, now),
         days=settings.CONFIGURATION.migration_recent_days,
     )
@@ -163,49 +161,6 @@ def _missing_capabilities(families: Sequence[ChargerFamily]) -> dict[int, list[s
         family.pk: [str(capability.label) for capability in capabilities.missing_for_profile_3(family)]
         for family in families
     }
-
-
-def _unconfirmed_anchors(identities: Sequence[ManagedIdentity]) -> dict[int, str]:
-    """Why the trust anchors of these chargers do not do; a charger whose anchors do has no entry.
-
-    Where no bundle was ever released to a charger, a migration does not trust that it has what it needs.
-    """
-    names = {identity.pk: identity.authoritative_identifier for identity in identities}
-    current: dict[int, dict[str, BundleInstallation]] = {}
-    installations = BundleInstallation.objects.filter(
-        identity_id__in=names, current=True, purpose__in=GATING_PURPOSES
-    ).only("identity_id", "purpose", "state", "rollout_id", "current")
-    # A rollout stands for thousands of chargers: it is read once, not with each of them.
-    rollouts = {
-        rollout.pk: rollout
-        for rollout in BundleRollout.objects.filter(
-            pk__in={installation.rollout_id for installation in installations}
-        ).select_related("bundle", "cohort")
-    }
-    for installation in installations:
-        installation.rollout = rollouts[installation.rollout_id]
-        current.setdefault(installation.identity_id, {})[installation.purpose] = installation
-    reasons = {pk: _why_unconfirmed(who, current.get(pk, {})) for pk, who in names.items()}
-    return {pk: why for pk, why in reasons.items() if why}
-
-
-def _why_unconfirmed(who: str, current: Mapping[str, BundleInstallation]) -> str:
-    for key in GATING_PURPOSES:
-        installation = current.get(key)
-        if installation is None:
-            return f"No bundle of {purpose(key).label} anchors was ever released to {who}."
-        if installation.rollout.replaced_at is not None:
-            return f"A newer version of the {purpose(key).label} anchors is on its way to {who}."
-        if not installation.is_confirmed:
-            state = installation.get_state_display().lower()
-            return f"The {installation.rollout.bundle} of {who} are not confirmed but {state}."
-        if not installation.rollout.gate_open:
-            rollout = installation.rollout
-            return (
-                f"The gate of {rollout} is closed: {rollout.confirmed} of {rollout.targets} chargers have confirmed "
-                f"their anchors, {rollout.needed} are needed ({rollout.get_state_display().lower()})."
-            )
-    return ""
 
 
 def _recently_seen(identities: Sequence[ManagedIdentity], now: datetime) -> frozenset[str]:

@@ -5,9 +5,11 @@ the charger is back on Profile 3, and at its end whatever has happened.
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from inventory import seams
@@ -15,6 +17,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity, SubjectKind
 from inventory.errors import InvalidInputError, TransitionRefusedError
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
@@ -216,13 +219,22 @@ def close_overdue(now: datetime) -> int:
     :returns: how many.
     """
     overdue = RecoveryDoor.objects.filter(closed_at__isnull=True, until__lte=now).order_by("until")
-    identities = list(overdue.values_list("identity_id", flat=True)[:BATCH])
-    for identity_id in identities:
-        with transaction.atomic(), attributed(RECOVERY, "The time of its narrow door is over"):
-            identity = lock_identity(identity_id)
-            if overdue.filter(identity=identity).exists():
-                _close(identity, "Its time is over", now)
-    return len(identities)
+    waiting = setbacks.without(overdue, "recovery-doors", now)
+    doors = list(waiting.values_list("pk", "identity_id")[:BATCH])
+    closed = 0
+    for door_id, identity_id in doors:
+        step = partial(_close_if, overdue, identity_id, now)
+        closed += setbacks.apart("recovery-doors", door_id, now, step, identity_id=identity_id) or False
+    return closed
+
+
+def _close_if(overdue: QuerySet[RecoveryDoor], identity_id: int, now: datetime) -> bool:
+    with transaction.atomic(), attributed(RECOVERY, "The time of its narrow door is over"):
+        identity = lock_identity(identity_id)
+        if not overdue.filter(identity=identity).exists():
+            return False
+        _close(identity, "Its time is over", now)
+    return True
 
 
 def _tell(door: RecoveryDoor, kind: str, what: str, now: datetime) -> None:

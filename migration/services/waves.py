@@ -6,12 +6,14 @@ identity, so the two never wait for each other in a circle.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 
 from inventory.actors import Actor
 from inventory.audit import attributed
+from inventory.jobs import setbacks
 from migration.models import MigrationCase, MigrationRollout, Wave
 from migration.services import breakers, gates
 from migration.services.gates import Counts, Thresholds
@@ -25,11 +27,15 @@ SUCCEEDED, FAILED, GIVEN_UP, RETRYING, OPEN = range(5)
 def judge(now: datetime) -> None:
     """Judge the waves of every running rollout, and start what may start."""
     running = MigrationRollout.objects.filter(state=RolloutState.RUNNING).order_by("pk")
-    for rollout_id in running.values_list("pk", flat=True):
-        with transaction.atomic(), attributed(MIGRATION, "The gates of its waves were looked at"):
-            rollout = lock_rollout(rollout_id)
-            if rollout.state == RolloutState.RUNNING:
-                _judge(rollout, now)
+    for rollout_id in setbacks.without(running, "migration-gates", now).values_list("pk", flat=True):
+        setbacks.apart("migration-gates", rollout_id, now, partial(_judge_rollout, rollout_id, now))
+
+
+def _judge_rollout(rollout_id: int, now: datetime) -> None:
+    with transaction.atomic(), attributed(MIGRATION, "The gates of its waves were looked at"):
+        rollout = lock_rollout(rollout_id)
+        if rollout.state == RolloutState.RUNNING:
+            _judge(rollout, now)
 
 
 def lock_rollout(rollout_id: int) -> MigrationRollout:

@@ -146,7 +146,7 @@ def test_what_a_station_accepts_its_family_can(
         (Action.GET_LOG, "error", {"error_code": "NotSupported"}, Capability.GET_LOG, "no"),
         (Action.LIST_CERTIFICATES, "error", {"error_code": "NotImplemented"}, Capability.LIST_CERTIFICATES, "no"),
         (Action.REQUEST_CSR, "rejected", {"status": "NotImplemented"}, Capability.SIGN_CERTIFICATE, "no"),
-        (Action.INSTALL_CERTIFICATE, "rejected", {"status": "Failed"}, Capability.INSTALL_CERTIFICATE, "no"),
+        (Action.INSTALL_CERTIFICATE, "rejected", {"status": "Failed"}, Capability.INSTALL_CERTIFICATE, "yes"),
         (Action.INSTALL_CERTIFICATE, "rejected", {"status": "Rejected"}, Capability.INSTALL_CERTIFICATE, "yes"),
         (Action.GET_LOG, "error", {"error_code": "InternalError"}, Capability.GET_LOG, "yes"),
         (Action.GET_LOG, "timed_out", {}, Capability.GET_LOG, "yes"),
@@ -186,14 +186,15 @@ def test_a_contradiction_is_an_event_and_stays_visible(
     assert [row.actor for row in FamilyCapability.objects.get().history.all()] == ["station:CS-1", OPERATOR.name]
 
 
-def test_one_failed_install_is_no_proof_against_a_family_that_was_seen_to_install(
+def test_a_failed_install_shows_nothing_by_itself_and_is_no_proof_against_a_family_that_was_seen_to_install(
     plane: ControlPlane, identity: ManagedIdentity, family: ChargerFamily
 ) -> None:
     answered(plane, identity, Action.INSTALL_CERTIFICATE, "rejected", status="Failed")
     assert state(family, Capability.INSTALL_CERTIFICATE) == ("unknown", "")
     answered(plane, identity, Action.INSTALL_CERTIFICATE, "accepted", status="Accepted")
 
-    answered(plane, identity, Action.INSTALL_CERTIFICATE, "rejected", status="Failed")
+    with attributed(OPERATOR, "test"):
+        capabilities.observe(family, Capability.INSTALL_CERTIFICATE, False, "One failed", plane.clock(), weak=True)
     assert state(family, Capability.INSTALL_CERTIFICATE) == ("yes", "observed")
 
     answered(plane, identity, Action.INSTALL_CERTIFICATE, "error", error_code="NotSupported")

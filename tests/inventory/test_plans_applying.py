@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from inventory.actors import Actor
 from inventory.choices import PlanState
 from inventory.errors import NotPermittedError
-from inventory.models import Cohort, ManagedIdentity, Plan
+from inventory.models import Cohort, ManagedIdentity, Plan, Setback
 from inventory.services import catalogue, plans
 from inventory.services.plans import applying, comparing, judging, planner, turns
 from tests.inventory.test_plans import Painting
@@ -238,21 +238,26 @@ def test_a_batch_is_compared_with_the_same_queries_whoever_is_in_it(clock: Clock
     assert counts == [2, 2]
 
 
+@pytest.mark.sets_defects_aside
 @pytest.mark.django_db
-def test_a_plan_that_meets_a_defect_holds_none_of_the_others_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_plan_that_meets_a_defect_holds_none_of_the_others_up(clock: Clock) -> None:
+    many(1)
+    asked: dict[str, Any] = {"kind": "glazing", "parameters": {"site": "Depot"}, "actor": OPERATOR, "reason": "x"}
+    bad, *sound = [plans.make(**asked, now=clock()).pk for _ in range(3)]
     stepped: list[int] = []
 
     def step(plan_id: int) -> bool:
         stepped.append(plan_id)
-        if plan_id == 1:
+        if plan_id == bad:
             raise ZeroDivisionError
         return stepped.count(plan_id) < 3
 
-    with pytest.raises(ZeroDivisionError):
-        turns.take_turns([1, 2, 3], step)
+    turns.take_turns("plan-checks", Plan.objects.order_by("pk"), step, clock())
 
-    assert stepped == [1, 2, 3, 2, 3, 2, 3]
-    assert "plan 1 could not be gone on with" in caplog.text
+    assert stepped == [bad, *sound * 3]
+    assert Setback.objects.get().key == bad
+    turns.take_turns("plan-checks", Plan.objects.order_by("pk"), step, clock())
+    assert stepped == [bad, *sound * 4], "it is left out until its back-off is over"
 
 
 @pytest.mark.django_db(transaction=True)

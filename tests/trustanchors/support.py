@@ -124,6 +124,10 @@ class Station:
     refuses: set[str] = field(default_factory=set)
     """Subjects of roots that it does not take."""
     size: int | None = None
+    refuses_what_it_has: str = ""
+    """What it answers to a root that is in its store already; empty: it takes it once more."""
+    forgets: bool = False
+    """Trusts only the root that it was given last, and reconnects at once: one that is not our server's loses it."""
     store: list[tuple[str, x509.Certificate, x509.Certificate]] = field(default_factory=list)
     """Use, certificate and issuer, in the order of installation."""
     silent: bool = False
@@ -141,11 +145,10 @@ class Station:
         """Answer what is asked until nothing is."""
         count = 0
         while not self.silent and (commands := self.waiting()):
-            for command in commands:
-                self.answer(command)
-                count += 1
-                if count > limit:
-                    raise AssertionError("there is no end to the commands")
+            self.answer(commands[0])
+            count += 1
+            if count > limit:
+                raise AssertionError("there is no end to the commands")
             self.plane.read_inbox()
         return count
 
@@ -182,10 +185,13 @@ class Station:
         certificate = x509.load_pem_x509_certificate(payload["certificate"].encode())
         if certificate.subject.rfc4514_string() in self.refuses:
             return "Rejected", {}
+        if self.refuses_what_it_has and self.holds(payload["certificate"]):
+            return self.refuses_what_it_has, {}
         kept = [held for held in self.store if (held[0], held[1]) != (payload["use"], certificate)]
         if self.size is not None and len(kept) >= self.size:
             return "Failed", {}
         self.store = [*kept, (payload["use"], certificate, certificate)]
+        self.silent = self.silent or (self.forgets and payload["certificate"] != own_root("backend_server"))
         return "Accepted", {}
 
     def _list_certificates(self, payload: dict[str, Any]) -> tuple[str, dict[str, Any]]:

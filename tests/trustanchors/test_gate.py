@@ -1,14 +1,16 @@
 """The gate holds back first enrolments and cut-overs, and never the renewal of a charger that works."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from inventory.errors import HeldBackError
-from inventory.models import CertificateJob, ManagedIdentity, SecurityEvent
+from inventory.models import CertificateJob, Cohort, ManagedIdentity, SecurityEvent
 from inventory.services import lifecycle, station_commands
 from tests.support import OPERATOR, ControlPlane, charger, request_for
-from tests.trustanchors.support import Fleet, cohort, own_bundles, release
+from tests.trustanchors.support import Fleet, cohort, family, join, own_bundles, release
 from trustanchors.services import withdrawal
-from trustanchors.services.gate import readiness, why_closed
+from trustanchors.services.gate import readiness, readiness_of, why_closed
 
 pytestmark = pytest.mark.django_db
 
@@ -81,3 +83,25 @@ def test_a_withdrawal_stops_cut_overs_and_not_renewals(plane: ControlPlane) -> N
         station_commands.cut_over(identity=station.identity, actor=OPERATOR, reason="test", now=plane.clock())
     renewal = lifecycle.renew(record=record, actor=OPERATOR, reason="due", now=plane.clock())
     assert plane.complete(renewal).state == "active"
+
+
+def test_many_are_judged_in_as_few_queries_as_one_and_alike(plane: ControlPlane) -> None:
+    fleet = Fleet(plane)
+    kind = family("Eagle")
+    for number in range(6):
+        fleet.add(f"CS-{number}", kind)
+    release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities[:4]))
+    fleet.settle(3)
+    late, stranger = fleet.identities[4:]
+    join(Cohort.objects.get(name="North"), late)
+
+    with CaptureQueriesContext(connection) as for_two:
+        readiness_of([late, stranger], plane.clock())
+    with CaptureQueriesContext(connection) as for_all:
+        found = readiness_of(fleet.identities, plane.clock())
+
+    assert len(for_all) == len(for_two) + 1, "the rollouts that stand, read once"
+    assert found == {one.pk: why for one in fleet.identities if (why := readiness(one, plane.clock()))}
+    assert "has not reached it yet" in found[late.pk]
+    assert "were ever released to CS-5" in found[stranger.pk]
+    assert fleet.identities[0].pk not in found

@@ -7,7 +7,7 @@ import pytest
 from bfcerts.ocpp.canonical import Action, CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand
 from inventory.choices import EventType
-from inventory.models import DomainEvent, ManagedIdentity
+from inventory.models import DomainEvent, ManagedIdentity, SecurityEvent, Setback
 from inventory.services import catalogue, identities
 from tests.support import OPERATOR, ControlPlane
 from tests.trustanchors.support import (
@@ -26,6 +26,7 @@ from tests.trustanchors.support import (
     release,
     states,
 )
+from trustanchors.models import BundleInstallation
 from trustanchors.services import control, duties
 from trustanchors.services.gate import readiness, why_closed
 
@@ -121,9 +122,11 @@ def test_a_canary_that_does_not_come_back_stops_its_family_alone(plane: ControlP
     }
     assert sorted(state for name, state in done.items() if name.startswith("BAD")) == ["failed", "intended"]
     failed = next(installation(rollout, one) for one in lost if installation(rollout, one).state == "failed")
-    assert failed.reason_code == "did_not_return"
+    assert failed.reason_code == "lost"
     assert (again(rollout).state, again(rollout).gate_open) == ("complete", True)
-    assert "the canary of Bad did not come back" in again(rollout).outcome
+    assert (
+        f"Bad waits for its canary. {failed.identity.authoritative_identifier} is the first" in again(rollout).outcome
+    )
 
 
 def test_silence_is_failure_and_says_what_was_waited_for(plane: ControlPlane) -> None:
@@ -397,3 +400,21 @@ def test_a_station_that_does_not_answer_the_question_is_asked_again_and_stays_co
     asked_again = installation(rollout, station)
     assert asked_again.state == "active"
     assert asked_again.next_check_at == plane.clock() + timedelta(days=1)
+
+
+@pytest.mark.sets_defects_aside
+def test_a_charger_whose_row_cannot_be_worked_on_holds_up_nobody_and_stays_in_sight(plane: ControlPlane) -> None:
+    fleet = Fleet(plane)
+    stations = [fleet.add(f"CS-{number}", family(f"Family {number}")) for number in range(3)]
+    rollout, _ = release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
+    fleet.turn()
+    bad = installation(rollout, stations[0])
+    garbled = [{**bad.steps[0], "anchor": 0, "state": "waiting"}]
+    BundleInstallation.objects.filter(pk=bad.pk).update(steps=garbled, next_run_at=plane.clock(), awaiting="")
+
+    fleet.settle()
+
+    assert [installation(rollout, one).state for one in stations[1:]] == ["active", "active"]
+    setback = Setback.objects.filter(work="anchors-go-on", key=bad.pk).get()
+    assert setback.identity == stations[0].identity
+    assert SecurityEvent.objects.filter(type="WorkSetAside", identity=stations[0].identity).exists()

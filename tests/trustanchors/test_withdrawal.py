@@ -1,10 +1,15 @@
 """Withdrawal, replacement A → A+B → B, and the way back."""
 
+from typing import Any
+
 import pytest
 
 from bfcerts.ocpp.canonical import Action
+from inventory.actors import Actor
 from inventory.choices import EventType
+from inventory.errors import InvalidInputError, NotPermittedError
 from inventory.models import DomainEvent, SecurityEvent
+from tests.admin.given import person
 from tests.simulator.quirks import SerialStyle
 from tests.support import OPERATOR, ControlPlane
 from tests.trustanchors.support import (
@@ -25,6 +30,7 @@ from trustanchors.errors import BundleRefusedError, ReleaseRefusedError
 from trustanchors.models import BundleRollout, TrustAnchorBundle
 from trustanchors.services import releasing, withdrawal
 from trustanchors.services.gate import why_closed
+from trustanchors.services.lock_out import LockOutError
 
 pytestmark = pytest.mark.django_db
 
@@ -107,6 +113,39 @@ def test_an_emergency_deletes_what_may_not_be_trusted_and_never_what_the_connect
     assert station.holds(server_root.certificate_pem)
     assert station.holds(identity_root.certificate_pem)
     assert SecurityEvent.objects.filter(type="TrustAnchorWithdrawn", severity="critical").count() == 1
+
+
+def test_an_emergency_that_deletes_what_connections_rest_on_is_refused_with_the_list_unless_overridden(
+    plane: ControlPlane,
+) -> None:
+    fleet = Fleet(plane)
+    stations = [fleet.add(f"CS-{number}", family(f"Family {number}")) for number in range(2)]
+    fleet.add("CS-other")
+    identity_rollout, rollout = release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities[:2]))
+    fleet.settle(4)
+    server, server_pem = rollout.bundle, rollout.bundle.ordered_anchors()[0].certificate_pem
+    asked: dict[str, Any] = {"bundle": server, "reason": "its key was stolen", "now": plane.clock()}
+    told = withdrawal.forecast(server, plane.clock())
+    assert "With that deleted: CS-0 has the root of our server certificate" in told
+    assert withdrawal.forecast(identity_rollout.bundle, plane.clock()).endswith("With that deleted: Nobody.")
+
+    with pytest.raises(InvalidInputError, match="in an emergency"):
+        withdrawal.withdraw(**asked, delete_needed=True, actor=OPERATOR)
+    with pytest.raises(LockOutError, match=r"2 chargers could not reconnect: CS-0 has .* alone; CS-1") as refused:
+        withdrawal.withdraw(**asked, emergency=True, delete_needed=True, actor=OPERATOR)
+    assert [item.identity for item in refused.value.locked_out] == fleet.identities[:2]
+    clerk = Actor.person(person("clerk", "trustanchors.emergencywithdraw_trustanchorbundle"))
+    with pytest.raises(NotPermittedError, match="override_lockout_forecast"):
+        withdrawal.withdraw(**asked, emergency=True, delete_needed=True, override_forecast=True, actor=clerk)
+    assert TrustAnchorBundle.objects.get(pk=server.pk).state == "released"
+    assert all(station.holds(server_pem) for station in stations)
+
+    withdrawal.withdraw(**asked, emergency=True, delete_needed=True, override_forecast=True, actor=OPERATOR)
+    fleet.settle(2)
+
+    assert not any(station.holds(server_pem) for station in stations)
+    event = SecurityEvent.objects.get(type="TrustAnchorWithdrawn")
+    assert "the forecast was overridden: 2 chargers may not reconnect: CS-0, CS-1" in event.message
 
 
 def replaced(plane: ControlPlane, fleet: Fleet, *steps: str) -> dict[str, BundleRollout]:

@@ -67,6 +67,19 @@ class ReleaseForm(ActionForm):
     )
 
 
+class EmergencyForm(ActionForm):
+    """How far it goes, and who could not reconnect then."""
+
+    delete_needed = forms.BooleanField(
+        required=False, label="Delete also what the present server chain or the charger identity CA needs"
+    )
+    override_forecast = forms.BooleanField(
+        required=False,
+        label="Although chargers could not reconnect",
+        help_text="Needs a permission of its own; the reason stays in the audit history.",
+    )
+
+
 def _change(order: Order) -> str:
     order.actor.require("trustanchors.change_trustanchorbundle")
     anchors = numbered(order.values["anchors"], TrustAnchor, "an anchor")
@@ -95,7 +108,15 @@ def _withdraw(order: Order) -> str:
 
 
 def _emergency(order: Order) -> str:
-    withdrawal.withdraw(bundle=order.target, emergency=True, actor=order.actor, reason=order.reason, now=order.now)
+    withdrawal.withdraw(
+        bundle=order.target,
+        emergency=True,
+        delete_needed=order.values["delete_needed"],
+        override_forecast=order.values["override_forecast"],
+        actor=order.actor,
+        reason=order.reason,
+        now=order.now,
+    )
     return f"{order.target} is withdrawn; its gates are closed, and its anchors are being deleted from the chargers."
 
 
@@ -104,7 +125,7 @@ for verb in (
     Verb("change", "edit", _change, AnchorsForm),
     Verb("release", "rocket_launch", _release, ReleaseForm),
     Verb("withdraw", "undo", _withdraw),
-    Verb("emergency_withdraw", "gpp_bad", _emergency),
+    Verb("emergency_withdraw", "gpp_bad", _emergency, EmergencyForm),
 ):
     bundle_verbs.register(verb)
 
@@ -155,6 +176,7 @@ class TrustAnchorBundleAdmin(PageWithActions, WrittenOnce):
             ("Bundle", str(target)),
             ("State", target.get_state_display()),
             ("Anchors", ", ".join(f"{anchor} (number {anchor.pk})" for anchor in target.ordered_anchors())),
+            ("Who could not reconnect after its withdrawal", withdrawal.forecast(target, timezone.now())),
         ]
 
     @admin.display(description="No.")
@@ -176,7 +198,7 @@ class TrustAnchorBundleAdmin(PageWithActions, WrittenOnce):
     @admin.display(description="In this order")
     def sent(self, bundle: TrustAnchorBundle) -> SafeString | str:
         use, now = CERTIFICATE_USES.get(bundle.purpose, ""), timezone.now()
-        ordered = sequence.in_order(bundle.ordered_anchors(), use, coverage.closing_anchors())
+        ordered = sequence.in_order(bundle.ordered_anchors(), use, coverage.closing_anchors(), keeps=False)
         return cells.table(
             ("Anchor", "Kept as", "Sent to", "Ends"),
             (

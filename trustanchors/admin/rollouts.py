@@ -171,10 +171,10 @@ class BundleRolloutAdmin(PageWithActions, HistoryMixin, ReadOnlyAdmin):
                 (
                     group.pk,
                     group,
-                    moment(group.proven_at) if group.proven_at else "has not come back yet",
+                    moment(group.proven_at) if group.proven_at else group.halted_by or "has not come back yet",
                     f"{group.confirmed} of {group.targets}",
                     f"{group.failed} (stops at {group.failure_limit})",
-                    Badge("Stopped", "danger") if group.stopped else Badge("Goes on", "success"),
+                    Badge("Stopped", "danger") if group.stopped or group.halted_by else Badge("Goes on", "success"),
                 )
                 for group in rollout.families.select_related("family").order_by("pk")
             ),

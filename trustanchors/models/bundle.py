@@ -27,6 +27,10 @@ class TrustAnchorBundle(ProtectedState):
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     emergency = models.BooleanField(default=False, help_text="Withdrawn because it must not be trusted any more.")
 
+    deletes_needed = models.BooleanField(
+        default=False, help_text="Deleted from chargers also where their connection rests on it."
+    )
+
     history = history()
 
     class Meta:

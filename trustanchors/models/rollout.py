@@ -156,6 +156,9 @@ class RolloutFamily(models.Model):
     proven_at = models.DateTimeField(
         null=True, blank=True, help_text="When its canary came back; until then no other of the family is begun."
     )
+    halted_by = models.TextField(
+        blank=True, help_text="What became of its canary, in a sentence: no other of the family is begun."
+    )
     failure_limit = models.PositiveIntegerField()
     targets = models.PositiveIntegerField(default=0, editable=False)
     confirmed = models.PositiveIntegerField(default=0, editable=False)

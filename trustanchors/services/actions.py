@@ -48,8 +48,9 @@ def for_bundle(bundle: TrustAnchorBundle, actor: Actor) -> list[AvailableAction]
             "emergency_withdraw",
             "Withdraw in an emergency",
             gone,
-            "Its gates close at once, and its anchors are deleted from every charger, but for those that the present "
-            "server chain, the charger identity CA or another bundle needs. It is never released again.",
+            "Its gates close at once, and its anchors are deleted from every charger, but for those that another "
+            "bundle needs and, unless you say otherwise, the present server chain or the charger identity CA. It is "
+            "never released again.",
             dangerous=True,
         ),
     ]

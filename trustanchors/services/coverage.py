@@ -22,14 +22,28 @@ class NeededRoot:
     purpose: str
 
 
-def server_roots() -> list[NeededRoot]:
-    """The roots of the chains that our listeners present now; before any does, of the CA that will issue for them."""
+def _presented() -> set[str]:
     chains = CertificateRecord.objects.filter(purpose=BACKEND_SERVER.key, state=RecordState.ACTIVE).exclude(
         chain_pem=""
     )
-    roots = {split_chain(chain)[-1] for chain in chains.values_list("chain_pem", flat=True).distinct()}
+    return {split_chain(chain)[-1] for chain in chains.values_list("chain_pem", flat=True).distinct()}
+
+
+def presented_roots() -> list[NeededRoot]:
+    """The roots of the chains that our listeners present now; none before any does."""
+    return _needed(_presented(), "the server certificate that the gateway presents", BACKEND_SERVER.key)
+
+
+def coming_roots() -> list[NeededRoot]:
+    """The root of the chain that our listeners would present with their next certificate."""
+    roots = _roots_of_the_authority(BACKEND_SERVER.trust_domain)
+    return _needed(roots, "the server certificate that the gateway would present", BACKEND_SERVER.key)
+
+
+def server_roots() -> list[NeededRoot]:
+    """The roots of the chains that our listeners present now; before any does, of the CA that will issue for them."""
     return _needed(
-        roots or _roots_of_the_authority(BACKEND_SERVER.trust_domain),
+        _presented() or _roots_of_the_authority(BACKEND_SERVER.trust_domain),
         "the server certificate that the gateway presents",
         BACKEND_SERVER.key,
     )

@@ -4,9 +4,9 @@ A duty locks one identity at a time and then its installation, in a transaction 
 whole are locked only where no identity is.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from bfcerts.ocpp.models import StationSession
 from inventory.actors import Actor
 from inventory.audit import attributed
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import ManagedIdentity
 from inventory.models.cohort import containing
@@ -30,29 +31,41 @@ from trustanchors.choices import (
 )
 from trustanchors.models import BundleInstallation, BundleRollout, RolloutFamily, TrustAnchorBundle
 from trustanchors.services import bundles as bundle_service
-from trustanchors.services import coverage, installations, sequence, stepping
+from trustanchors.services import canaries, coverage, installations, sequence, stepping
 from trustanchors.services.judging import BATCH, NOT_A_TARGET, Judge
 from trustanchors.services.releasing import lock_rollout
-
-logger = logging.getLogger(__name__)
 
 MANAGER = Actor.system("trust-anchors")
 SLICE = 500
 _S = InstallationState
 
 
-def _each(found: "QuerySet[BundleInstallation]", why: str, work: Callable[[BundleInstallation], None]) -> int:
-    """Do something to each, in a transaction of its own; one that fails is logged and keeps nobody else waiting."""
-    ids = list(found.order_by("pk").values_list("pk", flat=True)[:SLICE])
-    for pk in ids:
-        try:
+def _each(
+    name: str,
+    found: "QuerySet[BundleInstallation]",
+    why: str,
+    work: Callable[[BundleInstallation], None],
+    now: datetime,
+    *,
+    due: str = "pk",
+) -> int:
+    """Do something to each, in a transaction of its own; one that fails is set aside and keeps nobody else waiting.
+
+    :param due: the column that says since when it is due: the longest due comes first.
+    :returns: how many were looked at; less than `SLICE` means that no more are left.
+    """
+    waiting = setbacks.without(found, name, now).order_by(due, "pk")
+    rows = list(waiting.values_list("pk", "identity_id")[:SLICE])
+    for pk, identity_id in rows:
+
+        def step(pk: int = pk) -> None:
             with attributed(MANAGER, why), transaction.atomic():
                 locked = installations.lock(pk)
                 if locked is not None:
                     work(locked)
-        except Exception:
-            logger.exception("installation %s: %s failed", pk, why)
-    return len(ids)
+
+        setbacks.apart(name, pk, now, step, identity_id=identity_id)
+    return len(rows)
 
 
 # -- members ---------------------------------------------------------------------------------------------------------
@@ -64,10 +77,15 @@ def take_in_members(now: datetime) -> None:
     rollouts = BundleRollout.objects.filter(
         replaced_at=None, state__in=[RolloutState.PLANNED, RolloutState.RUNNING, RolloutState.COMPLETE]
     )
+    rollouts = setbacks.without(rollouts, "anchors-members", now)
     for rollout in rollouts.select_related("bundle", "cohort").order_by("pk"):
-        added = _take_in(rollout, now)
-        if rollout.state == RolloutState.PLANNED or (added and rollout.state == RolloutState.COMPLETE):
-            _run(rollout, now)
+        setbacks.apart("anchors-members", rollout.pk, now, partial(_take_in_and_run, rollout, now))
+
+
+def _take_in_and_run(rollout: BundleRollout, now: datetime) -> None:
+    added = _take_in(rollout, now)
+    if rollout.state == RolloutState.PLANNED or (added and rollout.state == RolloutState.COMPLETE):
+        _run(rollout, now)
 
 
 def _newcomers(rollout: BundleRollout) -> "QuerySet[ManagedIdentity]":
@@ -171,14 +189,16 @@ def begin_anew(now: datetime) -> None:
     """Begin anew what somebody asked for, endpoint by endpoint."""
     wanted = BundleInstallation.objects.filter(retry_asked_at__isnull=False, current=True)
     rollouts = set(wanted.values_list("rollout_id", flat=True))
-    _each(wanted, "Somebody asked for it", lambda installation: _anew(installation, now))
+    anew = partial(_anew, now=now)
+    _each("anchors-retry", wanted, "Somebody asked for it", anew, now, due="retry_asked_at")
     for rollout_id in sorted(rollouts):
         _wake_up(rollout_id)
     for rollout in BundleRollout.objects.filter(retry_asked_at__isnull=False).order_by("pk"):
         begun_before = Q(started_at=None) | Q(started_at__lte=rollout.retry_asked_at)
         failed = rollout.installations.filter(begun_before, state__in=FAILED_STATES, current=True)
         why = "Somebody asked for everything that failed"
-        if _each(failed, why, lambda installation: _anew(installation, now)) < SLICE:
+        looked_at = _each("anchors-retry", failed, why, anew, now)
+        if looked_at < SLICE and not setbacks.aside(failed, "anchors-retry", now).exists():
             BundleRollout.objects.filter(pk=rollout.pk, retry_asked_at=rollout.retry_asked_at).update(
                 retry_asked_at=None
             )
@@ -209,16 +229,22 @@ def _wake_up(rollout_id: int) -> None:
 @duty("anchors-begin", timedelta(seconds=5))
 def begin_due(now: datetime) -> None:
     """Begin chargers of running rollouts: the canary of each family first, then others within rate and concurrency."""
-    for rollout in BundleRollout.objects.filter(state=RolloutState.RUNNING, replaced_at=None).order_by("pk"):
-        free = rollout.concurrency - rollout.installations.filter(deadline__isnull=False).count()
-        for group in rollout.families.select_related("family").order_by("pk"):
-            free -= _begin_of(rollout, group, free, now)
-        if rollout.retry_asked_at is None:
-            _finish(rollout, now)
+    running = BundleRollout.objects.filter(state=RolloutState.RUNNING, replaced_at=None)
+    for rollout in setbacks.without(running, "anchors-rollout", now).order_by("pk"):
+        setbacks.apart("anchors-rollout", rollout.pk, now, partial(_begin_and_finish, rollout, now))
 
 
-def _waiting(group: RolloutFamily) -> "QuerySet[BundleInstallation]":
-    return group.installations.filter(state=_S.INTENDED, deadline=None, current=True)
+def _begin_and_finish(rollout: BundleRollout, now: datetime) -> None:
+    free = rollout.concurrency - rollout.installations.filter(deadline__isnull=False).count()
+    for group in rollout.families.select_related("family").order_by("pk"):
+        free -= _begin_of(rollout, group, free, now)
+    if rollout.retry_asked_at is None:
+        _finish(rollout, now)
+
+
+def _waiting(group: RolloutFamily, now: datetime) -> "QuerySet[BundleInstallation]":
+    waiting = group.installations.filter(state=_S.INTENDED, deadline=None, current=True)
+    return setbacks.without(waiting, "anchors-begin", now)
 
 
 def _has_canary(group: RolloutFamily) -> bool:
@@ -233,11 +259,11 @@ def _begin_of(rollout: BundleRollout, group: RolloutFamily, free: int, now: date
     if free <= 0 or group.stopped:
         return 0
     if group.proven_at is not None:
-        chosen, canary = list(_waiting(group).order_by("pk").values_list("pk", flat=True)[:free]), False
+        chosen, canary = list(_waiting(group, now).order_by("pk").values_list("pk", flat=True)[:free]), False
     elif _has_canary(group):
         return 0
     else:
-        chosen, canary = _canary_of(group), True
+        chosen, canary = _canary_of(group, now), True
     begun = 0
     for pk in chosen:
         per_second = rollout.rate_per_minute / 60
@@ -246,19 +272,21 @@ def _begin_of(rollout: BundleRollout, group: RolloutFamily, free: int, now: date
         if rate_limits.take(name, per_second=per_second, burst=burst, now=now) is not None:
             break
         begun += _each(
+            "anchors-begin",
             BundleInstallation.objects.filter(pk=pk),
             "Its turn in the rollout has come",
-            lambda installation: _begin(installation, canary, now),
+            partial(_begin, canary=canary, now=now),
+            now,
         )
     return begun
 
 
-def _canary_of(group: RolloutFamily) -> list[int]:
+def _canary_of(group: RolloutFamily, now: datetime) -> list[int]:
     """The first of a family: one that is connected, where there is any."""
     connected = StationSession.objects.filter(
         station_id=OuterRef("identity__authoritative_identifier"), closed_at__isnull=True
     )
-    waiting = _waiting(group).filter(identity__enabled=True)
+    waiting = _waiting(group, now).filter(identity__enabled=True)
     first = waiting.filter(Exists(connected)).order_by("pk").first() or waiting.order_by("pk").first()
     return [first.pk] if first else []
 
@@ -310,7 +338,7 @@ def _finish(rollout: BundleRollout, now: datetime) -> None:
         if group.stopped:
             blocked.append(f"{group} is stopped by {group.failed} failures")
         elif group.proven_at is None and _has_canary(group):
-            blocked.append(f"the canary of {group} did not come back")
+            blocked.append(f"{group} waits for its canary. {group.halted_by}".rstrip(". "))
         else:
             return
     with attributed(MANAGER, "Nothing is left to do"), transaction.atomic():
@@ -363,14 +391,14 @@ def go_on_due(now: datetime) -> None:
         if waits and not installation.awaiting and not installations.is_over(installation):
             stepping.go_on(installation, now)
 
-    _each(due, "Its next step is due", go_on)
+    _each("anchors-go-on", due, "Its next step is due", go_on, now, due="next_run_at")
 
 
 @duty("anchors-deadlines", timedelta(seconds=30))
 def hold_deadlines(now: datetime) -> None:
     """Silence is failure: what is not done by its deadline has failed, and says what it was waiting for."""
     overdue = BundleInstallation.objects.filter(deadline__lte=now)
-    _each(overdue, "Its deadline has passed", lambda installation: _overdue(installation, now))
+    _each("anchors-deadlines", overdue, "Its deadline has passed", partial(_overdue, now=now), now, due="deadline")
 
 
 def _overdue(installation: BundleInstallation, now: datetime) -> None:
@@ -380,7 +408,10 @@ def _overdue(installation: BundleInstallation, now: datetime) -> None:
     waited = sequence.describe(turn[1]) if turn else "go on"
     said = f" It last said: {turn[1]['detail']}." if turn and turn[1]["detail"] else ""
     name = installation.identity.authoritative_identifier
-    if installation.state in UNFINISHED_STATES:
+    may_fail = installation.state in (*UNFINISHED_STATES, *CONFIRMED_STATES)
+    if may_fail and canaries.is_lost(installation):
+        canaries.lost(installation, now)
+    elif installation.state in UNFINISHED_STATES:
         installations.failed(installation, "silent", f"{name} did not {waited} in time.{said}", now)
     elif installation.state in CONFIRMED_STATES and installation.canary and not stepping.is_back(installation):
         installations.failed(
@@ -418,7 +449,7 @@ def check_due(now: datetime) -> None:
             installation.next_check_at = now + timedelta(hours=1)
             installation.save()
 
-    _each(due, "It is time to ask what is installed", ask)
+    _each("anchors-check", due, "It is time to ask what is installed", ask, now, due="next_check_at")
 
 
 @duty("anchors-withdrawn", timedelta(seconds=10))
@@ -437,4 +468,4 @@ def end_withdrawn(now: datetime) -> None:
         if bundle.emergency and was_sent:
             stepping.clear_after_withdrawal(installation, now)
 
-    _each(left, "Its bundle was withdrawn", end)
+    _each("anchors-withdrawn", left, "Its bundle was withdrawn", end, now)

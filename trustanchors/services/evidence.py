@@ -44,8 +44,10 @@ def connected(connection: seams.Connection) -> None:
 
 def connect() -> None:
     """Called once, when the app is ready."""
+    from trustanchors.services import server_certificates
     from trustanchors.services.gate import gate
 
     seams.on_answer(installations.KIND, answered)
     seams.on_connection(connected)
     seams.add_gate(gate)
+    seams.add_gate(server_certificates.gate)

@@ -3,11 +3,15 @@
 It is asked by `inventory.seams`. Routine renewals are never asked: a charger that works goes on working.
 """
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+
+from django.db.models import QuerySet
 
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
-from inventory.models.cohort import containing
+from inventory.models.cohort import containing_each
 from inventory.purposes import purpose
 from inventory.seams import Gated
 from trustanchors.choices import GATING_PURPOSES, RolloutState
@@ -24,32 +28,95 @@ def why_closed(identity: ManagedIdentity, now: datetime) -> str | None:
 
     A charger that no bundle was ever released to is not held back here; a migration asks `readiness` first.
     """
-    current = _current(identity)
-    for key in GATING_PURPOSES:
-        why = _closed_by(current[key]) if key in current else _not_yet_taken_in(identity, key)
-        if why is not None:
-            return why
-    return None
+    standing = _Standing.of([identity])
+    return standing.why_closed(identity.pk)
 
 
 def readiness(identity: ManagedIdentity, now: datetime) -> str | None:
-    """What a migration to Profile 3 still lacks: confirmed anchors of both purposes, and open gates."""
-    current = _current(identity)
-    for key in GATING_PURPOSES:
-        if key not in current:
-            return (
-                _not_yet_taken_in(identity, key)
-                or f"No {purpose(key).label} anchors were ever released to {identity.authoritative_identifier}; "
-                "release a bundle to a cohort that it belongs to."
+    """As `readiness_of`, of one."""
+    return readiness_of([identity], now).get(identity.pk)
+
+
+def readiness_of(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, str]:
+    """What a migration to Profile 3 still lacks: confirmed anchors of both purposes, and open gates.
+
+    :returns: a sentence by the identity's key; whose anchors do has no entry. The queries do not grow with them.
+    """
+    standing = _Standing.of(identities)
+    found = {
+        identity.pk: standing.why_not_released(identity) or standing.why_closed(identity.pk) for identity in identities
+    }
+    return {pk: why for pk, why in found.items() if why is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What is intended for chargers, and what is on its way to those whom it has not reached."""
+
+    current: Mapping[int, Mapping[str, BundleInstallation]]
+    """By identity and purpose."""
+    on_its_way: Mapping[tuple[int, str], BundleRollout]
+
+    @classmethod
+    def of(cls, identities: Sequence[ManagedIdentity]) -> "_Standing":
+        pks = [identity.pk for identity in identities]
+        current: dict[int, dict[str, BundleInstallation]] = {pk: {} for pk in pks}
+        installations = list(
+            BundleInstallation.objects.filter(identity_id__in=pks, current=True, purpose__in=GATING_PURPOSES).only(
+                "identity_id", "purpose", "state", "detail", "rollout_id", "current"
             )
-    return why_closed(identity, now)
+        )
+        # A rollout stands for thousands of chargers: it is read once, not with each of them.
+        rollouts = _rollouts().in_bulk({installation.rollout_id for installation in installations})
+        for installation in installations:
+            installation.rollout = rollouts[installation.rollout_id]
+            current[installation.identity_id][installation.purpose] = installation
+        lacking = [pk for pk in pks if len(current[pk]) < len(GATING_PURPOSES)]
+        return cls(current, _on_its_way(lacking))
+
+    def why_closed(self, pk: int) -> str | None:
+        for key in GATING_PURPOSES:
+            why = _closed_by(self.current[pk][key]) if key in self.current[pk] else self._why_not_yet(pk, key)
+            if why is not None:
+                return why
+        return None
+
+    def why_not_released(self, identity: ManagedIdentity) -> str | None:
+        """Where no bundle was ever released to a charger, a migration does not trust that it has what it needs."""
+        for key in GATING_PURPOSES:
+            if key not in self.current[identity.pk]:
+                return (
+                    self._why_not_yet(identity.pk, key)
+                    or f"No {purpose(key).label} anchors were ever released to {identity.authoritative_identifier}; "
+                    "release a bundle to a cohort that it belongs to."
+                )
+        return None
+
+    def _why_not_yet(self, pk: int, key: str) -> str | None:
+        """A member of a cohort whose rollout has not reached it: it is new, or the bundle was withdrawn before."""
+        rollout = self.on_its_way.get((pk, key))
+        if rollout is None:
+            return None
+        if rollout.state == RolloutState.WITHDRAWN:
+            return f"{rollout.bundle} is withdrawn. Release another version to {rollout.cohort}."
+        return f"{rollout} has not reached it yet; it is taken in within minutes while that rollout runs."
 
 
-def _current(identity: ManagedIdentity) -> dict[str, BundleInstallation]:
-    installations = BundleInstallation.objects.filter(
-        identity=identity, current=True, purpose__in=GATING_PURPOSES
-    ).select_related("rollout__bundle", "rollout__cohort")
-    return {installation.purpose: installation for installation in installations}
+def _rollouts() -> "QuerySet[BundleRollout]":
+    return BundleRollout.objects.select_related("bundle", "cohort")
+
+
+def _on_its_way(identity_ids: Collection[int]) -> dict[tuple[int, str], BundleRollout]:
+    """The rollout of each identity and purpose whose cohort it is a member of now; the oldest of several."""
+    if not identity_ids:
+        return {}
+    newest = list(_rollouts().filter(purpose__in=GATING_PURPOSES, replaced_at=None).order_by("-pk"))
+    if not newest:
+        return {}
+    reaching = containing_each(identity_ids, list({rollout.cohort_id: rollout.cohort for rollout in newest}.values()))
+    return {
+        (pk, rollout.purpose): rollout for rollout in newest for pk in identity_ids if rollout.cohort_id in reaching[pk]
+    }
 
 
 def _closed_by(installation: BundleInstallation) -> str | None:
@@ -67,17 +134,3 @@ def _closed_by(installation: BundleInstallation) -> str | None:
         detail = f" {installation.detail}" if installation.detail else ""
         return f"Its own anchors are not confirmed ({installation.get_state_display().lower()}).{detail}"
     return None
-
-
-def _not_yet_taken_in(identity: ManagedIdentity, key: str) -> str | None:
-    """A member of a cohort whose rollout has not reached it: it is new, or the bundle was withdrawn before."""
-    newest = list(
-        BundleRollout.objects.filter(purpose=key, replaced_at=None).select_related("bundle", "cohort").order_by("pk")
-    )
-    reaching = containing(identity, [rollout.cohort for rollout in newest]) if newest else set()
-    rollout = next((one for one in newest if one.cohort_id in reaching), None)
-    if rollout is None:
-        return None
-    if rollout.state == RolloutState.WITHDRAWN:
-        return f"{rollout.bundle} is withdrawn. Release another version to {rollout.cohort}."
-    return f"{rollout} has not reached it yet; it is taken in within minutes while that rollout runs."

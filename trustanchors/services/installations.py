@@ -9,7 +9,7 @@ from inventory.services.events import record_event
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
 from trustanchors.choices import InstallationState, StepState
-from trustanchors.models import BundleInstallation
+from trustanchors.models import BundleInstallation, RolloutFamily
 
 KIND = "anchors"
 """Of the references of our commands."""
@@ -102,6 +102,8 @@ def failed(installation: BundleInstallation, code: str, why: str, now: datetime)
     installation.detail = why
     installation.fail()
     installation.save()
+    if installation.canary:
+        RolloutFamily.objects.filter(pk=installation.group_id, proven_at=None).update(halted_by=why)
     record_event(
         EventType.INSTALL_FAILED,
         now=now,
@@ -131,6 +133,8 @@ def stop_asking(installation: BundleInstallation, now: datetime) -> None:
 
 def begun_anew(installation: BundleInstallation, why: str) -> None:
     """failed or mismatched → intended: the next round, in which it is nobody's canary until it is chosen."""
+    if installation.canary:
+        RolloutFamily.objects.filter(pk=installation.group_id).update(halted_by="")
     installation.round += 1
     installation.steps = []
     installation.canary = False

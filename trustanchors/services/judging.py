@@ -13,7 +13,7 @@ from trustanchors.choices import CERTIFICATE_USES, CONNECTION_USE, GATING_PURPOS
 from trustanchors.errors import BundleRefusedError, ReleaseRefusedError
 from trustanchors.models import TrustAnchor, TrustAnchorBundle
 from trustanchors.services import bundles as bundle_service
-from trustanchors.services import coverage, sequence
+from trustanchors.services import coverage, keeping_roots, sequence
 
 BATCH = 2000
 NOT_A_TARGET = frozenset({"not_a_charger", "disabled"})
@@ -56,6 +56,13 @@ class Judge:
         given = {anchor.fingerprint for _, anchors in self._bundles for anchor in anchors}
         needed = coverage.needed_roots() if concerns_connection else []
         self._open_needs = [root for root in needed if root.fingerprint not in given]
+        self._keeps = keeping_roots.known()
+        self._lost_one = keeping_roots.that_lost_one()
+        self._endangering = [
+            anchor
+            for bundle, anchors in self._bundles
+            for anchor in keeping_roots.endangering(anchors, CERTIFICATE_USES[bundle.purpose])
+        ]
         self._purposes = {bundle.purpose for bundle in bundles}
         self._anchors_of: dict[int, frozenset[tuple[int, str]]] = {}
         self._purpose_of: dict[int, str] = {}
@@ -97,6 +104,13 @@ class Judge:
                 f"{name} is of the family {identity.family}, whose stations cannot install anchors or say what they "
                 "have.",
             )
+        if identity.family_id in self._lost_one and self._endangering:
+            names = ", ".join(anchor.name for anchor in self._endangering)
+            return Judgement(
+                "would_be_lost",
+                f"{name} is of the family {identity.family}, and {self._lost_one[identity.family_id]}: it would be "
+                f"lost by {names}. Declare that the family keeps several roots when that is settled.",
+            )
         missing = self._missing(standing)
         if missing:
             return Judgement(
@@ -129,7 +143,8 @@ class Judge:
                     f"{bundle} has no self-signed root, and {identity.family or 'an unknown family'} is not known to "
                     "take anything else.",
                 )
-            ordered = sequence.in_order(sendable, CERTIFICATE_USES[bundle.purpose], self._closing)
+            keeps = identity.family_id in self._keeps
+            ordered = sequence.in_order(sendable, CERTIFICATE_USES[bundle.purpose], self._closing, keeps=keeps)
             steps += [f"install:{anchor.pk}" for anchor in ordered]
             held |= {anchor.pk for anchor in ordered}
         size = identity.family.certificate_store_size if identity.family else None

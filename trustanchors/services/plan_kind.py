@@ -46,6 +46,7 @@ class BundleRelease:
         "not_covered": "would be without a way in",
         "nothing_to_send": "takes none of these anchors",
         "store_too_small": "store too small",
+        "would_be_lost": "would be lost by another root",
     }
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

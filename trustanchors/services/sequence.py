@@ -1,7 +1,8 @@
 """The steps on one endpoint, in an order that never strands it.
 
-Some stations trust only the CSMS root that was installed last (conformance 3). So whatever is sent to a charger's CSMS
-store, the root of our present server chain is installed once more at the end, also where it belongs to another bundle.
+Some stations trust only the CSMS root that was installed last (conformance 3), and of most nobody knows. So whatever is
+sent to a charger's CSMS store, the root of our present server chain is installed once more at the end, also where it
+belongs to another bundle; but for families that are known to keep the roots that they have.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,17 +26,27 @@ def sendable(anchors: Iterable[TrustAnchor], family: ChargerFamily | None) -> li
     return [anchor for anchor in anchors if anchor.self_signed or takes_others]
 
 
-def in_order(anchors: Sequence[TrustAnchor], use: str, closing: Sequence[TrustAnchor]) -> list[TrustAnchor]:
-    """The order of installation: the anchors of the bundle, and those of our present server chain at the end."""
+def in_order(
+    anchors: Sequence[TrustAnchor], use: str, closing: Sequence[TrustAnchor], *, keeps: bool
+) -> list[TrustAnchor]:
+    """The order of installation: the anchors of the bundle, and those of our present server chain at the end.
+
+    :param keeps: the family is known to keep several roots, so that those of another bundle are not sent once more.
+    """
     if use != CONNECTION_USE:
         return list(anchors)
     last = {anchor.fingerprint for anchor in closing}
-    return [*(anchor for anchor in anchors if anchor.fingerprint not in last), *closing]
+    before = [anchor for anchor in anchors if anchor.fingerprint not in last]
+    if keeps:
+        return [*before, *(anchor for anchor in anchors if anchor.fingerprint in last)]
+    return [*before, *closing]
 
 
-def installing(anchors: Sequence[TrustAnchor], use: str, closing: Sequence[TrustAnchor], *, canary: bool) -> list[Step]:
+def installing(
+    anchors: Sequence[TrustAnchor], use: str, closing: Sequence[TrustAnchor], *, keeps: bool, canary: bool
+) -> list[Step]:
     """Install each, ask what is there, and, for the first of a family, come back."""
-    steps = [_step(StepKind.INSTALL, use, anchor) for anchor in in_order(anchors, use, closing)]
+    steps = [_step(StepKind.INSTALL, use, anchor) for anchor in in_order(anchors, use, closing, keeps=keeps)]
     return [*steps, _step(StepKind.LIST, use), *_coming_back(use, canary)]
 
 

@@ -13,10 +13,11 @@ from bfcerts.ocpp.canonical import NOT_APPLICABLE, Action, CommandOutcome, Reset
 from bfcerts.pki.hash_data import spellings
 from inventory import seams
 from inventory.audit import save_without_history
-from inventory.services import caps
+from inventory.choices import Capability
+from inventory.services import capabilities, caps
 from trustanchors.choices import CERTIFICATE_USES, CONNECTION_USE, InstallationState, StepKind, StepState
 from trustanchors.models import BundleInstallation, RolloutFamily, TrustAnchor
-from trustanchors.services import coverage, installations, listing, sequence
+from trustanchors.services import coverage, installations, keeping_roots, listing, sequence
 
 COMMAND_LIFETIME = timedelta(hours=1)
 BACK_OFF = timedelta(minutes=5)
@@ -39,7 +40,8 @@ def begin(installation: BundleInstallation, *, canary: bool, now: datetime) -> N
     rollout, use = installation.rollout, CERTIFICATE_USES[installation.purpose]
     anchors = sequence.sendable(rollout.bundle.ordered_anchors(), installation.identity.family)
     installation.canary = canary
-    installation.steps = sequence.installing(anchors, use, coverage.closing_anchors(), canary=canary)
+    keeps = keeping_roots.is_known(installation.identity.family_id)
+    installation.steps = sequence.installing(anchors, use, coverage.closing_anchors(), keeps=keeps, canary=canary)
     installation.started_at = now
     installation.deadline = now + rollout.deadline
     installation.save()
@@ -211,27 +213,58 @@ def _list_answered(
     elif difference.missing:
         _is_missing(installation, difference, now)
     else:
+        _were_there(installation, now)
         if installation.state == _S.DELIVERED:
             installations.installed(installation, now)
         _activate_if_back(installation, now)
         go_on(installation, now)
 
 
+def _were_there(installation: BundleInstallation, now: datetime) -> None:
+    """What the station refused and lists all the same it had already: that is as good as installed."""
+    for number, step in enumerate(installation.steps):
+        if step["kind"] == StepKind.INSTALL and step["state"] == StepState.REFUSED:
+            said = f"It was there already ({step['detail']})." if step["detail"] else "It was there already."
+            installations.note(installation, number, StepState.DONE, said, now)
+
+
 def _is_missing(installation: BundleInstallation, difference: listing.Difference, now: datetime) -> None:
     names = ", ".join(anchor.name for anchor in difference.missing)
     wanted = {anchor.pk for anchor in difference.missing}
     refused = [
-        f"{step['name']} ({step['detail'] or 'without a reason'})"
+        step
         for step in installation.steps
         if step["state"] == StepState.REFUSED and step["anchor"] in wanted and step["kind"] == StepKind.INSTALL
     ]
     installation.deadline = None
     if refused and installation.state == _S.DELIVERED:
-        why = f"The station refused {', '.join(refused)}; what else was sent is installed."
+        _show_failing(installation, refused, now)
+        said = ", ".join(f"{step['name']} ({step['detail'] or 'without a reason'})" for step in refused)
+        why = f"The station refused {said}; what else was sent is installed."
         installations.failed(installation, "refused", why, now)
     else:
         installation.next_check_at = now + installation.rollout.check_interval
         installations.mismatched(installation, f"It does not list {names}.", now)
+
+
+def _show_failing(installation: BundleInstallation, refused: list[sequence.Step], now: datetime) -> None:
+    """A root that a station failed to install, and does not list: that tells against a mere declaration of its family.
+
+    One station's full store is no proof against a family that was seen to install.
+    """
+    identity = installation.identity
+    failing = [step for step in refused if step["detail"].startswith("Failed")]
+    if failing and identity.family is not None:
+        capabilities.observe(
+            identity.family,
+            Capability.INSTALL_CERTIFICATE,
+            False,
+            f"{identity.authoritative_identifier} answered with {failing[0]['detail']} to {failing[0]['name']}, and "
+            "does not list it",
+            now,
+            identity=identity,
+            weak=True,
+        )
 
 
 def _take_listing(installation: BundleInstallation, answer: Mapping[str, Any], now: datetime) -> listing.Difference:
@@ -265,14 +298,20 @@ def connected(installation: BundleInstallation, security_profile: int, at: datet
         save_without_history(installation)
 
 
-def _changed_at(installation: BundleInstallation) -> datetime | None:
-    """When the station last said that it changed its store."""
-    times = [
-        datetime.fromisoformat(step["at"])
+def last_change(installation: BundleInstallation) -> sequence.Step | None:
+    """The step with which the station last said that it changed its store."""
+    changes = [
+        step
         for step in installation.steps
         if step["kind"] in (StepKind.INSTALL, StepKind.DELETE) and step["state"] == StepState.DONE and step["at"]
     ]
-    return max(times, default=None)
+    return max(changes, key=lambda step: datetime.fromisoformat(step["at"]), default=None)
+
+
+def _changed_at(installation: BundleInstallation) -> datetime | None:
+    """When that was."""
+    step = last_change(installation)
+    return datetime.fromisoformat(step["at"]) if step is not None else None
 
 
 def is_back(installation: BundleInstallation) -> bool:
@@ -339,7 +378,7 @@ def _settle(installation: BundleInstallation, now: datetime) -> None:
         go_on(installation, now)
         return
     if installation.canary and is_back(installation):
-        RolloutFamily.objects.filter(pk=installation.group_id, proven_at=None).update(proven_at=now)
+        RolloutFamily.objects.filter(pk=installation.group_id, proven_at=None).update(proven_at=now, halted_by="")
     installation.deadline = None
     installation.next_check_at = now + installation.rollout.check_interval
     # Watched until it was asked twice: whoever was away when it changed is seen when it comes back.
@@ -364,14 +403,17 @@ def _kept(installation: BundleInstallation) -> set[str]:
     """Fingerprints that stay on this charger, whatever is replaced or withdrawn."""
     bundles = coverage.current_bundles([installation.identity_id], list(CERTIFICATE_USES))
     standing = TrustAnchor.objects.filter(bundles__in=bundles.get(installation.identity_id, set()))
+    if installation.rollout.bundle.deletes_needed:
+        return set(standing.values_list("fingerprint", flat=True))
     needed = [*coverage.server_roots(), *coverage.identity_roots()]
     return {*standing.values_list("fingerprint", flat=True), *(root.fingerprint for root in needed)}
 
 
 def clear_after_withdrawal(installation: BundleInstallation, now: datetime) -> None:
-    """Emergency: ask what is there, then delete what may not be trusted, but never what the connection rests on."""
+    """Emergency: ask what is there, then delete what may not be trusted; what the connection rests on only where that
+    was asked for."""
     use = CERTIFICATE_USES[installation.purpose]
-    installation.steps = sequence.installing([], use, [], canary=False)
+    installation.steps = sequence.installing([], use, [], keeps=True, canary=False)
     installation.round += 1
     installation.deadline = now + installation.rollout.deadline
     go_on(installation, now)

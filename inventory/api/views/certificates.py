@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inventory.api import filters
-from inventory.api.base import Listing, ReasonSerializer, job_started
+from inventory.api.base import Listing, ReasonSerializer, RunNowSerializer, job_started
 from inventory.api.idempotency import service_key
 from inventory.api.serializers.certificates import (
     ActivateSerializer,
@@ -134,11 +134,12 @@ class JobViewSet(WithHistory, Listing):
         """End an open job."""
         return self._verb(jobs.cancel)
 
-    @extend_schema(request=ReasonSerializer, responses=JobSerializer)
+    @extend_schema(request=RunNowSerializer, responses=JobSerializer)
     @action(detail=True, methods=["post"], url_path="run-now")
     def run_now(self, request: Request, pk: str) -> Response:
         """Let a job that waits for its next try run now."""
-        return self._verb(jobs.run_now)
+        job, values = self.get_object(), self.asked(RunNowSerializer)
+        return self.shown(self.carry_out(job, lambda: jobs.run_now(job=job, actor=self.actor, **values)))
 
     @extend_schema(request=ReasonSerializer, responses={202: JobSerializer})
     @action(detail=True, methods=["post"], url_path="start-again")

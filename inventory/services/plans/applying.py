@@ -96,7 +96,7 @@ def check(*, plan: Plan, now: datetime, progress: Callable[[int], None] | None =
 def check_waiting(now: datetime) -> None:
     """Go on with the plans that somebody applies at a page or by the API."""
     applying = Plan.objects.filter(state=PlanState.APPLYING).order_by("pk")
-    take_turns(list(applying.values_list("pk", flat=True)[:20]), lambda plan_id: _check_batch(plan_id, now))
+    take_turns("plan-checks", applying, lambda plan_id: _check_batch(plan_id, now), now)
 
 
 def _check_batch(plan_id: int, now: datetime) -> bool:

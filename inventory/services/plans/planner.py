@@ -148,7 +148,7 @@ def _complete(plan: Plan, now: datetime) -> None:
 def prepare_waiting(now: datetime) -> None:
     """Prepare the plans that somebody asked for at a page or by the API."""
     waiting = Plan.objects.filter(state=PlanState.PREPARING, expires_at__gt=now).order_by("pk")
-    take_turns(list(waiting.values_list("pk", flat=True)[:20]), lambda plan_id: _prepare_further(plan_id, now))
+    take_turns("plan-preparation", waiting, lambda plan_id: _prepare_further(plan_id, now), now)
 
 
 def _prepare_further(plan_id: int, now: datetime) -> bool:

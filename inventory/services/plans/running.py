@@ -18,6 +18,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import JobState, PlanRun, TargetOutcome
 from inventory.errors import InventoryError
+from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import CertificateJob, Plan, PlanTarget
 from inventory.services import rate_limits
@@ -85,10 +86,11 @@ def _turn(plan: Plan, run: PlanRun, verb: str, allowed: tuple[PlanRun, ...], act
 def run_plans(now: datetime) -> None:
     """Start targets of the plans that run, each in its turn, until a slice of time is over."""
     ends = time.monotonic() + SLICE_SECONDS
-    plans = list(Plan.objects.filter(run=PlanRun.RUNNING).select_related("applied_user").order_by("pk"))
+    running = setbacks.without(Plan.objects.filter(run=PlanRun.RUNNING), "plan-runs", now)
+    plans = list(running.select_related("applied_user").order_by("pk"))
     for position, plan in enumerate(plans):
         share = (ends - time.monotonic()) / (len(plans) - position)
-        _run(plan, now, time.monotonic() + share)
+        setbacks.apart("plan-runs", plan.pk, now, partial(_run, plan, now, time.monotonic() + share))
 
 
 def _run(plan: Plan, now: datetime, ends: float) -> None:
@@ -102,11 +104,12 @@ def _run(plan: Plan, now: datetime, ends: float) -> None:
     waiting = PlanTarget.objects.filter(plan=plan, outcome=TargetOutcome.WAITING).order_by("position")
     rate = kind.per_minute(plan.parameters)
     together = TOGETHER if rate is None and isinstance(kind, BatchedPlanKind) else 1
-    while batch := list(waiting.values_list("pk", "identity_id")[:BATCH]):
+    ready = setbacks.without(waiting, "plan-targets", now)
+    while batch := list(ready.values_list("pk", "identity_id")[:BATCH]):
         for first in range(0, len(batch), together):
             if time.monotonic() > ends or (rate is not None and _over(plan, rate, now)):
                 return
-            if not repeated_on_conflict(partial(_start, plan, kind, dict(batch[first : first + together]), actor, now)):
+            if not _start_apart(plan, kind, dict(batch[first : first + together]), actor, now):
                 return
     _finish_if_all_ended(plan, now)
 
@@ -114,6 +117,23 @@ def _run(plan: Plan, now: datetime, ends: float) -> None:
 def _over(plan: Plan, rate: float, now: datetime) -> bool:
     """Whether the plan's rate allows no further start now; a burst is what ten seconds allow."""
     return rate_limits.take(f"plan:{plan.pk}", per_second=rate / 60, burst=max(1.0, rate / 6), now=now) is not None
+
+
+def _start_apart(plan: Plan, kind: RunningPlanKind, chosen: Mapping[int, int], actor: Actor, now: datetime) -> bool:
+    """Start targets together; where that fails unexpectedly, one by one, so that only those that fail are set aside.
+
+    :returns: whether the plan still runs.
+    """
+    if len(chosen) > 1:
+        try:
+            return repeated_on_conflict(partial(_start, plan, kind, chosen, actor, now))
+        except Exception:  # whichever of them it is: it shows when each is started alone
+            logger.warning("plan %s: %s targets are started one by one", plan.pk, len(chosen), exc_info=True)
+    for target_id, identity_id in chosen.items():
+        step = partial(repeated_on_conflict, partial(_start, plan, kind, {target_id: identity_id}, actor, now))
+        if setbacks.apart("plan-targets", target_id, now, step, identity_id=identity_id) is False:
+            return False
+    return True
 
 
 def _start(plan: Plan, kind: RunningPlanKind, chosen: Mapping[int, int], actor: Actor, now: datetime) -> bool:
@@ -136,9 +156,7 @@ def _start(plan: Plan, kind: RunningPlanKind, chosen: Mapping[int, int], actor: 
             if started.job is not None and not started.job.is_open:
                 target.outcome, target.detail = _outcome_of(started.job), started.job.outcome
         update_all(targets, ("outcome", "detail", "job_id"))
-        for target in targets:
-            if target.outcome == TargetOutcome.STARTED and target.job is not None:
-                _mark(target.job)
+        _mark([target for target in targets if target.outcome == TargetOutcome.STARTED and target.job is not None])
     return True
 
 
@@ -163,13 +181,19 @@ def _started_alone(plan: Plan, kind: RunningPlanKind, target: PlanTarget, actor:
         return Started(TargetOutcome.FAILED, str(error))
 
 
-def _mark(job: CertificateJob) -> None:
-    """Have the job say itself that a target waits for its end, so that the ends of all others cost no query.
+def _mark(targets: Sequence[PlanTarget]) -> None:
+    """Have jobs say themselves that a target waits for their end, so that the ends of all others cost no query.
 
-    Its identity is locked, so it has not ended meanwhile.
+    Their identities are locked, so none has ended meanwhile.
     """
-    stored = CertificateJob.objects.filter(pk=job.pk)
-    stored.update(parameters={**stored.values_list("parameters", flat=True).get(), IN_A_PLAN: True})
+    if not targets:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE inventory_certificatejob SET parameters = parameters || jsonb_build_object(%s::text, true) "
+            "WHERE id = ANY(%s)",
+            [IN_A_PLAN, [target.job_id for target in targets]],
+        )
 
 
 def _still_runs(plan: Plan) -> bool:

@@ -42,6 +42,12 @@ class Command(BaseCommand):
         parser.add_argument("--rate", type=int, default=Pace().rate_per_minute, metavar="PER_MINUTE")
         parser.add_argument("--failure-limit", type=int, default=Pace().failure_limit)
         parser.add_argument("--emergency", action="store_true", help="withdraw, and delete from the chargers")
+        parser.add_argument(
+            "--delete-needed", action="store_true", help="in an emergency: delete also what connections rest on"
+        )
+        parser.add_argument(
+            "--override-forecast", action="store_true", help="although chargers could not reconnect (`forecast`)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"]).first()
@@ -103,6 +109,8 @@ def _withdraw(options: dict[str, Any], actor: Actor) -> str:
     bundle = withdrawal.withdraw(
         bundle=_one(options["subjects"], TrustAnchorBundle, "bundle"),
         emergency=options["emergency"],
+        delete_needed=options["delete_needed"],
+        override_forecast=options["override_forecast"],
         actor=actor,
         reason=options["reason"],
     )
@@ -118,7 +126,8 @@ def _status(options: dict[str, Any], actor: Actor) -> str:
         f"{rollout.needed} needed; {rollout.failed} failed, {rollout.withdrawn} withdrawn.",
     ]
     for group in rollout.families.select_related("family").order_by("pk"):
-        how = "stopped" if group.stopped else "goes on" if group.proven_at else "waits for its canary"
+        waits = group.halted_by or "waits for its canary"
+        how = "stopped" if group.stopped else "goes on" if group.proven_at else waits.rstrip(".")
         lines.append(f"  {group}: {group.confirmed} of {group.targets} confirmed, {group.failed} failed; {how}.")
     return "\n".join(lines)
 
