@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIRECTORY = Path(__file__).resolve().parent.parent
@@ -351,6 +352,39 @@ def stored_secret(var_directory: Path, name: str, *, octets: int = 48) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
+_NEEDED: dict[str, str] = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+    "enum": "one of {expected}",
+    "literal_error": "one of {expected}",
+}
+"""What a value has to be, by the kind of what is wrong with it. None of these is ever a secret."""
+_NEEDED_TEXT: dict[str, str] = {
+    "string_too_short": "at least {min_length} characters long",
+    "string_too_long": "at most {max_length} characters long",
+    "string_pattern_mismatch": "a text of the form {pattern}",
+    "missing": "set",
+}
+"""The same of texts, which may be secrets and are not repeated."""
+
+
+def _said(problem: ErrorDetails) -> str:
+    """What is wrong with one setting."""
+    context = problem.get("ctx", {})
+    if needed := _NEEDED.get(problem["type"]):
+        return f"it has to be {needed.format(**context)}, and is “{problem['input']}”"
+    if needed := _NEEDED_TEXT.get(problem["type"]):
+        return f"it has to be {needed.format(**context)}"
+    return problem["msg"].removeprefix("Value error, ")
+
+
 def load() -> Configuration:
     """Read the environment.
 
@@ -363,6 +397,6 @@ def load() -> Configuration:
         for problem in error.errors():
             place = ".".join(str(part) for part in problem["loc"])
             name = place if place == "DATABASE_URL" or not place else f"BFCERTS_{place.split('.')[0].upper()}"
-            message = problem["msg"].removeprefix("Value error, ")
+            message = _said(problem)
             sentences.append(f"{name}: {message}" if name else message)
         raise ConfigurationError("; ".join(sentences)) from None

@@ -34,6 +34,7 @@ class DemoCharger:
     site: str
     quirks: dict[str, Any]
     story: str
+    is_refused: bool = False
 
 
 def demo_fleet(size: int) -> list[DemoCharger]:
@@ -56,7 +57,8 @@ def demo_fleet(size: int) -> list[DemoCharger]:
                 serial_number=f"SN-2026-{number:05}",
                 site=SITES[number % len(SITES)],
                 quirks={"wrong_csr": "foreign_name", "wrong_csr_name": "CS-0001"},
-                story="asks for a certificate in the name of CS-0001, and is refused",
+                story="asks for a certificate in the name of CS-0001, and has to be refused",
+                is_refused=True,
             )
         )
     return fleet
@@ -162,20 +164,25 @@ class Onboarding:
         """
         for item in self._fleet:
             identity = ManagedIdentity.objects.get(kind="charger", authoritative_identifier=item.station_id)
-            sentence = _onboard_one(identity) or _standing(identity)
+            sentence = _onboard_one(identity) or _standing(identity, item)
             if sentence and self._told.get(item.station_id) != sentence:
                 self._told[item.station_id] = sentence
                 yield sentence
 
 
-def _standing(identity: ManagedIdentity) -> str | None:
+def _standing(identity: ManagedIdentity, item: DemoCharger) -> str | None:
     station = identity.authoritative_identifier
     if CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key).filter(state=RecordState.ACTIVE).exists():
         return f"{station}: active"
     last = CertificateJob.objects.filter(identity=identity).order_by("-pk").first()
     if last is not None and last.state == JobState.FAILED:
-        return f"{station}: {last.outcome}"
+        return _intended(item, f"{station}: {last.outcome}")
     return None
+
+
+def _intended(item: DemoCharger, sentence: str) -> str:
+    """A sentence of a charger that is there to be refused says that this is no cause for worry."""
+    return f"{sentence} This is intended: it {item.story}." if item.is_refused else sentence
 
 
 def _onboard_one(identity: ManagedIdentity) -> str | None:

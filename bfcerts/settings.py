@@ -173,6 +173,12 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Certificate control plane",
     "VERSION": "1",
+    "DESCRIPTION": (
+        "**Signing in.** `POST /api/v1/auth/tokens` with your user name and password (HTTP Basic) gives a token, once. "
+        "Send it with every request as `Authorization: Token ` and the token: the word *Token* belongs to it, also in "
+        "the dialog *Authorize* on this page.\n\n"
+        "**Refusals** are problem details (RFC 9457): `detail` says what is wrong, with what, and what to do now."
+    ),
     "SERVE_INCLUDE_SCHEMA": False,
     # What the API can do is told to those who may use it.
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],

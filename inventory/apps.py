@@ -18,6 +18,7 @@ class InventoryConfig(AppConfig):
             plans,
             repeats,
             retention,
+            sign_ins,
             station_logs,
             sweeps,
             untold,
@@ -31,6 +32,7 @@ class InventoryConfig(AppConfig):
         handlers.connect()
         families.connect()
         caps.connect()
+        sign_ins.connect()
         running.connect()
         plans.register(bulk.BulkRenewal())
         plans.register(bulk.BulkRevocation())

@@ -8,7 +8,7 @@ import re
 
 from bfcerts.console.presentation import NOTHING, spoken
 from bfcerts.ocpp.canonical import Action
-from inventory.choices import JobState, JobStep, RecordState, SystemPart
+from inventory.choices import EventType, JobState, JobStep, RecordState, SystemPart
 
 _COMMANDS = {
     Action.REQUEST_CSR: "Asked for a certificate signing request",
@@ -28,11 +28,20 @@ _COMMANDS = {
     Action.RESET: "Asked to restart",
 }
 
+_EVENTS: dict[str, str] = {
+    EventType.REVOCATION_PROPAGATED: "Revocation confirmed by the CA",
+    EventType.CSR_VALIDATED: "Certificate signing request accepted",
+    EventType.CSR_REJECTED: "Certificate signing request refused",
+    EventType.MIGRATION_STATE_CHANGED: "Move to Profile 3",
+    EventType.MIGRATION_QUARANTINED: "Move to Profile 3 stopped: quarantine",
+}
+"""Events whose names are the specification's and say too little to whoever has not read it."""
 _PROPER = frozenset({"AuthorizationKey", "CSR", "CA", "TLS"})
 _STATES = dict([*JobState.choices, *RecordState.choices])
 _STEPS = dict(JobStep.choices)
 _PARTS = dict(SystemPart.choices)
 _STEP = re.compile(r"\bStep ([a-z_]+)(?= ended)")
+_ANSWER = re.compile(r"\bAnswer to ([a-z]+(?:_[a-z]+)+)(?=:)")
 _ACTOR = re.compile(r"\b(person|station|system):([\w.@+-]+)")
 
 
@@ -46,6 +55,8 @@ def command_words(action: str) -> str:
 
 def event_words(name: str) -> str:
     """The name of an event in words: CertificateActivated becomes “Certificate activated”."""
+    if told := _EVENTS.get(name):
+        return told
     if "_" in name:
         return name.replace("_", " ").capitalize()
     words = re.findall(r"AuthorizationKey|[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+|[A-Z]+|[^A-Z]+", name)
@@ -80,8 +91,9 @@ def actor_words(name: str) -> str:
 
 
 def in_words(sentence: str) -> str:
-    """A stored sentence, with the actors and the step that it names in words."""
+    """A stored sentence, with the actors, the step and the command that it names in words."""
     named = _STEP.sub(lambda found: f"Step “{step_words(found[1])}”", sentence)
+    named = _ANSWER.sub(lambda found: f"Answer to “{command_words(found[1])}”", named)
     return _ACTOR.sub(lambda found: actor_words(found[0]), named)
 
 

@@ -7,8 +7,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, moment
 from inventory.admin import states
@@ -211,7 +212,7 @@ class AuthorizationKeyAdmin(PageWithActions, HistoryMixin, ImportMixin, ReadOnly
     verbs = key_verbs
     change_form_template = "admin/console/read_only_with_actions.html"
     list_display = ("label", "whose", "badge", "source", "created", "success")
-    list_filter = (("state", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
+    list_filter = (("state", ChoiceFilter), ("identity", AutocompleteSelectFilter))
     list_select_related = ("identity",)
     search_fields = ("source",)
     search_help_text = "Identifier"

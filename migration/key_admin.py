@@ -7,8 +7,9 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, moment
 from inventory.admin import states
@@ -78,8 +79,8 @@ class KeyRotationAdmin(ByCharger):
     identity_field = "key__identity_id"
     list_display = ("whose", "label", "badge", "channel", "deliveries", "resets", "started")
     list_filter = (
-        ("stage", ChoicesDropdownFilter),
-        ("channel", ChoicesDropdownFilter),
+        ("stage", ChoiceFilter),
+        ("channel", ChoiceFilter),
         ("key__identity", AutocompleteSelectFilter),
     )
     list_select_related = ("key__identity",)
@@ -143,7 +144,7 @@ class RecoveryDoorAdmin(HistoryMixin, ByCharger):
     """Every door that was opened for a charger without a certificate. They are opened and closed on its page."""
 
     list_display = ("whose", "badge", "cause", "opened", "opened_by", "ends")
-    list_filter = (("cause", ChoicesDropdownFilter), ("identity", AutocompleteSelectFilter))
+    list_filter = (("cause", ChoiceFilter), ("identity", AutocompleteSelectFilter))
     list_select_related = ("identity",)
     fields = ("whose", "badge", "cause", "opened", "opened_by", "reason", "ends", "closed", "closing")
     readonly_fields = ("whose", "badge", "opened", "ends", "closed")

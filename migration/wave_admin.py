@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
 from inventory.admin import states
@@ -82,7 +83,7 @@ class MigrationRolloutAdmin(HistoryMixin, ActingAdmin):
     )
     version_fields = ("state", "note")
     list_display = ("name", "badge", "note", "created")
-    list_filter = (("state", ChoicesDropdownFilter),)
+    list_filter = (("state", ChoiceFilter),)
     search_fields = ("name",)
     search_help_text = "Name"
     fields = (
@@ -142,7 +143,7 @@ class WaveAdmin(HistoryMixin, ActingAdmin):
     verbs = _verbs(Verb("roll_back", "undo", _roll_back_wave))
     version_fields = ("state",)
     list_display = ("title", "cohort", "badge", "total", "verdict", "until")
-    list_filter = (("state", ChoicesDropdownFilter), ("rollout", RelatedDropdownFilter))
+    list_filter = (("state", ChoiceFilter), ("rollout", RelatedDropdownFilter))
     list_select_related = ("rollout", "cohort")
     fields = (
         "title",
@@ -204,7 +205,7 @@ class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
     version_fields = ("state", "stage")
     list_display = ("whose", "badge", "answer", "wave", "since")
     list_filter = (
-        ("state", ChoicesDropdownFilter),
+        ("state", ChoiceFilter),
         ("wave", AutocompleteSelectFilter),
         ("identity", AutocompleteSelectFilter),
     )
@@ -303,7 +304,7 @@ class BreakerAdmin(HistoryMixin, ActingAdmin):
     verbs = _verbs(Verb("close", "power_settings_new", _close))
     version_fields = ("closed_at",)
     list_display = ("title", "badge", "failures", "rollout", "opened")
-    list_filter = (("kind", ChoicesDropdownFilter), ("rollout", RelatedDropdownFilter))
+    list_filter = (("kind", ChoiceFilter), ("rollout", RelatedDropdownFilter))
     list_select_related = ("family", "rollout")
     fields = ("title", "badge", "why", "failures", "rollout", "opened", "closed", "closed_by")
     readonly_fields = ("title", "badge", "opened", "closed")

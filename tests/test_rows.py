@@ -82,7 +82,7 @@ def test_a_condition_takes_values_and_an_order(db: None) -> None:
 
 
 def test_a_row_that_is_not_there_is_the_models_own_exception(db: None, clock: Clock) -> None:
-    with pytest.raises(ManagedIdentity.DoesNotExist, match="managed identity 7 does not exist"):
+    with pytest.raises(ManagedIdentity.DoesNotExist, match="identity 7 does not exist"):
         row_of(ManagedIdentity, 7)
     with pytest.raises(ObjectDoesNotExist, match="outbox command 7 does not exist"):
         update(command(clock, "a", pk=7))

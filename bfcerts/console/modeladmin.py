@@ -1,5 +1,6 @@
 """The lists of the console: quick at a million rows, nothing deleted, and nothing done by a GET."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from django.contrib import messages
@@ -13,12 +14,19 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from bfcerts.console import navigation
-from bfcerts.console.filters import QuestionFilter
 from bfcerts.console.live import asks_for_part, only_if_changed
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.paginator import CappedPaginator
 
 Shown = TypeVar("Shown", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A filter that may know what a search did not find."""
+
+    label: str
+    query: str
 
 
 def key_of(text: str) -> int:
@@ -30,13 +38,8 @@ def _say_what_was_not_understood(request: HttpRequest, response: TemplateRespons
     """A filter that means nothing is left out; whoever followed a link must not take the whole list for its answer."""
     changelist = (response.context_data or {}).get("cl")
     for spec in getattr(changelist, "filter_specs", []):
-        if isinstance(spec, QuestionFilter) and spec.misunderstood:
-            possible = ", ".join(label for _, label in spec.answers)
-            messages.warning(
-                request,
-                f"“{spec.misunderstood}” is no choice of the filter “{spec.title}”, so it is left out. "
-                f"It knows: {possible}.",
-            )
+        if complaint := getattr(spec, "complaint", ""):
+            messages.warning(request, complaint)
     if ERROR_FLAG in request.GET:
         messages.warning(request, "The address had a filter that is not known here, so everything is shown.")
 
@@ -78,7 +81,12 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         changelist: ChangeList = super().get_changelist_instance(request)
         changelist.entry = navigation.entry_of(self.model)
         changelist.may_add = self.has_add_permission(request)
+        changelist.elsewhere = self.elsewhere(changelist.query) if changelist.query else []
         return changelist
+
+    def elsewhere(self, term: str) -> list[Elsewhere]:
+        """Which filters may know what a search did not find."""
+        return []
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         entry = navigation.entry_of(self.model)

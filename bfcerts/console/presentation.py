@@ -128,6 +128,18 @@ def document(value: Any) -> SafeString | str:
     return format_html('<pre class="c-document">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def folded(value: Any) -> SafeString | str:
+    """What only a technician wants to see: a JSON document, shown when it is asked for."""
+    if value in (None, {}, []):
+        return NOTHING
+    return format_html('<details class="c-folded"><summary>Show</summary>{}</details>', document(value))
+
+
+def unbroken(value: str) -> SafeString:
+    """A name that stays on one line: an identifier broken at its hyphen is hard to read."""
+    return format_html('<span class="c-unbroken">{}</span>', value)
+
+
 _ABBREVIATIONS = frozenset({"csr", "ca", "tls", "id"})
 
 

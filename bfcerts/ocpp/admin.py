@@ -5,9 +5,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from bfcerts.console.filters import QuestionFilter
+from bfcerts.console.filters import ChoiceFilter, QuestionFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import (
     NOTHING,
@@ -161,9 +160,9 @@ class OutboxCommandAdmin(ReadOnlyAdmin):
 
     list_display = ("number", "station", "asked", "badge", "outcome_badge", "created", "answered", "attempts")
     list_filter = (
-        ("state", ChoicesDropdownFilter),
-        ("action", ChoicesDropdownFilter),
-        ("outcome", ChoicesDropdownFilter),
+        ("state", ChoiceFilter),
+        ("action", ChoiceFilter),
+        ("outcome", ChoiceFilter),
     )
     search_fields = ("station_id",)
     search_help_text = "Charge point id or correlation id"
@@ -260,7 +259,7 @@ class InboxMessageAdmin(ReadOnlyAdmin):
     """What the wire learned, and whether a worker has taken it in."""
 
     list_display = ("received", "station", "observed", "badge", "attempts", "error")
-    list_filter = (("kind", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
+    list_filter = (("kind", ChoiceFilter), ("state", ChoiceFilter))
     search_fields = ("station_id",)
     search_help_text = "Charge point id"
     unread_fields = ("payload",)

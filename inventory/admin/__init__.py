@@ -20,6 +20,7 @@ from inventory.admin import (
     plans,
     record_verbs,
     records,
+    sign_in,
     upstreams,
 )
 
@@ -42,5 +43,6 @@ __all__ = [
     "plans",
     "record_verbs",
     "records",
+    "sign_in",
     "upstreams",
 ]

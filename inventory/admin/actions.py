@@ -1,5 +1,6 @@
 """The page of an action: says what will happen, asks why, and does it once, by POST."""
 
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,10 +15,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from bfcerts.console import navigation
 from bfcerts.console.modeladmin import ConsoleAdmin
 from bfcerts.console.navigation import Crumb
+from bfcerts.console.presentation import link
 from inventory.actors import Actor
 from inventory.admin.stale import meanwhile
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
@@ -30,6 +34,22 @@ from inventory.services.repeats import Answer
 def actor_of(request: HttpRequest) -> Actor:
     """The signed-in person."""
     return Actor.person(cast(User, request.user))
+
+
+_JOB = re.compile(r"\b(Job|job) (\d{1,18})\b")
+
+
+def with_links_to_jobs(sentence: str, request: HttpRequest) -> SafeString | str:
+    """The sentence of an action, in which the jobs that it names lead to their pages."""
+    if not request.user.has_perm("inventory.view_certificatejob"):
+        return sentence
+    parts: list[SafeString | str] = []
+    end = 0
+    for found in _JOB.finditer(sentence):
+        page = reverse("admin:inventory_certificatejob_change", args=[found[2]])
+        parts += [sentence[end : found.start()], link(page, found[0])]
+        end = found.end()
+    return format_html_join("", "{}", ((part,) for part in [*parts, sentence[end:]]))
 
 
 class ActionsMixin(ConsoleAdmin):
@@ -124,7 +144,7 @@ class ActionsMixin(ConsoleAdmin):
         if refusals:
             return self._refuse(request, target, verb, action, form, refusals[0])
         sentence = f"This was already done: {answer.body}" if earlier else str(answer.body)
-        messages.success(request, sentence)
+        messages.success(request, with_links_to_jobs(sentence, request))
         return HttpResponseRedirect(reverse(f"admin:{self._route}_change", args=[target.pk]))
 
     def _refuse(

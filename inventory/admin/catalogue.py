@@ -7,9 +7,10 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, short, text
 from inventory.admin.actions import PageWithActions, actor_of
@@ -127,7 +128,7 @@ class LifecyclePolicyAdmin(EditableAdmin):
     form = PolicyForm
     list_display = ("name", "purpose", "scope", "validity_words", "renewal_words", "in_force")
     list_filter = (
-        ("purpose", ChoicesDropdownFilter),
+        ("purpose", ChoiceFilter),
         ("family", RelatedDropdownFilter),
         ("cohort", RelatedDropdownFilter),
         "enabled",

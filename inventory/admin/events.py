@@ -7,10 +7,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from bfcerts.console.filters import ChoiceFilter, PeriodFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.presentation import NOTHING, Badge, document, exact_moment, link, moment
+from bfcerts.console.presentation import NOTHING, Badge, exact_moment, folded, link, moment, unbroken
 from inventory.admin import states
 from inventory.admin.filters import ActorFilter, LateEventFilter, ReasonFilter, WhenFilter, by_actor
 from inventory.admin.search import identities_matching
@@ -30,8 +31,9 @@ class DomainEventAdmin(ReadOnlyAdmin):
     list_filter = (
         ActorFilter,
         WhenFilter,
+        ("occurred_at", PeriodFilter),
         ReasonFilter,
-        ("type", ChoicesDropdownFilter),
+        ("type", ChoiceFilter),
         ("identity", AutocompleteSelectFilter),
     )
     list_select_related = ("identity",)
@@ -79,8 +81,8 @@ class DomainEventAdmin(ReadOnlyAdmin):
         return state_words(event.resulting_state)
 
     @admin.display(description="Who")
-    def who(self, event: DomainEvent) -> str:
-        return actor_words(event.actor)
+    def who(self, event: DomainEvent) -> SafeString:
+        return unbroken(actor_words(event.actor))
 
     @admin.display(description="Why")
     def why(self, event: DomainEvent) -> str:
@@ -95,9 +97,9 @@ class DomainEventAdmin(ReadOnlyAdmin):
     def work(self, event: DomainEvent) -> SafeString | str:
         return _linked(event.job, "inventory_certificatejob", f"Job {event.job_id}")
 
-    @admin.display(description="Payload")
+    @admin.display(description="Technical details")
     def readable_payload(self, event: DomainEvent) -> SafeString | str:
-        return document(event.payload)
+        return folded(event.payload)
 
 
 @admin.register(SecurityEvent)
@@ -107,9 +109,10 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     list_display = ("occurred", "severity_badge", "what", "whose", "address", "told")
     list_filter = (
         LateEventFilter,
-        ("severity", ChoicesDropdownFilter),
-        ("category", ChoicesDropdownFilter),
-        ("source", ChoicesDropdownFilter),
+        ("occurred_at", PeriodFilter),
+        ("severity", ChoiceFilter),
+        ("category", ChoiceFilter),
+        ("source", ChoiceFilter),
         ("identity", AutocompleteSelectFilter),
     )
     list_select_related = ("identity",)
@@ -170,11 +173,12 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="In a sentence")
     def told(self, event: SecurityEvent) -> str:
-        return event.message if len(event.message) <= 110 else f"{event.message[:110]}…"
+        sentence = in_words(event.message)
+        return sentence if len(sentence) <= 110 else f"{sentence[:110]}…"
 
-    @admin.display(description="Payload")
+    @admin.display(description="Technical details")
     def readable_payload(self, event: SecurityEvent) -> SafeString | str:
-        return document(event.payload)
+        return folded(event.payload)
 
 
 @admin.register(Evidence)
@@ -182,7 +186,7 @@ class EvidenceAdmin(ReadOnlyAdmin):
     """Observed facts that can move a certificate."""
 
     list_display = ("observed", "kind", "certificate", "whose", "seen_by")
-    list_filter = (("kind", ChoicesDropdownFilter),)
+    list_filter = (("kind", ChoiceFilter),)
     list_select_related = ("record__identity",)
     search_fields = ("source",)
     search_help_text = "Identifier"
@@ -217,6 +221,6 @@ class EvidenceAdmin(ReadOnlyAdmin):
     def seen_by(self, evidence: Evidence) -> str:
         return source_words(evidence.source)
 
-    @admin.display(description="Detail")
+    @admin.display(description="Technical details")
     def readable_detail(self, evidence: Evidence) -> SafeString | str:
-        return document(evidence.detail)
+        return folded(evidence.detail)

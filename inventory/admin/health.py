@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Q
 
-from bfcerts.console.presentation import Badge
+from bfcerts.console.presentation import Badge, exact_span
 from bfcerts.ocpp.gateway.node import BEAT_SECONDS
 from bfcerts.ocpp.models import GatewayNode
 from inventory.choices import JobQueue
-from inventory.models import CertificateJob, QueueBeat
+from inventory.jobs import periodic
+from inventory.models import CertificateJob, PeriodicTask, QueueBeat
 
 BEATS_MISSED = 2.5
 """After so many beats that did not come, a gateway node counts as away; one late beat is no news."""
@@ -18,6 +19,8 @@ NODE_SILENT_AFTER = timedelta(seconds=BEAT_SECONDS * BEATS_MISSED)
 QUEUE_SILENT_AFTER = timedelta(seconds=30)
 """A worker beats when a pulse begins, and may then work off a batch for longer than a pulse is meant to last."""
 SHOWN = 20
+DUTY_LATE_AFTER = timedelta(minutes=10)
+"""A recurring duty that is overdue for so long does not run; a worker that died is replaced within five minutes."""
 COUNTED = 1000
 """Jobs that wait for a queue are counted so far, and no further."""
 
@@ -45,6 +48,7 @@ def parts(may: Callable[[str], bool], now: datetime) -> list[Part]:
         found += _gateway(now)
     if may("inventory.view_certificatejob"):
         found += _workers(now)
+        found += _duties(now)
     return found
 
 
@@ -72,6 +76,29 @@ def _workers(now: datetime) -> list[Part]:
     beats = QueueBeat.objects.values("queue").annotate(last=Max("beat_at"), alive=alive).order_by()
     known = {row["queue"]: (row["last"], row["alive"]) for row in beats}
     return [_queue(queue, *known.get(queue.value, (None, 0)), now) for queue in JobQueue]
+
+
+def _duties(now: datetime) -> list[Part]:
+    """The recurring duties of the general worker, where one has been set up at all."""
+    known = [item.name for item in periodic.known_duties()]
+    rows = list(PeriodicTask.objects.filter(name__in=known).order_by("name"))
+    if not rows:
+        return []
+    last = max((row.last_succeeded_at for row in rows if row.last_succeeded_at), default=None)
+    late = [row.name for row in rows if row.next_run_at < now - DUTY_LATE_AFTER]
+    failing = [row for row in rows if row.last_error and row.name not in late]
+    name = "Recurring duties"
+    if late:
+        advice = (
+            f"More than {exact_span(DUTY_LATE_AFTER)} overdue: {', '.join(late[:SHOWN])}. Renewals, deadlines and "
+            "sweeps wait for them. Look at the general worker's log, then start it again."
+        )
+        return [Part(name, Badge("Stalled", "danger"), last, advice)]
+    if failing:
+        told = "; ".join(f"{row.name} ({row.last_error.splitlines()[0][:120]})" for row in failing[:SHOWN])
+        advice = f"Tried again each time: {told}. The general worker's log says more."
+        return [Part(name, Badge("Failing", "danger"), last, advice)]
+    return [Part(name, Badge("Running", "success"), min(last or now, now), f"All {len(rows)} at their times")]
 
 
 def _queue(queue: JobQueue, last: datetime | None, alive: int, now: datetime) -> Part:

@@ -4,21 +4,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, FieldTextFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console import navigation
+from bfcerts.console.filters import ChoiceFilter, WordsFilter
 from bfcerts.console.live import live_response
+from bfcerts.console.modeladmin import Elsewhere
 from bfcerts.console.navigation import Crumb
-from bfcerts.console.presentation import NOTHING, Badge
+from bfcerts.console.presentation import NOTHING, Badge, unbroken
 from bfcerts.ocpp.models import StationSession
 from inventory.actors import Actor
 from inventory.admin import identity_page, states
@@ -111,14 +114,14 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
     verbs = identity_verbs
     list_display = ("identifier", "kind", "site", "certificate", "ends", "connected", "profile", "admitted")
     list_filter = (
-        ("kind", ChoicesDropdownFilter),
+        ("kind", ChoiceFilter),
         ConnectedFilter,
         NeedFilter,
         CohortFilter,
         ("family", RelatedDropdownFilter),
-        ("site", FieldTextFilter),
-        ("region", FieldTextFilter),
-        ("owner", FieldTextFilter),
+        ("site", WordsFilter),
+        ("region", WordsFilter),
+        ("owner", WordsFilter),
         "enabled",
     )
     search_fields = ("authoritative_identifier",)
@@ -138,6 +141,12 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
             )
         return queryset, False
 
+    def elsewhere(self, term: str) -> list[Elsewhere]:
+        return [
+            Elsewhere(f"Identities of the {name} “{term[:60]}”", urlencode({name: term}))
+            for name in ("site", "region", "owner")
+        ]
+
     def get_list_display(self, request: HttpRequest) -> list[str]:
         """Without what this person may not see elsewhere."""
         may = request.user.has_perm
@@ -149,8 +158,9 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
     @admin.display(description="Identifier")
     def identifier(self, identity: ManagedIdentity) -> SafeString | str:
         if not identity.name:
-            return identity.authoritative_identifier
-        return format_html('{}<span class="c-under">{}</span>', identity.authoritative_identifier, identity.name)
+            return unbroken(identity.authoritative_identifier)
+        name = unbroken(identity.authoritative_identifier)
+        return format_html('{}<span class="c-under">{}</span>', name, identity.name)
 
     @admin.display(description="Certificate")
     def certificate(self, identity: ManagedIdentity) -> SafeString | str:
@@ -230,6 +240,8 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
         return HttpResponseRedirect(reverse("admin:inventory_managedidentity_change", args=[obj.pk]))
 
     def response_post_save_add(self, request: HttpRequest, obj: ManagedIdentity) -> HttpResponseRedirect:
+        if hint := identities.alike(obj):
+            messages.warning(request, hint)
         return HttpResponseRedirect(reverse("admin:inventory_managedidentity_change", args=[obj.pk]))
 
     def change_view(

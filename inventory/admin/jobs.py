@@ -8,9 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from bfcerts.console import navigation
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.navigation import Crumb
@@ -37,13 +38,13 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
 
     verbs = job_verbs
     version_fields = ("state", "step", "waiting_for")
-    list_display = ("number", "what", "whose", "badge", "words", "actor", "created")
+    list_display = ("number", "what", "whose", "badge", "words", "started_by", "created")
     list_filter = (
         OpenJobFilter,
-        ("state", ChoicesDropdownFilter),
-        ("action", ChoicesDropdownFilter),
-        ("purpose", ChoicesDropdownFilter),
-        ("queue", ChoicesDropdownFilter),
+        ("state", ChoiceFilter),
+        ("action", ChoiceFilter),
+        ("purpose", ChoiceFilter),
+        ("queue", ChoiceFilter),
         ("identity", AutocompleteSelectFilter),
     )
     list_select_related = ("identity",)
@@ -77,7 +78,7 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         return states.waiting_words(job, timezone.now())
 
     @admin.display(description="Started by")
-    def actor(self, job: CertificateJob) -> str:
+    def started_by(self, job: CertificateJob) -> str:
         return actor_words(job.actor)
 
     @admin.display(description="Opened")

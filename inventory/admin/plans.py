@@ -1,5 +1,6 @@
 """Plans: the list, the page of each with what it would do and to whom, and the page that makes one."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -13,13 +14,13 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from bfcerts.console import navigation
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
 from bfcerts.console.navigation import Crumb
-from bfcerts.console.presentation import Badge, exact_span, moment
+from bfcerts.console.presentation import NOTHING, Badge, exact_span, moment, spoken
 from inventory.actors import Actor
 from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.editing import REASON, EditableAdmin
@@ -152,7 +153,7 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     version_fields = ("state", "run", "digest")
     change_list_template = "admin/inventory/plan/change_list.html"
     list_display = ("number", "title", "badge", "how_many", "run_badge", "who", "created")
-    list_filter = (("state", ChoicesDropdownFilter), ("run", ChoicesDropdownFilter))
+    list_filter = (("state", ChoiceFilter), ("run", ChoiceFilter))
     search_fields = ("title",)
     search_help_text = "Title"
     unread_fields = ("risk", "parameters", "excluded", "steps", "difference", "refusal")
@@ -224,10 +225,7 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             "plan": plan,
             "kind": kind,
             "duration": exact_span(plan.expected_duration),
-            "parameters": [
-                (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
-                for name, value in plan.parameters.items()
-            ],
+            "parameters": list(_parameters(plan.parameters)),
             "now": timezone.now(),
             "applying": plan.state == PlanState.APPLYING,
             "preparing": plan.state == PlanState.PREPARING,
@@ -289,6 +287,26 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             return None
         messages.success(request, f"Plan {plan.pk} is made. Look at it, then apply it; nothing has been done yet.")
         return plan
+
+
+def _parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a plan was made with, in words; each of several groups of values, such as waves, on a line of its own."""
+    for name, value in parameters.items():
+        words = spoken(name)
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            for number, group in enumerate(value, start=1):
+                told = [f"{spoken(key).lower()} {_said(item)}" for key, item in group.items() if item not in (None, "")]
+                yield f"{words.removesuffix('s')} {number}", ", ".join(told)
+        else:
+            yield words, _said(value)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return NOTHING if value in (None, "") else str(value)
 
 
 def _state_badge(plan: Plan) -> Badge:

@@ -8,9 +8,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from bfcerts.console import navigation
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.navigation import Crumb
@@ -34,10 +35,10 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     verbs = record_verbs
     list_display = ("number", "whose", "purpose_and_slot", "badge", "validity", "serial", "short_fingerprint")
     list_filter = (
-        ("state", ChoicesDropdownFilter),
-        ("purpose", ChoicesDropdownFilter),
+        ("state", ChoiceFilter),
+        ("purpose", ChoiceFilter),
         ExpiryFilter,
-        ("mode", ChoicesDropdownFilter),
+        ("mode", ChoiceFilter),
         ("identity", AutocompleteSelectFilter),
     )
     list_select_related = ("identity",)

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from bfcerts.console.presentation import NOTHING, Badge, distance, link, moment
+from bfcerts.console.presentation import NOTHING, Badge, distance, link, moment, unbroken
 from inventory.choices import (
     JOB_COLOURS,
     RECORD_COLOURS,
@@ -42,7 +42,8 @@ def identity_cell(identity: ManagedIdentity | None) -> SafeString | str:
     if identity is None:
         return NOTHING
     page = link(
-        reverse("admin:inventory_managedidentity_change", args=[identity.pk]), identity.authoritative_identifier
+        reverse("admin:inventory_managedidentity_change", args=[identity.pk]),
+        unbroken(identity.authoritative_identifier),
     )
     return format_html('{}<div class="c-subtle">{}</div>', page, identity.name) if identity.name else page
 

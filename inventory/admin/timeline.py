@@ -81,7 +81,7 @@ def of_security_events(events: Iterable[SecurityEvent]) -> list[Moment]:
             icon="shield",
             tone=SEVERITY_COLOURS[event.severity],
             title=event_words(event.type),
-            text=event.message,
+            text=in_words(event.message),
             url=reverse("admin:inventory_securityevent_change", args=[event.pk]),
         )
         for event in events

@@ -1,8 +1,8 @@
 """The CSMSs behind the gateway."""
 
 from django.contrib import admin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.presentation import Badge
 from inventory.admin.editing import REASON, EditableAdmin
 from inventory.models import Upstream
@@ -13,7 +13,7 @@ class UpstreamAdmin(EditableAdmin):
     """Which chargers are relayed to which CSMS."""
 
     list_display = ("name", "url", "scope", "when_away", "in_force")
-    list_filter = (("when_away", ChoicesDropdownFilter), "enabled")
+    list_filter = (("when_away", ChoiceFilter), "enabled")
     list_select_related = ("cohort", "identity")
     search_fields = ("name", "url")
     search_help_text = "Name or address"

@@ -63,6 +63,12 @@ class ProblemSerializer(serializers.Serializer[Any]):
 class DoorSchema(AutoSchema):
     """drf-spectacular's schema with our headers and problems."""
 
+    def get_summary(self) -> str | None:
+        """The first sentence of what it does; of what a collection gives by itself, what it is a collection of."""
+        sentence = self.get_description().strip().split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
+        prefix = {"list": "List: ", "retrieve": "One of: "}.get(getattr(self.view, "action", ""), "")
+        return f"{prefix}{sentence[:1].lower() + sentence[1:]}" if prefix else sentence
+
     def get_override_parameters(self) -> list[Any]:
         on_one = "{" in self.path
         match self.method:

@@ -4,6 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Upper
 
 from inventory.audit import history
 from inventory.choices import OperatingMode, SubjectKind
@@ -71,7 +72,8 @@ class ManagedIdentity(models.Model):
     history = history(excluded_fields=["connections_watched_until"])
 
     class Meta:
-        verbose_name_plural = "managed identities"
+        verbose_name = "identity"
+        verbose_name_plural = "identities"
         constraints = [
             models.UniqueConstraint(fields=["kind", "authoritative_identifier"], name="one_identity_per_identifier"),
             models.CheckConstraint(condition=Q(security_profile__lte=3), name="security_profile_0_to_3"),
@@ -79,6 +81,7 @@ class ManagedIdentity(models.Model):
         ]
         indexes = [
             models.Index(fields=["authoritative_identifier"]),
+            models.Index(Upper("authoritative_identifier"), name="identity_by_capital_id"),
             models.Index(fields=["serial_number"], condition=~Q(serial_number=""), name="identity_by_serial_number"),
             models.Index(fields=["site"]),
             models.Index(fields=["region"]),

@@ -12,6 +12,21 @@ from bfcerts.console.presentation import NOTHING, exact_span
 AnyField: TypeAlias = "Field[Any, Any]"
 SHOWN = 50
 """Entries on one page."""
+_TECHNICAL = frozenset(
+    {
+        "attempts",
+        "correlation_id",
+        "dedupe_key",
+        "idempotency_key",
+        "issuer_sha256",
+        "lease_owner",
+        "lease_until",
+        "next_run_at",
+        "parameters",
+        "public_key_sha256",
+    }
+)
+"""Fields of the machinery, by their names."""
 _NOISE = frozenset({"updated_at", "created_at", "id"})
 
 
@@ -22,6 +37,11 @@ class Change:
     name: str
     before: str
     after: str
+
+    @property
+    def technical(self) -> bool:
+        """Whether only a technician wants to see it."""
+        return self.name.replace(" ", "_") in _TECHNICAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +55,16 @@ class Entry:
     correlation_id: str
     created: bool
     changes: list[Change]
+
+    @property
+    def told(self) -> list[Change]:
+        """What changed for people."""
+        return [change for change in self.changes if not change.technical]
+
+    @property
+    def technical(self) -> list[Change]:
+        """What changed of the machinery."""
+        return [change for change in self.changes if change.technical]
 
 
 def entries_of(instance: Model, limit: int = SHOWN, before: int | None = None) -> list[Entry]:

@@ -74,6 +74,20 @@ def create(*, kind: str, authoritative_identifier: str, actor: Actor, reason: st
     return identity
 
 
+def alike(identity: ManagedIdentity) -> str:
+    """A sentence where another subject of its kind has the same identifier but for capitals; else empty."""
+    others = ManagedIdentity.objects.filter(
+        kind=identity.kind, authoritative_identifier__iexact=identity.authoritative_identifier
+    ).exclude(pk=identity.pk)
+    names = list(others.order_by("pk").values_list("authoritative_identifier", flat=True)[:3])
+    if not names:
+        return ""
+    return (
+        f"{identity.authoritative_identifier} differs from {', '.join(names)} by capitals alone, and both are in the "
+        "inventory now. Where it is the same device, disable the one that it does not call itself."
+    )
+
+
 def update(*, identity: ManagedIdentity, changes: Mapping[str, Any], actor: Actor, reason: str) -> ManagedIdentity:
     """Change what may be changed of an identity; kind and identifier stay for ever.
 

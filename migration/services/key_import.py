@@ -212,9 +212,7 @@ def _judge(batch: list[Line], digests: dict[str, str], outcome: Outcome) -> None
     for line in batch:
         identity = identities.get(line.charger)
         if identity is None:
-            outcome.problems.append(
-                Problem(line.number, f"There is no charger {line.charger[:64]!r} in the inventory; add it first.")
-            )
+            outcome.problems.append(Problem(line.number, _unknown(line.charger)))
             continue
         keys, digest = present.get(identity.pk, {}), wanted[line.number]
         if keys and digest not in keys:
@@ -226,6 +224,13 @@ def _judge(batch: list[Line], digests: dict[str, str], outcome: Outcome) -> None
             others = elsewhere.get(digest, set()) - {identity.pk}
             outcome.shared += bool(others) or digests.get(digest, line.charger) != line.charger
         digests.setdefault(digest, line.charger)
+
+
+def _unknown(name: str) -> str:
+    alike = ManagedIdentity.objects.filter(kind=SubjectKind.CHARGER, authoritative_identifier__iexact=name).first()
+    if alike is not None:
+        return f"There is no charger {name[:64]!r} in the inventory, but {alike}: mind the capitals."
+    return f"There is no charger {name[:64]!r} in the inventory; add it first."
 
 
 def _chargers(batch: Iterable[Line]) -> dict[str, ManagedIdentity]:

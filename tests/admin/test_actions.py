@@ -201,7 +201,7 @@ def test_a_certificate_is_issued_from_a_request_that_the_operator_has(console: C
     response = do(console, identity, "issue", purpose="charger_identity", csr_pem=request_for("CS-1"))
 
     job = CertificateJob.objects.get()
-    assert f"Job {job.pk} works on the Charger identity certificate of CS-1." in told(console, response)
+    assert f">Job {job.pk}</a> works on the Charger identity certificate of CS-1." in told(console, response)
     assert CertificateRecord.objects.get().state == RecordState.REQUESTED
     assert (job.actor, job.reason) == ("person:maria", REASON)
 

@@ -55,6 +55,12 @@ def test_a_log_and_its_file_are_shown(console: Client, log: StationLog) -> None:
     assert "bytes were kept" in page(console, "inventory_stationlog_change", log.pk)
 
 
+def test_a_log_is_one_click_away_in_the_list_and_on_the_page_of_its_charger(console: Client, log: StationLog) -> None:
+    download = f'href="{reverse("admin:inventory_artifact_content", args=[artifact_of(log).pk])}">Download'
+    assert download in page(console, "inventory_stationlog_changelist")
+    assert download in page(console, "inventory_managedidentity_change", log.identity_id)
+
+
 @pytest.mark.parametrize("route", ["/admin/inventory/artifact/{}/content/", "/api/v1/artifacts/{}/content"])
 def test_the_bytes_come_as_a_file_that_no_browser_shows_and_that_is_recorded(
     console: Client, log: StationLog, route: str

@@ -46,7 +46,7 @@ def test_a_failed_job_is_started_again_by_a_new_one_with_a_reason(console: Clien
 
     job = CertificateJob.objects.latest("id")
     assert job.pk != failed.pk
-    assert f"Job {job.pk} does the same work anew for CS-1." in said
+    assert f">Job {job.pk}</a> does the same work anew for CS-1." in said
     assert f'href="{reverse("admin:inventory_certificatejob_change", args=[job.pk])}"' in said
     assert (job.action, job.actor, job.reason) == (JobAction.ISSUE, "person:maria", REASON)
     assert f"Not now: Job {job.pk} works on this for CS-1 already." in said
@@ -112,3 +112,11 @@ def test_a_job_that_only_took_another_attempt_is_still_the_one_that_was_seen(con
         CertificateJob.objects.filter(pk=job.pk).update(attempts=3)
 
     assert console.post(url, form).status_code == 302
+
+
+def test_the_sentence_of_an_action_leads_to_the_job_that_it_names(console: Client) -> None:
+    job = given.job(charger("CS-1"))
+    page = told(console, do(console, job, "run_now", reason=REASON))
+    assert (
+        f'href="{reverse("admin:inventory_certificatejob_change", args=[job.pk])}">Job {job.pk}</a> is taken up' in page
+    )

@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from bfcerts.ocpp.models import GatewayNode
 from inventory.audit import attributed
 from inventory.choices import JobQueue, JobState
-from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, QueueBeat
+from inventory.jobs import periodic
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, PeriodicTask, QueueBeat
 from tests.admin import given
 from tests.support import OPERATOR, charger
 
@@ -103,7 +104,7 @@ def test_the_overview_costs_the_same_with_many_as_with_few(console: Client) -> N
     for _ in range(10):
         something()
 
-    assert queries() == few == 17
+    assert queries() == few == 18
 
 
 def everything_beats(now: datetime) -> None:
@@ -174,3 +175,23 @@ def test_the_overview_tells_somebody_without_a_role_whom_to_ask() -> None:
 
 def test_the_overview_of_an_empty_inventory_says_how_to_begin(console: Client) -> None:
     assert "Add the first charger" in console.get("/admin/").content.decode()
+
+
+def test_the_overview_says_which_recurring_duties_stalled_or_fail(console: Client) -> None:
+    now = datetime.now(UTC)
+    everything_beats(now)
+    periodic.ensure_rows(now)
+    PeriodicTask.objects.update(last_succeeded_at=now, next_run_at=now + timedelta(minutes=1))
+    PeriodicTask.objects.create(name="of-an-older-release", next_run_at=now - timedelta(days=9))
+    assert parts_of(console)["Recurring duties"][0] == "Running"
+
+    PeriodicTask.objects.filter(name="retention").update(last_error="RuntimeError: no space left\nmore")
+    state, words = parts_of(console)["Recurring duties"]
+    assert state == "Failing"
+    assert "retention (RuntimeError: no space left)" in words
+
+    PeriodicTask.objects.filter(name="renewal").update(next_run_at=now - timedelta(minutes=11))
+    state, words = parts_of(console)["Recurring duties"]
+    assert state == "Stalled"
+    assert words.startswith("More than 10 minutes overdue: renewal.")
+    assert "Recurring duties: stalled" in unescape(console.get("/admin/").content.decode())

@@ -16,6 +16,7 @@ from inventory.choices import JobState, JobStep, SystemPart
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.services import identities, lifecycle
+from inventory.words import event_words, in_words
 from tests.admin import given
 from tests.support import OPERATOR, charger
 
@@ -124,7 +125,7 @@ def test_a_page_costs_the_same_however_much_has_happened(kind: str, console: Cli
 
     busy(identity, 20)
 
-    assert cost(console, target) <= few <= {"identity": 22, "record": 14, "job": 9}[kind]
+    assert cost(console, target) <= few <= {"identity": 23, "record": 14, "job": 9}[kind]
 
 
 @pytest.mark.parametrize("kind", ["index", "identity", "record", "job"])
@@ -312,3 +313,23 @@ def test_whoever_signs_out_is_told_what_that_means(console: Client) -> None:
     assert "You are signed out" in page
     assert "quality time" not in page
     assert 'href="/admin/"' in page
+
+
+def test_what_only_technicians_want_to_see_is_folded_away(console: Client) -> None:
+    job = given.job(charger("CS-1"))
+    with attributed(OPERATOR, "It goes on"):
+        job.step, job.parameters, job.state = JobStep.AWAIT_CSR, {"csr_tries": 1}, JobState.RUNNING
+        job.save()
+
+    shown_at_once, _, folded = shown(console, job).partition("What changed")[2].partition("<summary>Technical details")
+
+    assert JobStep.AWAIT_CSR.label in shown_at_once
+    assert "Running" in shown_at_once
+    assert "csr_tries" not in shown_at_once
+    assert "csr_tries" in folded
+
+
+def test_the_answer_to_a_command_is_said_without_its_code() -> None:
+    assert in_words("Answer to deliver_certificate: Accepted") == "Answer to “Certificate sent”: Accepted"
+    assert event_words("RevocationPropagated") == "Revocation confirmed by the CA"
+    assert event_words("SignInFailed") == "Sign in failed"

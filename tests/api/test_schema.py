@@ -86,3 +86,11 @@ def test_nobody_reads_the_description_without_signing_in(client: Client) -> None
     assert refused["Content-Type"] == "application/problem+json"
     assert json.loads(refused.content)["code"] == "not_authenticated"
     assert (page.status_code, page["Location"]) == (302, "/admin/login/?next=/api/v1/docs")
+
+
+def test_every_operation_has_one_line_and_signing_in_is_explained(schema: dict[str, Any]) -> None:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            assert 5 <= len(operation["summary"]) <= 160, (method, path, operation["summary"])
+            assert "\n" not in operation["summary"], (method, path)
+    assert "`Authorization: Token `" in schema["info"]["description"]

@@ -173,7 +173,7 @@ def test_the_pki_worker_runs_nothing_that_others_put_into_its_queue(plant: AwsPl
         ({"AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9"}, "Check BFCERTS_SQS_REGION, the credentials of this process"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Unable to locate credentials"),
         ({"BFCERTS_SQS_REGION": ""}, "BFCERTS_QUEUE_BROKER=sqs needs BFCERTS_SQS_REGION"),
-        ({"BFCERTS_QUEUE_PREFIX": "two words"}, "BFCERTS_QUEUE_PREFIX: String should match"),
+        ({"BFCERTS_QUEUE_PREFIX": "two words"}, "BFCERTS_QUEUE_PREFIX: it has to be a text of the form"),
     ],
 )
 def test_a_worker_without_its_queue_stops_with_one_sentence(

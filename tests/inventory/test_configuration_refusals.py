@@ -39,10 +39,16 @@ def run(command: list[str], tmp_path: Path, **environment: str) -> subprocess.Co
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"BFCERTS_PROCESS": "wbe"}, "BFCERTS_PROCESS: Input should be 'web', 'gateway', 'worker', 'pki' or 'command'"),
-        ({"BFCERTS_WEB_PORT": "http"}, "BFCERTS_WEB_PORT: "),
-        ({"BFCERTS_GATEWAY_PROFILE3_PORT": "70000"}, "BFCERTS_GATEWAY_PROFILE3_PORT: "),
-        ({"BFCERTS_JOB_LEASE_SECONDS": "0"}, "BFCERTS_JOB_LEASE_SECONDS: "),
+        (
+            {"BFCERTS_PROCESS": "wbe"},
+            "BFCERTS_PROCESS: it has to be one of 'web', 'gateway', 'worker', 'pki' or 'command', and is “wbe”",
+        ),
+        ({"BFCERTS_WEB_PORT": "http"}, "BFCERTS_WEB_PORT: it has to be a whole number, and is “http”"),
+        (
+            {"BFCERTS_GATEWAY_PROFILE3_PORT": "70000"},
+            "BFCERTS_GATEWAY_PROFILE3_PORT: it has to be 65535 or less, and is “70000”",
+        ),
+        ({"BFCERTS_JOB_LEASE_SECONDS": "0"}, "BFCERTS_JOB_LEASE_SECONDS: it has to be "),
         ({"DATABASE_URL": "mysql://u@h/d", "BFCERTS_SECRET_KEY": "x" * 50}, "PostgreSQL is the only engine supported"),
         ({"DATABASE_URL": DATABASE}, "BFCERTS_SECRET_KEY is required with DATABASE_URL"),
         *(

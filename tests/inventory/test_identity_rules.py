@@ -1,6 +1,9 @@
 """What may be taken into the inventory, and what of it may be edited."""
 
+from html import unescape
+
 import pytest
+from django.test import Client
 
 from inventory.errors import (
     InvalidInputError,
@@ -10,6 +13,7 @@ from inventory.models import (
 )
 from inventory.purposes import purpose, purposes
 from inventory.services import identities
+from tests.admin import given
 from tests.support import OPERATOR, ControlPlane, charger
 
 pytestmark = pytest.mark.django_db
@@ -42,3 +46,26 @@ def test_purposes_know_what_each_of_them_is_for() -> None:
         assert item.trust_domain == item.key
         assert item.activating_evidence
         assert item.installing_evidence
+
+
+def test_an_identifier_that_differs_by_capitals_alone_is_taken_in_with_a_hint() -> None:
+    charger("CS-1")
+    assert identities.alike(charger("CS-2")) == ""
+
+    hint = identities.alike(charger("cs-1"))
+
+    assert hint.startswith("cs-1 differs from CS-1 by capitals alone, and both are in the inventory now.")
+
+
+def test_the_hint_is_given_at_every_door() -> None:
+    charger("CS-1")
+    maria = given.administrator()
+    console = Client()
+    console.force_login(maria)
+    typed = {"kind": "charger", "authoritative_identifier": "cs-1", "reason": "A new bay"}
+
+    added = console.post("/admin/inventory/managedidentity/add/", typed, follow=True)
+    over_api = given.speaker(maria).post("/api/v1/identities", {**typed, "authoritative_identifier": "Cs-1"})
+
+    assert "cs-1 differs from CS-1 by capitals alone" in unescape(added.content.decode())
+    assert over_api.json()["hint"].startswith("Cs-1 differs from CS-1, cs-1 by capitals alone")

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from bfcerts.first_look import demo_fleet, prepare_fleet
-from inventory.models import ManagedIdentity
+from bfcerts.first_look import Onboarding, demo_fleet, prepare_fleet
+from inventory.models import CertificateJob, ManagedIdentity
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
 from migration.services.secrets_of_keys import digest
+from tests.admin import given
 from tests.support import OPERATOR
 
 pytestmark = pytest.mark.django_db
@@ -41,3 +42,16 @@ def test_a_simulated_charger_without_its_file_is_given_a_new_key(tmp_path: Path)
     for station in fleet["stations"]:
         key = AuthorizationKey.objects.get(identity__authoritative_identifier=station["station_id"], state="active")
         assert key.digest == digest(station["password"].encode())
+
+
+def test_the_refusal_that_the_first_look_wants_is_said_to_be_intended(tmp_path: Path) -> None:
+    fleet = demo_fleet(1)
+    prepare_fleet(settings.CONFIGURATION.model_copy(update={"var_directory": tmp_path}), [*fleet, *demo_fleet(2)[2:]])
+    for name in ("CS-0001", "CS-0003"):
+        failed = given.job(ManagedIdentity.objects.get(authoritative_identifier=name))
+        CertificateJob.objects.filter(pk=failed.pk).update(state="failed", finished_at=failed.created_at, outcome="No.")
+
+    said = list(Onboarding([*fleet, *demo_fleet(2)[2:]]).round())
+
+    assert said[0] == "CS-0001: No."
+    assert said[1].startswith("CS-0003: No. This is intended: it asks for a certificate in the name of CS-0001")

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from inventory.actors import Actor
 from inventory.errors import InvalidInputError, NotPermittedError
@@ -197,3 +199,17 @@ def test_to_plan_a_migration_and_to_override_its_forecast_are_permissions_of_the
     plan = plans.make(parameters={"cohorts": ["All"], "override_forecast": "yes"}, actor=starter, **values)
     with pytest.raises(NotPermittedError, match="override_lockout_forecast"):
         plans.apply(plan=plan, digest=plan.digest, actor=starter, reason="test", now=plane.clock())
+
+
+def test_the_page_of_a_plan_shows_its_waves_and_parameters_in_words(plane: ControlPlane, fleet: Fleet) -> None:
+    plan = plan_of(plane, everybody(fleet))
+    console = Client()
+    console.force_login(given.administrator())
+
+    page = console.get(reverse("admin:inventory_plan_change", args=[plan.pk]))
+
+    assert page.status_code == 200
+    shown = dict(page.context["parameters"])
+    assert shown["Wave 1"].startswith("cohort All, ")
+    assert shown["Override forecast"] == "no"
+    assert shown["Retry budget"] == str(plan.parameters["retry_budget"])

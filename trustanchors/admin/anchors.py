@@ -7,9 +7,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.presentation import Badge, copyable, document, moment, short, text
 from inventory.admin.actions import actor_of
 from inventory.admin.editing import REASON, ReasonedForm
@@ -37,7 +37,7 @@ class TrustAnchorAdmin(WrittenOnce):
 
     form = AnchorForm
     list_display = ("name", "purpose", "kind", "ends", "short_fingerprint")
-    list_filter = (("purpose", ChoicesDropdownFilter),)
+    list_filter = (("purpose", ChoiceFilter),)
     search_fields = ("name", "subject", "fingerprint")
     search_help_text = "Name, subject or fingerprint"
     unread_fields = ("certificate_pem",)

@@ -8,8 +8,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.presentation import Badge, moment
 from inventory.admin.actions import PageWithActions, actor_of
 from inventory.admin.editing import REASON, ReasonedForm
@@ -146,7 +146,7 @@ class TrustAnchorBundleAdmin(PageWithActions, WrittenOnce):
     verbs = bundle_verbs
     change_form_template = "admin/console/read_only_with_actions.html"
     list_display = ("number", "purpose", "version", "badge", "released", "note")
-    list_filter = (("purpose", ChoicesDropdownFilter), ("state", ChoicesDropdownFilter))
+    list_filter = (("purpose", ChoiceFilter), ("state", ChoiceFilter))
     search_fields = ("note",)
     search_help_text = "Note"
     add_fieldsets = (("The next version", {"fields": ("purpose", "anchor_numbers", "note")}), REASON)

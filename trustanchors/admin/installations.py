@@ -6,8 +6,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import NOTHING, Badge, copyable, moment
 from inventory.admin import states
@@ -63,8 +64,8 @@ class BundleInstallationAdmin(PageWithActions, HistoryMixin, ReadOnlyAdmin):
     change_form_template = "admin/console/read_only_with_actions.html"
     list_display = ("whose", "what", "badge", "first", "checked", "detail")
     list_filter = (
-        ("state", ChoicesDropdownFilter),
-        ("purpose", ChoicesDropdownFilter),
+        ("state", ChoiceFilter),
+        ("purpose", ChoiceFilter),
         ("rollout", AutocompleteSelectFilter),
         ("identity", AutocompleteSelectFilter),
     )

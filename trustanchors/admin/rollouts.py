@@ -6,8 +6,8 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, exact_span, link, moment
 from inventory.admin.actions import PageWithActions, actor_of
@@ -84,7 +84,7 @@ class BundleRolloutAdmin(PageWithActions, HistoryMixin, ReadOnlyAdmin):
     version_fields = ("state", "replaced_at")
     change_form_template = "admin/console/read_only_with_actions.html"
     list_display = ("number", "what", "whom", "badge", "gate", "progress", "outcome")
-    list_filter = (("state", ChoicesDropdownFilter), ("purpose", ChoicesDropdownFilter))
+    list_filter = (("state", ChoiceFilter), ("purpose", ChoiceFilter))
     list_select_related = ("bundle", "cohort")
     search_fields = ("cohort__name",)
     search_help_text = "Cohort"

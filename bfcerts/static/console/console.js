@@ -230,6 +230,8 @@
     name();
     const user = document.querySelector("#login-form [name=username]");
     if (user) user.focus();
+    const here = document.querySelector(".c-nav .active");
+    if (here) here.scrollIntoView({ block: "nearest" });
     sayTimeZone();
     addLocalTimes(document);
     const area = document.querySelector("[data-live]");

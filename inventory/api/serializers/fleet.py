@@ -41,6 +41,15 @@ class IdentitySerializer(serializers.ModelSerializer[ManagedIdentity]):
         ]
 
 
+class CreatedIdentitySerializer(IdentitySerializer):
+    """A subject that was taken into the inventory."""
+
+    hint = serializers.CharField(help_text="What may be a mistake, such as an identifier known in other capitals.")
+
+    class Meta(IdentitySerializer.Meta):
+        fields = [*IdentitySerializer.Meta.fields, "hint"]
+
+
 class IdentityChangeSerializer(serializers.ModelSerializer[ManagedIdentity]):
     """What may be changed of an identity; its kind and identifier never, `enabled` by its own verbs."""
 

@@ -28,6 +28,7 @@ from inventory.api.serializers.fleet import (
     AuthoritySerializer,
     CatalogueSerializer,
     CohortSerializer,
+    CreatedIdentitySerializer,
     FamilySerializer,
     IdentityChangeSerializer,
     IdentityCreationSerializer,
@@ -75,12 +76,14 @@ class IdentityViewSet(WithHistory, Listing):
     serializer_class = IdentitySerializer
     filterset_class = filters.IdentityFilter
 
-    @extend_schema(request=IdentityCreationSerializer, responses={201: IdentitySerializer})
+    @extend_schema(request=IdentityCreationSerializer, responses={201: CreatedIdentitySerializer})
     def create(self, request: Request) -> Response:
         """Take a subject into the inventory."""
         values = self.asked(IdentityCreationSerializer)
         identity = identities.create(actor=self.actor, **values)
-        return self.made(identity)
+        response = self.made(identity)
+        response.data["hint"] = identities.alike(identity)
+        return response
 
     @extend_schema(request=IdentityChangeSerializer(partial=True), responses=IdentitySerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
