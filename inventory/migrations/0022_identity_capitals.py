@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0019_plans_being_applied"),
+        ("inventory", "0021_keeps_several_roots"),
     ]
 
     operations = [
