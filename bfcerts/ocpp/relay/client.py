@@ -76,6 +76,7 @@ class UpstreamSocket(Socket):
         else:
             self._stop_timer()
             self._settle()
+            self._headers = {}
             self._on_open(self)
 
     def _settle(self) -> None:
