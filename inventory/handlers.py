@@ -48,8 +48,8 @@ def csr_received(entry: InboxEntry) -> None:
 
 
 def connected(entry: InboxEntry) -> None:
-    """A handshake that was news to the lifecycle."""
-    if entry.payload.get("fingerprint"):
+    """A handshake that was news to the lifecycle. One that is only for a renewal moves no certificate."""
+    if entry.payload.get("fingerprint") and not entry.payload.get("renewal_only"):
         activation.connected_with_certificate(
             entry.payload["fingerprint"],
             session=entry.session_id,

@@ -40,6 +40,8 @@ class Connection:
     authorization_key_id: int | None
     """Which key opened the door for Profile 2."""
     at: datetime
+    renewal_only: bool = False
+    """It came in with an expired certificate, only to renew it: it shows nothing of the charger's ordinary ways in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """AuthorizationKeys in the console: their versions and states, never their values."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django import forms
 from django.contrib import admin
@@ -24,10 +24,11 @@ from inventory.services.actions import AvailableAction
 from migration import calendar_admin as calendar_admin
 from migration import key_admin as key_admin
 from migration import wave_admin as wave_admin
-from migration.key_choices import FLAG_CHOICES, RecoveryCause, RotationStage
+from migration.key_choices import FLAG_CHOICES, RotationStage
 from migration.key_import_admin import ImportMixin
 from migration.models import AuthorizationKey, KeyRotation, RecoveryDoor
-from migration.services import authorization_keys, recovery, rotation, rotation_need, secrets_of_keys
+from migration.recovery_admin import door_words
+from migration.services import authorization_keys, rotation, rotation_need, secrets_of_keys
 from migration.services.key_states import PROFILE_2
 
 TONES = {
@@ -105,25 +106,6 @@ class FlagForm(ActionForm):
     why = forms.ChoiceField(label="Cause", choices=FLAG_CHOICES)
 
 
-class DoorForm(ActionForm):
-    """Which narrow door; its key is made for this page and stored as a digest only."""
-
-    cause = forms.ChoiceField(label="Cause", choices=RecoveryCause.choices)
-    hours = forms.IntegerField(
-        label="Open for, in hours",
-        min_value=1,
-        max_value=int(recovery.LONGEST.total_seconds() // 3600),
-        initial=24,
-    )
-    secret = forms.CharField(
-        label="Key to set on the charger",
-        strip=False,
-        initial=secrets_of_keys.generate,
-        widget=forms.TextInput(attrs={"readonly": True, "autocomplete": "off", "class": "c-mono"}),
-        help_text="Note it before you confirm: it is never shown again.",
-    )
-
-
 class RevokeForm(ActionForm):
     """Whether also what the charger may need."""
 
@@ -144,30 +126,9 @@ def _flag(order: Order) -> str:
     return f"Key {key.version} of {order.target.authoritative_identifier} is marked for rotation."
 
 
-def _open_door(order: Order) -> str:
-    door = recovery.open_profile_2(
-        identity=order.target,
-        cause=order.values["cause"],
-        secret=order.values["secret"],
-        until=order.now + timedelta(hours=order.values["hours"]),
-        actor=order.actor,
-        reason=order.reason,
-        now=order.now,
-    )
-    return f"{order.target.authoritative_identifier} is let in with the key until {door.until:%Y-%m-%d %H:%M} UTC."
-
-
-def _close_door(order: Order) -> str:
-    door = recovery.open_door_of(order.target)
-    recovery.close(door=door, actor=order.actor, reason=order.reason, now=order.now)
-    return f"The narrow door of {order.target.authoritative_identifier} is closed."
-
-
 for _verb in (
     Verb("rotate_key", "sync_lock", _rotate),
     Verb("flag_key", "flag", _flag, FlagForm),
-    Verb("open_door", "door_open", _open_door, DoorForm),
-    Verb("close_door", "door_front", _close_door),
 ):
     identity_verbs.register(_verb)
 identity_verbs.register(Verb("set_password", "password", _set_password, SecretForm))
@@ -197,6 +158,7 @@ def keys_panel(identity: ManagedIdentity, request: HttpRequest, now: datetime) -
             "keys": [(key, key_badge(key), rotation_words(key)) for key in keys],
             "need": need if keys else None,
             "door": door,
+            "door_words": door_words(door) if door else "",
             "now": now,
         },
     )

@@ -25,6 +25,7 @@ class MigrationConfig(AppConfig):
             key_duties,
             key_evidence,
             recovery,
+            renewal_door,
             rotation_need,
         )
         from migration.services.authorization_keys import PasswordDoor
@@ -33,6 +34,7 @@ class MigrationConfig(AppConfig):
         registry.register_doors(password=PasswordDoor())
         key_evidence.connect()
         recovery.connect()
+        renewal_door.connect()
         add_identity_actions(key_actions.for_identity)
         add_family_actions(key_actions.for_family)
         keep_commands_of("key", key_delivery.open_references)

@@ -1,6 +1,4 @@
-"""What goes on around AuthorizationKeys, in the console: rotations, narrow doors and vendors' default keys."""
-
-from typing import Any
+"""What goes on around AuthorizationKeys, in the console: rotations, and the key paths of families."""
 
 from django import forms
 from django.contrib import admin
@@ -14,12 +12,11 @@ from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.presentation import Badge, moment
 from inventory.admin import states
 from inventory.admin.capabilities import family_verbs
-from inventory.admin.history import HistoryMixin
 from inventory.admin.search import identities_matching
 from inventory.admin.verbs import ActionForm, Order, Verb
 from inventory.choices import KeyPath
 from migration.key_choices import RotationStage
-from migration.models import KeyRotation, KnownDefaultKey, RecoveryDoor
+from migration.models import KeyRotation
 from migration.services import key_paths
 
 STAGE_COLOURS = {
@@ -137,55 +134,3 @@ class KeyRotationAdmin(ByCharger):
     @admin.display(description="Ended")
     def ended(self, rotation: KeyRotation) -> SafeString | str:
         return moment(rotation.ended_at)
-
-
-@admin.register(RecoveryDoor)
-class RecoveryDoorAdmin(HistoryMixin, ByCharger):
-    """Every door that was opened for a charger without a certificate. They are opened and closed on its page."""
-
-    list_display = ("whose", "badge", "cause", "opened", "opened_by", "ends")
-    list_filter = (("cause", ChoiceFilter), ("identity", AutocompleteSelectFilter))
-    list_select_related = ("identity",)
-    fields = ("whose", "badge", "cause", "opened", "opened_by", "reason", "ends", "closed", "closing")
-    readonly_fields = ("whose", "badge", "opened", "ends", "closed")
-
-    def crumb_title(self, target: RecoveryDoor) -> str:
-        return f"Narrow door of {target.identity.authoritative_identifier}"
-
-    @admin.display(description="Charger")
-    def whose(self, door: RecoveryDoor) -> SafeString | str:
-        return states.identity_cell(door.identity)
-
-    @admin.display(description="State")
-    def badge(self, door: RecoveryDoor) -> Badge:
-        return Badge("Closed", "default") if door.closed_at else Badge("Open", "warning")
-
-    @admin.display(description="Opened")
-    def opened(self, door: RecoveryDoor) -> SafeString | str:
-        return moment(door.opened_at)
-
-    @admin.display(description="Open until")
-    def ends(self, door: RecoveryDoor) -> SafeString | str:
-        return moment(door.until)
-
-    @admin.display(description="Closed")
-    def closed(self, door: RecoveryDoor) -> SafeString | str:
-        return moment(door.closed_at)
-
-
-@admin.register(KnownDefaultKey)
-class KnownDefaultKeyAdmin(HistoryMixin, ReadOnlyAdmin):
-    """Vendors' default keys, by name; the keys themselves are digests that nobody sees."""
-
-    list_display = ("label", "added")
-    search_fields = ("label",)
-    search_help_text = "Name"
-    fields = ("label", "added")
-    readonly_fields = ("added",)
-
-    def crumb_title(self, target: Any) -> str:
-        return str(target)
-
-    @admin.display(description="Added")
-    def added(self, entry: KnownDefaultKey) -> SafeString | str:
-        return moment(entry.created_at)

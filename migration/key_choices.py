@@ -83,6 +83,7 @@ class DoorKind(models.TextChoices):
     """Which narrow door is open for the recovery of one charger."""
 
     PROFILE_2_KEY = "profile_2_key", "Profile 2 with a fresh key"
+    EXPIRED_CERTIFICATE = "expired_certificate", "Its expired certificate, for renewal only"
 
 
 class RecoveryCause(models.TextChoices):

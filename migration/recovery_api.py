@@ -16,7 +16,7 @@ from inventory.choices import KeyPath
 from inventory.models import ChargerFamily, ManagedIdentity
 from migration.key_choices import RecoveryCause
 from migration.models import KeyRotation, KnownDefaultKey, RecoveryDoor
-from migration.services import key_paths, known_defaults, recovery, secrets_of_keys
+from migration.services import key_paths, known_defaults, recovery, renewal_door, secrets_of_keys
 
 REASON = "Why; it stays in the audit history with your name."
 
@@ -39,6 +39,7 @@ class RecoveryDoorSerializer(serializers.ModelSerializer[RecoveryDoor]):
             "kind",
             "cause",
             "key",
+            "certificate",
             "opened_at",
             "opened_by",
             "reason",
@@ -58,16 +59,24 @@ class NewDoorSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1000, help_text=REASON)
 
 
+class NewRenewalDoorSerializer(serializers.Serializer[Any]):
+    """For whom a door for a renewal, and how long."""
+
+    identity = serializers.PrimaryKeyRelatedField(queryset=ManagedIdentity.objects.all())
+    until = serializers.DateTimeField(help_text=f"At most {recovery.LONGEST.days} days from now.")
+    reason = serializers.CharField(max_length=1000, help_text=REASON)
+
+
 class DoorFilter(Narrowing):
     """Narrow doors."""
 
     class Meta:
         model = RecoveryDoor
-        fields = ["identity", "cause"]
+        fields = ["identity", "kind", "cause"]
 
 
 class RecoveryDoorViewSet(Listing):
-    """Doors that were opened for chargers without a certificate."""
+    """Doors that were opened for chargers without a certificate that works."""
 
     queryset = RecoveryDoor.objects.all()
     serializer_class = RecoveryDoorSerializer
@@ -77,6 +86,12 @@ class RecoveryDoorViewSet(Listing):
     def create(self, request: Request) -> Response:
         """Let one charger in on Profile 2 with a fresh key, for a time."""
         return self.made(recovery.open_profile_2(actor=self.actor, **self.asked(NewDoorSerializer)))
+
+    @extend_schema(request=NewRenewalDoorSerializer, responses={201: RecoveryDoorSerializer})
+    @action(detail=False, methods=["post"])
+    def renewal(self, request: Request) -> Response:
+        """Let one charger in with its expired certificate, for a time and only to renew it."""
+        return self.made(renewal_door.open_for_renewal(actor=self.actor, **self.asked(NewRenewalDoorSerializer)))
 
     @extend_schema(request=ReasonSerializer, responses=RecoveryDoorSerializer)
     @action(detail=True, methods=["post"])

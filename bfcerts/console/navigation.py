@@ -201,15 +201,14 @@ SECTIONS = (
                 "Narrow doors",
                 "narrow door",
                 "door_open",
-                "For a charger on Profile 3 that is locked out, open its page and choose “Open a narrow door”.",
+                "For a charger on Profile 3 that is locked out, open its page and choose “Open a narrow door …”.",
             ),
             Entry(
                 "migration.knowndefaultkey",
                 "Default keys",
                 "default key",
                 "key_off",
-                "Enter the keys that your vendors ship with over the API (POST /api/v1/known-default-keys), so that "
-                "chargers that use one are found.",
+                "Add the keys that your vendors ship with, so that chargers that use one are found.",
             ),
         ),
     ),

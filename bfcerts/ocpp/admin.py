@@ -126,7 +126,7 @@ class StationSessionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Security profile")
     def profile(self, session: StationSession) -> str:
-        return f"Profile {session.security_profile}"
+        return f"Profile {session.security_profile}" + (", for renewal only" if session.renewal_only else "")
 
     @admin.display(description="Connected")
     def since(self, session: StationSession) -> SafeString | str:

@@ -69,7 +69,8 @@ class Evidence(StrEnum):
 
     CONNECTED = "connected"
     """fingerprint ('' below Profile 3), profile, address, protocol, listener, evidence_wanted,
-    authorization_key (which one of the password door opened, or None)."""
+    authorization_key (which one of the password door opened, or None), renewal_only (whether it came in with an expired
+    certificate, only to renew it)."""
     CONNECTION_REFUSED = "connection_refused"
     """reason (a `RefusalReason`), detail, address, listener, profile, fingerprint, serial, subject, issuer, count (1,
     or how many further equal refusals this row stands for). A failed TLS handshake has no station id."""
@@ -119,6 +120,7 @@ class RefusalReason(StrEnum):
     CERTIFICATE_REVOKED = "certificate_revoked"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
+    AUTHORITY_EXPIRED = "authority_expired"
     CERTIFICATE_SUPERSEDED = "certificate_superseded"
     CERTIFICATE_NOT_ACCEPTABLE = "certificate_not_acceptable"
     PROFILE_TOO_LOW = "profile_too_low"

@@ -43,12 +43,14 @@ class Admission:
 
     `evidence_wanted`: this connection is news to the lifecycle. `options`: what the door wants to be told again when it
     is asked whether the station may stay; to the wire only its 'adapter' means something, the variant of the protocol
-    that the station's family needs (`bfcerts.ocpp.adapters.VARIANTS`).
+    that the station's family needs (`bfcerts.ocpp.adapters.VARIANTS`). `renewal_only_until`: it comes in with an
+    expired certificate, only to renew it and only until then (`bfcerts.ocpp.gateway.renewal_only`).
     """
 
     security_profile: int
     evidence_wanted: bool
     options: Mapping[str, Any] = field(default_factory=dict)
+    renewal_only_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

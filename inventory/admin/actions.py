@@ -67,6 +67,10 @@ class ActionsMixin(ConsoleAdmin):
         """Whom an action will concern, as pairs of name and value."""
         raise NotImplementedError
 
+    def page_after(self, target: Any) -> str:
+        """Where an operator goes when an action is done."""
+        return reverse(f"admin:{self._route}_change", args=[target.pk])
+
     def get_urls(self) -> list[URLPattern]:
         route = path(
             "<path:object_id>/do/<slug:name>/",
@@ -145,7 +149,7 @@ class ActionsMixin(ConsoleAdmin):
             return self._refuse(request, target, verb, action, form, refusals[0])
         sentence = f"This was already done: {answer.body}" if earlier else str(answer.body)
         messages.success(request, with_links_to_jobs(sentence, request))
-        return HttpResponseRedirect(reverse(f"admin:{self._route}_change", args=[target.pk]))
+        return HttpResponseRedirect(self.page_after(target))
 
     def _refuse(
         self,

@@ -36,7 +36,7 @@ class IssueForm(ActionForm):
         choices = self.fields["purpose"]
         if isinstance(choices, forms.ChoiceField):
             choices.choices = [(entry.key, entry.label) for entry in possible]
-        if lockouts.is_locked_out(target, timezone.now()):
+        if lockouts.is_out_of_reach(target, timezone.now()):
             request = self.fields["csr_pem"]
             request.required = True
             request.help_text = "PEM, taken on site: it is locked out and cannot be asked for one."

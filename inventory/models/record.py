@@ -84,6 +84,12 @@ class CertificateRecord(ProtectedState):
     rollback_until = models.DateTimeField(
         null=True, blank=True, help_text="A retired certificate still opens the door until then."
     )
+    renewal_only_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Until then it lets its charger in although it has expired, only to renew it: an operator opened a "
+        "narrow door.",
+    )
     confirm_by = models.DateTimeField(
         null=True, blank=True, help_text="An issued certificate never confirmed by then is revoked."
     )
@@ -122,6 +128,11 @@ class CertificateRecord(ProtectedState):
             ),
             models.CheckConstraint(
                 condition=~Q(state="revoked") | Q(revoked_at__isnull=False), name="revoked_has_time"
+            ),
+            models.CheckConstraint(
+                condition=Q(renewal_only_until__isnull=True)
+                | Q(purpose="charger_identity", state__in=["active", "retired"], not_after__isnull=False),
+                name="renewal_door_only_for_what_expired",
             ),
             models.CheckConstraint(condition=~Q(trust_domain="firmware_signing"), name="no_firmware_signing"),
             models.CheckConstraint(condition=Q(trust_domain=models.F("purpose")), name="trust_domain_of_purpose"),

@@ -128,7 +128,7 @@ _of_floors_above: list[IdentityActions] = []
 
 
 def add_identity_actions(provider: IdentityActions) -> None:
-    """Offer the verbs that an app above has for identities, after our own. It must ask the database for nothing."""
+    """Offer the verbs that an app above has for identities, after our own; they are asked for one at a time."""
     if provider not in _of_floors_above:
         _of_floors_above.append(provider)
 
@@ -153,14 +153,16 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
         .exists()
     )
     locked_out = lockouts.is_locked_out(identity, now)
+    only_renews = locked_out and lockouts.may_renew(identity, now)
     unreachable = disabled or not_charger or (LOCKED_OUT if locked_out else "")
+    asked_for_renewal = disabled or not_charger or (LOCKED_OUT if locked_out and not only_renews else "")
     return [
         offer(
             "issue",
             "Issue a certificate",
             f"{who} is locked out and cannot be asked: paste a certificate signing request that was taken on site. It "
             "gets a certificate for it, to be installed there."
-            if locked_out
+            if locked_out and not only_renews
             else f"{who} is asked for a certificate signing request, and gets a certificate for it.",
             permission="issue_certificaterecord",
             obstacle=disabled or ("" if identity.possible_purposes() else "It may not hold any certificates."),
@@ -181,21 +183,21 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
             "Ask for a CSR",
             f"{who} is asked for a certificate signing request; what it sends is signed.",
             permission="command_managedidentity",
-            obstacle=unreachable,
+            obstacle=asked_for_renewal,
         ),
         offer(
             "list_certificates",
             "List installed certificates",
             f"{who} is asked what it has installed.",
             permission="command_managedidentity",
-            obstacle=unreachable,
+            obstacle=asked_for_renewal,
         ),
         offer(
             "install_trust_anchors",
             "Install trust anchors",
             f"{who} is sent the roots of its own and of our server's certificates.",
             permission="command_managedidentity",
-            obstacle=unreachable,
+            obstacle=asked_for_renewal,
         ),
         offer(
             "fetch_security_log",
@@ -209,7 +211,7 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
             "Restart",
             f"{who} restarts when it is idle.",
             permission="command_managedidentity",
-            obstacle=unreachable,
+            obstacle=asked_for_renewal,
             dangerous=True,
         ),
         offer(

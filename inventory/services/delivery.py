@@ -156,7 +156,7 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
         reference=reference(job, "deliver"),
         correlation_id=job.correlation_id,
     )
-    by_hand = lockouts.is_locked_out(job.identity, now)
+    by_hand = lockouts.is_out_of_reach(job.identity, now)
     return Wait(
         f"somebody to install it on site: download certificate {record.pk} with its chain from its page"
         if by_hand

@@ -1,18 +1,22 @@
 """Who may come in with a client certificate: decided before the upgrade, by exactly that certificate's record.
 
 A connection is accepted only if the certificate belongs to that identity and its record is active,
-installed_pending_activation, issued with its delivery under way, or retired inside the rollback window.
+installed_pending_activation, issued with its delivery under way, or retired inside the rollback window. TLS does not
+check dates, so that a refusal can name its station: they are checked here, of the certificate and of the CAs above it.
+
+An expired certificate is let in, for its renewal only, while a person has opened a narrow door for exactly that one.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
 
 from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.registry import ADAPTER_OPTION, Admission, ConnectionAttempt, Refusal
-from bfcerts.pki.certificates import CertificateError, parse_certificate
+from bfcerts.pki.certificates import CertificateError, parse_certificate, split_chain
 from inventory.choices import RecordState, SubjectKind
 from inventory.purposes import CHARGER_IDENTITY
 
@@ -23,9 +27,11 @@ PROFILE_3 = 3
 # the new certificate before the one that it replaces.
 _RECORDS = """
 SELECT r.fingerprint, r.state, r.purpose, r.not_before, r.not_after, r.rollback_until, r.confirm_by, r.id,
+       r.renewal_only_until, coalesce(a.chain_pem, r.chain_pem),
        i.kind, i.authoritative_identifier, i.enabled, i.security_profile, i.fallback_until,
        i.connections_watched_until, f.protocol_variant
 FROM inventory_certificaterecord r JOIN inventory_managedidentity i ON i.id = r.identity_id
+LEFT JOIN inventory_issuingauthority a ON a.id = r.authority_id
 LEFT JOIN inventory_chargerfamily f ON f.id = i.family_id
 WHERE r.fingerprint = ANY(%s) AND r.fingerprint <> ''
 ORDER BY r.id DESC
@@ -40,6 +46,8 @@ _COLUMNS = (
     "rollback_until",
     "confirm_by",
     "record_id",
+    "renewal_only_until",
+    "chain_pem",
     "kind",
     "identifier",
     "enabled",
@@ -66,14 +74,52 @@ class CertificateDoor:
         row = rows.get(attempt.certificate.fingerprint)
         if row is None:
             return _unknown(attempt)
-        refusal = _wrong_identity(attempt, row) or _not_valid_now(row, attempt.now) or _wrong_state(row, attempt.now)
+        refusal, authority = _wrong_identity(attempt, row), _wrong_authority(row, attempt.now)
+        if refusal is None and authority is None and _for_renewal(row, attempt.now):
+            return Admission(
+                PROFILE_3, evidence_wanted=True, options=_options(row), renewal_only_until=row["renewal_only_until"]
+            )
+        refusal = refusal or _not_valid_now(row, attempt.now) or authority or _wrong_state(row, attempt.now)
         if refusal:
             return refusal
         arrived = row["security_profile"] >= PROFILE_3 and row["fallback_until"] is None
         watched = row["watched_until"] is not None and row["watched_until"] > attempt.now
         news = row["state"] != RecordState.ACTIVE or not arrived or watched
-        options = {ADAPTER_OPTION: row["protocol_variant"]} if row["protocol_variant"] else {}
-        return Admission(PROFILE_3, evidence_wanted=news, options=options)
+        return Admission(PROFILE_3, evidence_wanted=news, options=_options(row))
+
+
+def _options(row: dict[str, Any]) -> dict[str, Any]:
+    return {ADAPTER_OPTION: row["protocol_variant"]} if row["protocol_variant"] else {}
+
+
+def _for_renewal(row: dict[str, Any], now: datetime) -> bool:
+    """Whether a narrow door is open for exactly this certificate: one that was in use, and has expired."""
+    until = row["renewal_only_until"]
+    return (
+        until is not None
+        and now < until
+        and row["not_after"] <= now
+        and row["state"] in (RecordState.ACTIVE, RecordState.RETIRED)
+    )
+
+
+@lru_cache(maxsize=256)
+def end_of_chain(chain_pem: str) -> datetime | None:
+    """When the first of the CAs above a certificate expires; None where none is known or one cannot be read."""
+    try:
+        return min((parse_certificate(part).not_after for part in split_chain(chain_pem)), default=None)
+    except CertificateError:
+        return None
+
+
+def _wrong_authority(row: dict[str, Any], now: datetime) -> Refusal | None:
+    end = end_of_chain(row["chain_pem"])
+    if end is None or end > now:
+        return None
+    return Refusal(
+        RefusalReason.AUTHORITY_EXPIRED,
+        f"Certificate {row['record_id']} chains to a CA that expired on {end:%Y-%m-%d %H:%M} UTC.",
+    )
 
 
 def _unknown(attempt: ConnectionAttempt) -> Refusal:

@@ -135,23 +135,25 @@ def set_enabled(*, identity: ManagedIdentity, enabled: bool, actor: Actor, reaso
     return locked
 
 
-def close_sessions(identity: ManagedIdentity, why: str, now: datetime, *, highest_profile: int = 3) -> None:
+def close_sessions(
+    identity: ManagedIdentity, why: str, now: datetime, *, highest_profile: int = 3, fingerprint: str | None = None
+) -> None:
     """End a charger's live sessions on whichever node they are, when the transaction commits.
 
     The rows are closed here and now, so that a node that misses the notification finds out by itself. The identity
     must be locked by the caller: an admission then either sees its new state, or its session is among these.
 
     :param highest_profile: sessions on a higher security profile stay: a key lets nobody in there.
+    :param fingerprint: only sessions with this certificate; the record must be locked then, not the identity.
     """
-    sessions = list(
-        StationSession.objects.select_for_update()
-        .filter(
-            station_id=identity.authoritative_identifier,
-            closed_at__isnull=True,
-            security_profile__lte=highest_profile,
-        )
-        .values_list("pk", flat=True)
+    live = StationSession.objects.select_for_update().filter(
+        station_id=identity.authoritative_identifier,
+        closed_at__isnull=True,
+        security_profile__lte=highest_profile,
     )
+    if fingerprint is not None:
+        live = live.filter(certificate_fingerprint=fingerprint)
+    sessions = list(live.values_list("pk", flat=True))
     if not sessions:
         return
     StationSession.objects.filter(pk__in=sessions).update(closed_at=now, close_reason=why[:200])

@@ -112,7 +112,7 @@ def _obstacle(job: CertificateJob, now: datetime) -> str:
         return "Work of this kind is started where it came from."
     if job.action in (JobAction.RENEW, JobAction.INSTALL) and _record_of(job) is None:
         return _NO_CERTIFICATE
-    if job.action == JobAction.ISSUE and lockouts.is_locked_out(job.identity, now):
+    if job.action == JobAction.ISSUE and lockouts.is_out_of_reach(job.identity, now):
         return actions.LOCKED_OUT
     for other in jobs.open_jobs(job.identity, job.purpose, job.slot):
         both_issue = job.action in ISSUING_ACTIONS and other.action in ISSUING_ACTIONS

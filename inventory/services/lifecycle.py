@@ -81,6 +81,7 @@ def deactivate(
     with command(actor, "deactivate_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "deactivated", RecordState.ACTIVE)
+        _check_no_door(locked)
         _guard_last_credential(locked, actor, force, now, "Deactivating")
         locked.deactivated_at = now
         locked.deactivate()
@@ -133,6 +134,7 @@ def delete(
             RecordState.RETIRED,
             RecordState.REVOKED,
         )
+        _check_no_door(locked)
         working = CertificateJob.objects.open().filter(record=locked).first()
         if working:
             raise TransitionRefusedError(
@@ -146,6 +148,14 @@ def delete(
         record_event(EventType.CERTIFICATE_DELETED, now=now, record=locked, payload={"forced": force})
         transitions.block_at_gateways(locked)
     return locked
+
+
+def _check_no_door(record: CertificateRecord) -> None:
+    if record.renewal_only_until is not None:
+        raise TransitionRefusedError(
+            f"A narrow door of {record.identity.authoritative_identifier} rests on certificate {record.pk}; close the "
+            "door first."
+        )
 
 
 def _guard_last_credential(record: CertificateRecord, actor: Actor, force: bool, now: datetime, doing: str) -> None:

@@ -33,6 +33,17 @@ def is_locked_out(identity: ManagedIdentity, now: datetime) -> bool:
     )
 
 
+def is_out_of_reach(identity: ManagedIdentity, now: datetime) -> bool:
+    """Whether a charger is locked out, and no narrow door lets it in to renew its certificate."""
+    return is_locked_out(identity, now) and not may_renew(identity, now)
+
+
+def may_renew(identity: ManagedIdentity, now: datetime) -> bool:
+    """Whether a narrow door lets a charger in with its expired certificate, to renew it."""
+    expired = CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key)
+    return identity.enabled and expired.filter(renewal_only_until__gt=now).exists()
+
+
 def is_last_way_in(record: CertificateRecord, now: datetime) -> bool:
     """Whether a charger would be locked out without this certificate; one query at most."""
     if record.purpose != CHARGER_IDENTITY.key or not depends_on_certificate(record.identity, now):

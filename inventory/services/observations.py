@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from bfcerts.ocpp.canonical import RefusalReason
+from bfcerts.ocpp.gateway.renewal_only import OUTSIDE_RENEWAL
 from bfcerts.ocpp.registry import InboxEntry
 from inventory import seams
 from inventory.actors import Actor
@@ -63,6 +64,11 @@ _REFUSALS: dict[str, tuple[SecurityCategory, Severity, str]] = {
         SecurityCategory.TLS_AND_CERTIFICATE,
         Severity.WARNING,
         "a certificate that is not yet valid",
+    ),
+    RefusalReason.AUTHORITY_EXPIRED: (
+        SecurityCategory.TLS_AND_CERTIFICATE,
+        Severity.CRITICAL,
+        "a certificate whose CA has expired",
     ),
     RefusalReason.CERTIFICATE_SUPERSEDED: (
         SecurityCategory.TLS_AND_CERTIFICATE,
@@ -136,6 +142,7 @@ def connected(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
                 security_profile=int(entry.payload.get("profile") or 0),
                 fingerprint=str(entry.payload.get("fingerprint") or ""),
                 authorization_key_id=entry.payload.get("authorization_key"),
+                renewal_only=bool(entry.payload.get("renewal_only")),
                 at=entry.received_at,
             )
         )
@@ -249,14 +256,18 @@ def connection_refused(identity: ManagedIdentity | None, entry: InboxEntry) -> N
 
 
 def protocol_violation(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
-    """A frame that broke the protocol in a way that matters for security."""
+    """A frame that broke the protocol in a way that matters for security, or asked for more than its door allows."""
+    kind, detail = str(entry.payload.get("kind", "")), entry.payload.get("detail", "")
+    outside = kind == OUTSIDE_RENEWAL
     record_security_event(
-        "InvalidMessages",
-        native_type=str(entry.payload.get("kind", ""))[:60],
-        category=SecurityCategory.OTHER,
+        "RefusedOutsideRenewal" if outside else "InvalidMessages",
+        native_type=kind[:60],
+        category=SecurityCategory.AUTHENTICATION if outside else SecurityCategory.OTHER,
         severity=Severity.WARNING,
         source=SecuritySource.TLS_ENDPOINT,
-        message=f"{entry.station_id} sent a frame that breaks OCPP: {entry.payload.get('detail', '')}",
+        message=f"{entry.station_id} came in through a narrow door: {detail}."
+        if outside
+        else f"{entry.station_id} sent a frame that breaks OCPP: {detail}",
         now=entry.received_at,
         identity=identity,
         session_id=entry.session_id or None,

@@ -45,7 +45,7 @@ def issue(
         holding.check_first_enrolment(locked, entry, slot, now)
         if csr_pem is not None:
             check_given_csr(csr_pem, identity=locked, purpose=entry)
-        elif entry.key == CHARGER_IDENTITY.key and lockouts.is_locked_out(locked, now):
+        elif entry.key == CHARGER_IDENTITY.key and lockouts.is_out_of_reach(locked, now):
             raise TransitionRefusedError(
                 f"{locked.authoritative_identifier} is locked out and cannot be asked for a request: "
                 "give a CSR that was taken on site, or open a narrow door for it first."

@@ -235,8 +235,10 @@ def revoked(records: Sequence[CertificateRecord], reason_code: str, *, now: date
         record.revoked_at = now
         record.revocation_reason = reason_code
         record.rollback_until = None
+        record.renewal_only_until = None
         record.revoke()
-    save_all(records, fields=("state", "revoked_at", "revocation_reason", "rollback_until", "updated_at"))
+    changed = ("state", "revoked_at", "revocation_reason", "rollback_until", "renewal_only_until", "updated_at")
+    save_all(records, fields=changed)
     record_event_of_each(
         EventType.CERTIFICATE_REVOKED,
         records,

@@ -1,4 +1,4 @@
-"""Narrow doors: for one charger, for a time, below the security profile that it has reached."""
+"""Narrow doors: for one charger, for a time, with what would not let it in otherwise."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -10,7 +10,7 @@ from migration.key_choices import DoorKind, RecoveryCause
 class RecoveryDoor(models.Model):
     """One door that an operator opened for a charger whose certificate expired, was revoked or lost.
 
-    It closes by itself at its end, or when the charger is back on Profile 3.
+    It closes by itself at its end, or when the charger is back on Profile 3 with a certificate that works.
     """
 
     identity = models.ForeignKey("inventory.ManagedIdentity", on_delete=models.PROTECT, related_name="recovery_doors")
@@ -18,6 +18,14 @@ class RecoveryDoor(models.Model):
     cause = models.CharField(max_length=10, choices=RecoveryCause.choices)
     key = models.OneToOneField(
         "migration.AuthorizationKey", null=True, blank=True, on_delete=models.PROTECT, related_name="recovery_door"
+    )
+    certificate = models.ForeignKey(
+        "inventory.CertificateRecord",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="recovery_doors",
+        help_text="The expired certificate that lets in, and no other.",
     )
     opened_at = models.DateTimeField()
     opened_by = models.CharField(max_length=150)
@@ -36,6 +44,11 @@ class RecoveryDoor(models.Model):
             models.CheckConstraint(condition=Q(until__gt=F("opened_at")), name="recovery_door_ends_after_its_start"),
             models.CheckConstraint(
                 condition=~Q(kind="profile_2_key") | Q(key__isnull=False), name="profile_2_door_has_a_key"
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="expired_certificate")
+                | Q(certificate__isnull=False, key__isnull=True, cause="expired"),
+                name="renewal_door_has_a_certificate",
             ),
         ]
         indexes = [

@@ -77,7 +77,9 @@ def _installed(case: MigrationCase, record: CertificateRecord, now: datetime) ->
 
 
 def connected(connection: seams.Connection) -> None:
-    """A charger came in."""
+    """A charger came in; with an expired certificate, to renew it, is no arrival."""
+    if connection.renewal_only:
+        return
     identity = connection.identity
     case = cases.live_case(identity.pk, lock=True)
     if case is None or case.state not in ON_THE_WAY:

@@ -1,4 +1,4 @@
-"""What an operator may do now with a charger's AuthorizationKeys, and what it would mean."""
+"""What an operator may do now with AuthorizationKeys and narrow doors, and what it would mean."""
 
 from datetime import datetime
 
@@ -6,7 +6,8 @@ from inventory.actors import Actor
 from inventory.choices import KeyPath, SubjectKind
 from inventory.models import ChargerFamily, ManagedIdentity
 from inventory.services.actions import AvailableAction, offered
-from migration.services import key_paths
+from migration.models import KnownDefaultKey, RecoveryDoor
+from migration.services import key_paths, recovery, renewal_door
 from migration.services.key_states import PROFILE_2
 
 
@@ -18,6 +19,13 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
     disabled = "" if identity.enabled else "The identity is disabled."
     moved_up = identity.security_profile > PROFILE_2
     falls_back = identity.fallback_until is not None and identity.fallback_until > now
+    open_door = moved_up and recovery.has_open_door(identity)
+    no_door = (
+        disabled
+        or ("" if moved_up else "It is not on Profile 3; set or rotate its AuthorizationKey instead.")
+        or ("It has an open door already; close that one first." if open_door else "")
+        or ("It may come in on a lower profile already." if falls_back else "")
+    )
     return [
         offered(
             "rotate_key",
@@ -43,25 +51,63 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
         ),
         offered(
             "open_door",
-            "Open a narrow door",
+            "Open a narrow door with a fresh key",
             f"{who} is let in on Profile 2 with the key below, and with no other, until the time you name or until it "
             "is back on Profile 3. The key is shown on this page only: note it now, and set it on the charger.",
             actor=actor,
             permission="migration.open_recoverydoor",
-            obstacle=disabled
-            or ("" if moved_up else "It is not on Profile 3; set or rotate its AuthorizationKey instead.")
-            or ("It may come in on a lower profile already." if falls_back else ""),
+            obstacle=no_door,
+            dangerous=True,
+        ),
+        offered(
+            "open_renewal_door",
+            "Open a narrow door for its renewal",
+            f"{who} is let in with the certificate that it used last, which has expired, until the time you name or "
+            "until it is back with a new one. It is asked for a request at once, and can do nothing but renew.",
+            actor=actor,
+            permission="migration.open_recoverydoor",
+            obstacle=no_door or (renewal_door.why_no_certificate(identity, now) or ""),
             dangerous=True,
         ),
         offered(
             "close_door",
             "Close the narrow door",
-            f"{who} is refused on Profile 2 from now on; its key for the door ends, and so does a session with it.",
+            f"What the door let {who} in with is refused from now on, and a session with it ends.",
             actor=actor,
             permission="migration.close_recoverydoor",
-            obstacle="" if moved_up and identity.fallback_until is not None else "It has no open door.",
+            obstacle="" if open_door else "It has no open door.",
             dangerous=True,
         ),
+    ]
+
+
+def for_door(door: RecoveryDoor, actor: Actor) -> list[AvailableAction]:
+    """The verb of a narrow door."""
+    who = door.identity.authoritative_identifier
+    return [
+        offered(
+            "close",
+            "Close",
+            f"What the door let {who} in with is refused from now on, and a session with it ends.",
+            actor=actor,
+            permission="migration.close_recoverydoor",
+            obstacle="" if door.closed_at is None else f"It is closed already: {door.closing}.",
+            dangerous=True,
+        )
+    ]
+
+
+def for_default_key(entry: KnownDefaultKey, actor: Actor) -> list[AvailableAction]:
+    """The verb of a vendor's default key."""
+    return [
+        offered(
+            "remove",
+            "Take off the list",
+            f"Chargers that use “{entry.label}” are not found by it any more. Nothing else changes for them.",
+            actor=actor,
+            permission="migration.delete_knowndefaultkey",
+            obstacle="",
+        )
     ]
 
 

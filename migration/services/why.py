@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from inventory.choices import SubjectKind
-from inventory.models import ManagedIdentity
+from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.services import lockouts
 from migration.models import MigrationCase
-from migration.services import holding, readiness
+from migration.services import holding, readiness, renewal_door
 from migration.services.readiness import PROFILE_3
 from migration.states import ENDED_CASES, WHAT_NEXT, CaseState, ReasonCode
 
@@ -58,14 +59,36 @@ def _locked_out(identities: Sequence[ManagedIdentity], now: datetime) -> dict[in
     if not arrived:
         return {}
     found = lockouts.locked_out(ManagedIdentity.objects.filter(pk__in=arrived), now)
-    return {
-        key: Why(
-            ReasonCode.CERTIFICATE_LOST,
-            f"{name} is on Profile 3 and has no certificate that works: it cannot connect.",
-            "Open a narrow door for it, or give a request that was taken on site.",
+    names = dict(found.values_list("pk", "authoritative_identifier"))
+    if not names:
+        return {}
+    last = renewal_door.last_used(names)
+    return {key: Why(ReasonCode.CERTIFICATE_LOST, *_lost(name, last.get(key), now)) for key, name in names.items()}
+
+
+def _lost(name: str, last: CertificateRecord | None, now: datetime) -> tuple[str, str]:
+    """Why a charger cannot connect on Profile 3, by the certificate that it used last, and what to do next."""
+    if last is None:
+        return f"{name} is on Profile 3 and has no certificate that works: it cannot connect.", _FRESH_KEY
+    if last.renewal_only_until is not None and last.renewal_only_until > now:
+        return (
+            f"A narrow door lets {name} in with its expired certificate {last.pk} until "
+            f"{last.renewal_only_until:%Y-%m-%d %H:%M} UTC, only to renew it.",
+            "Wait for its renewal. If it does not come in, it may have lost that certificate: close the door, and open "
+            "one with a fresh key.",
         )
-        for key, name in found.values_list("pk", "authoritative_identifier")
-    }
+    unfit = renewal_door.why_unfit(last, now)
+    if unfit:
+        return f"{name} is on Profile 3 and its certificate {last.pk} {unfit}: it cannot connect.", _FRESH_KEY
+    return (
+        f"{name} is on Profile 3 and its certificate {last.pk} expired on {last.not_after:%Y-%m-%d}: it cannot "
+        "connect.",
+        "Open a narrow door for its renewal, by which that certificate lets it in once more. If it has lost that, "
+        "open one with a fresh key.",
+    )
+
+
+_FRESH_KEY: Final = "Open a narrow door with a fresh key for it, or give a request that was taken on site."
 
 
 def _should_move(identity: ManagedIdentity) -> bool:

@@ -54,18 +54,18 @@ def evidence_for(record: CertificateRecord) -> Evidence:
     )
 
 
-def bring_to(record: CertificateRecord, state: str) -> None:
+def bring_to(record: CertificateRecord, state: str, *, fingerprint: str = "") -> None:
     for step in PATHS[state]:
-        move(record, step)
+        move(record, step, fingerprint=fingerprint)
 
 
-def move(record: CertificateRecord, state: str) -> None:
+def move(record: CertificateRecord, state: str, *, fingerprint: str = "") -> None:
     """Change the state by SQL, with everything else that the state needs."""
     sql(
         "UPDATE inventory_certificaterecord SET state = %s, fingerprint = %s, serial_number = %s, issuer_sha256 = 'ca',"
         " revoked_at = %s, activation_evidence_id = %s WHERE id = %s",
         state,
-        f"fingerprint-{record.pk}",
+        fingerprint or f"fingerprint-{record.pk}",
         f"{record.pk:x}",
         NOW,
         evidence_for(record).pk,

@@ -103,7 +103,8 @@ def test_the_list_of_those_locked_out_is_what_the_single_answer_says() -> None:
     assert {item for item in ManagedIdentity.objects.all() if lockouts.is_locked_out(item, now)} == expected
 
 
-def test_the_answers_cost_one_query_at_most() -> None:
+def test_the_answers_cost_few_queries() -> None:
+    """On Profile 3 the narrow doors ask for more: what stands open, and by what another one could be opened."""
     certified = on_profile_3("CS-1")
     record = CertificateRecord.objects.select_related("identity").get(pk=given.active_record(certified).pk)
     now = datetime.now(UTC)
@@ -111,7 +112,7 @@ def test_the_answers_cost_one_query_at_most() -> None:
     with CaptureQueriesContext(connection) as queries:
         actions.for_record(record, OPERATOR, now)
     assert len(queries) == 1
-    for identity in (certified, charger("CS-2"), on_profile_3("CS-3")):
+    for identity, most in ((certified, 3), (charger("CS-2"), 1), (on_profile_3("CS-3"), 5)):
         with CaptureQueriesContext(connection) as queries:
             actions.for_identity(identity, OPERATOR, now)
-        assert len(queries) == 1
+        assert len(queries) == most

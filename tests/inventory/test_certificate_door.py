@@ -4,18 +4,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from bfcerts.ocpp.adapters import VARIANTS
 from bfcerts.ocpp.canonical import RefusalReason as R
 from bfcerts.ocpp.registry import Admission, ConnectionAttempt, PresentedCertificate, Refusal
 from inventory.choices import ProtocolVariant, RecordState, SubjectKind
-from inventory.models import CertificateRecord, ChargerFamily, ManagedIdentity
+from inventory.models import CertificateRecord, ChargerFamily, IssuingAuthority, ManagedIdentity
 from inventory.services import catalogue, identities, observations
 from inventory.services.door import CertificateDoor
 from tests.inventory.attempts import certificate_attempt
-from tests.inventory.material import external_certificate
+from tests.inventory.material import external_certificate, publish_external_authority
 from tests.inventory.records import NOW, bring_to, record_of
 from tests.support import OPERATOR, charger
 
@@ -219,3 +219,54 @@ def test_a_batch_is_decided_in_order_by_one_query() -> None:
 
 def test_every_reason_of_the_doors_has_words_for_the_operator() -> None:
     assert set(observations._REFUSALS) == set(R)
+
+
+@pytest.mark.parametrize(("state", "fields", "reason"), WINDOWS)
+def test_a_narrow_door_lets_in_what_expired_only_in_use_or_retired_and_only_for_its_time(
+    state: str, fields: dict[str, Any], reason: R | None
+) -> None:
+    record = record_in(state, **{"not_after": NOW, **fields})
+    if state not in ("active", "retired"):
+        with transaction.atomic(), pytest.raises(IntegrityError, match="renewal_door_only_for_what_expired"):
+            CertificateRecord.objects.filter(pk=record.pk).update(renewal_only_until=NOW + DAY)
+        assert refusal(decide(record)) == R.CERTIFICATE_EXPIRED
+        return
+    for until in (NOW - DAY, NOW):
+        CertificateRecord.objects.filter(pk=record.pk).update(renewal_only_until=until)
+        assert refusal(decide(record)) == R.CERTIFICATE_EXPIRED
+    CertificateRecord.objects.filter(pk=record.pk).update(renewal_only_until=NOW + SECOND)
+
+    assert decide(record) == Admission(3, evidence_wanted=True, renewal_only_until=NOW + SECOND)
+    assert refusal(decide(record, "CS-2")) == R.CERTIFICATE_OF_ANOTHER_STATION
+    CertificateRecord.objects.filter(pk=record.pk).update(not_before=NOW + SECOND, not_after=NOW + DAY)
+    assert refusal(decide(record)) == R.CERTIFICATE_NOT_YET_VALID
+
+
+@pytest.mark.parametrize("place", ["issuing CA", "root"])
+def test_nothing_opens_the_door_below_a_ca_that_has_expired(place: str) -> None:
+    """TLS checks no dates, so the door looks at every CA above the certificate, too."""
+    good = external_certificate("Good CA", NOW - DAY, 100, is_ca=True)
+    over = external_certificate("Old CA", NOW - 9 * DAY, 9, is_ca=True)
+    chain = over + good if place == "issuing CA" else good + over
+    record = record_in("active", chain_pem=chain)
+
+    refused = decide(record)
+
+    assert refusal(refused) == R.AUTHORITY_EXPIRED
+    assert isinstance(refused, Refusal)
+    assert refused.detail == f"Certificate {record.pk} chains to a CA that expired on {NOW:%Y-%m-%d %H:%M} UTC."
+    CertificateRecord.objects.filter(pk=record.pk).update(not_after=NOW, renewal_only_until=NOW + DAY)
+    assert refusal(decide(record)) == R.CERTIFICATE_EXPIRED
+    CertificateRecord.objects.filter(pk=record.pk).update(chain_pem=good)
+    assert isinstance(decide(record), Admission)
+
+
+def test_the_present_chain_of_its_authority_counts() -> None:
+    """A CA that was certified anew, with the same key, has another end than the chain that was stored once."""
+    authority = publish_external_authority(NOW)
+    over = external_certificate("Old CA", NOW - 9 * DAY, 9, is_ca=True)
+    record = record_in("active", chain_pem=over, authority=authority)
+
+    assert isinstance(decide(record), Admission)
+    IssuingAuthority.objects.filter(pk=authority.pk).update(chain_pem=over)
+    assert refusal(decide(record)) == R.AUTHORITY_EXPIRED

@@ -100,7 +100,7 @@ def test_a_narrow_door_shows_its_key_once_and_stores_it_nowhere(console: Client)
     page = do(console, identity, "open_door", secret=first[0], cause="lost", hours="4")
 
     assert "CS-1 is let in with the key until" in page
-    assert "A narrow door on Profile 2 is open until" in page
+    assert "for its fresh key on Profile 2, opened by" in page
     assert first[0] not in page
     assert first[0] not in everything()
     page = do(console, identity, "close_door")

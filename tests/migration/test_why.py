@@ -22,8 +22,9 @@ def test_a_charger_that_lost_its_certificate_on_profile_3_says_so(plane: Control
     answer = why(identity, plane.clock())
     assert answer is not None
     assert answer.code == ReasonCode.CERTIFICATE_LOST
-    assert "CS-1 is on Profile 3 and has no certificate that works" in answer.sentence
-    assert "narrow door" in answer.what_next
+    assert answer.sentence == f"CS-1 is on Profile 3 and its certificate {record.pk} was revoked: it cannot connect."
+    assert "Open a narrow door with a fresh key" in answer.what_next
+    assert "renewal" not in answer.what_next
 
 
 def test_many_are_answered_in_as_few_queries_as_one(

@@ -16,11 +16,15 @@ from tests.ocpp.authority import Authority, pem
 
 @dataclass
 class CertificateBook:
-    """A door for client certificates: which fingerprint belongs to which station, and which are refused."""
+    """A door for client certificates: which fingerprint belongs to which station, and which are refused.
+
+    `renewals`: until when an expired certificate is let in, only to renew it.
+    """
 
     stations: dict[str, str] = field(default_factory=dict)
     refused: dict[str, RefusalReason] = field(default_factory=dict)
     news: set[str] = field(default_factory=set)
+    renewals: dict[str, datetime] = field(default_factory=dict)
     asked: list[ConnectionAttempt] = field(default_factory=list)
 
     def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
@@ -38,6 +42,9 @@ class CertificateBook:
         if self.stations[fingerprint] != attempt.station_id:
             return Refusal(RefusalReason.CERTIFICATE_OF_ANOTHER_STATION, "somebody else's")
         if parsed.not_valid_after_utc < attempt.now:
+            until = self.renewals.get(fingerprint)
+            if until is not None and until > attempt.now:
+                return Admission(3, evidence_wanted=True, renewal_only_until=until)
             return Refusal(RefusalReason.CERTIFICATE_EXPIRED, "expired")
         return Admission(3, evidence_wanted=fingerprint in self.news)
 

@@ -26,6 +26,7 @@ from bfcerts.ocpp.canonical import RefusalReason
 from bfcerts.ocpp.gateway.addresses import plain_address, station_id
 from bfcerts.ocpp.gateway.database import DatabaseUnavailableError
 from bfcerts.ocpp.gateway.live import LiveConnections
+from bfcerts.ocpp.gateway.renewal_only import RenewalOnly
 from bfcerts.ocpp.gateway.services import Services
 from bfcerts.ocpp.gateway.sessions import REPLACED, Arrival, Departure, Opened
 from bfcerts.ocpp.gateway.station import StationConnection
@@ -138,6 +139,8 @@ class Doorkeeper:
         websocket, attempt = connection.websocket, connection.attempt
         connection.evidence_wanted = opened.admission.evidence_wanted
         connection.options = opened.admission.options
+        if opened.admission.renewal_only_until is not None:
+            connection.renewal_only = RenewalOnly(opened.admission.renewal_only_until)
         connection.adapter = self._services.adapters.of_family(
             connection.adapter, opened.admission.options, attempt.station_id
         )

@@ -11,6 +11,7 @@ from django.db.models import F
 
 from bfcerts.ocpp import outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Payload
+from bfcerts.ocpp.gateway.renewal_only import COMMANDS as RENEWAL_COMMANDS
 from bfcerts.ocpp.models import OutboxCommand
 
 MOST_DELIVERIES: Final = 10
@@ -46,13 +47,13 @@ def claim(wishes: list[Wish]) -> list[Command | None]:
 
     The session row is locked against the session's end, which puts back what was sent on it: a command is never left
     behind as sent on a session that is gone. A row that this session claimed before, without ever learning of it
-    because the database broke away, is claimed again.
+    because the database broke away, is claimed again. A session that is there for a renewal only gets what that needs.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH live AS (
-                SELECT id, station_id FROM ocpp_stationsession
+                SELECT id, station_id, renewal_only FROM ocpp_stationsession
                 WHERE id = ANY(%(sessions)s) AND closed_at IS NULL
                 FOR SHARE
             )
@@ -63,6 +64,7 @@ def claim(wishes: list[Wish]) -> list[Command | None]:
                 WHERE waiting.station_id = live.station_id AND waiting.state IN ('queued', 'sent')
                   AND (waiting.state = 'queued' OR waiting.session_id = live.id)
                   AND waiting.not_before <= %(now)s AND waiting.deadline > %(now)s
+                  AND (NOT live.renewal_only OR waiting.action = ANY(%(renewal)s))
                 ORDER BY waiting.id
                 LIMIT 1
                 FOR UPDATE SKIP LOCKED
@@ -70,7 +72,11 @@ def claim(wishes: list[Wish]) -> list[Command | None]:
             WHERE command.id = next.id
             RETURNING live.id, command.id
             """,
-            {"sessions": [wish.session_id for wish in wishes], "now": wishes[-1].now},
+            {
+                "sessions": [wish.session_id for wish in wishes],
+                "now": wishes[-1].now,
+                "renewal": [action.value for action in RENEWAL_COMMANDS],
+            },
         )
         claimed: dict[UUID, int] = dict(cursor.fetchall())
     rows = OutboxCommand.objects.in_bulk(list(claimed.values()))

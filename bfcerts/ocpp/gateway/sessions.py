@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 
 from bfcerts.ocpp import inbox
-from bfcerts.ocpp.canonical import Evidence
+from bfcerts.ocpp.canonical import Evidence, RefusalReason
 from bfcerts.ocpp.gateway.commands import release
 from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.notify import Channel, notify
@@ -107,14 +107,34 @@ def decide(attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
     return [next(by_password if attempt.certificate is None else by_certificate) for attempt in attempts]
 
 
-def review(present: Sequence[tuple[ConnectionAttempt, Mapping[str, Any]]]) -> list[Refusal | None]:
-    """Ask the doors again about live sessions, each with the options of its admission: why it may not stay, or None."""
-    certified = [attempt for attempt, _ in present if attempt.certificate is not None]
-    others = [Stay(attempt.station_id, options, attempt.now) for attempt, options in present if not attempt.certificate]
-    decisions = certificate_door().decide(certified) if certified else []
-    by_certificate = iter([decision if isinstance(decision, Refusal) else None for decision in decisions])
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A live session: how it asked for its admission, now, and what it was given."""
+
+    attempt: ConnectionAttempt
+    options: Mapping[str, Any]
+    renewal_only: bool = False
+
+
+def review(present: Sequence[Present]) -> list[Refusal | None]:
+    """Ask the doors again about live sessions: for each, in order, why it may not stay, or None."""
+    certified = [one for one in present if one.attempt.certificate is not None]
+    others = [
+        Stay(one.attempt.station_id, one.options, one.attempt.now) for one in present if not one.attempt.certificate
+    ]
+    decisions = certificate_door().decide([one.attempt for one in certified]) if certified else []
+    by_certificate = iter([_may_stay(one, decision) for one, decision in zip(certified, decisions, strict=True)])
     by_password = iter(password_door().review(others) if others else [])
-    return [next(by_password if attempt.certificate is None else by_certificate) for attempt, _ in present]
+    return [next(by_password if one.attempt.certificate is None else by_certificate) for one in present]
+
+
+def _may_stay(one: Present, decision: Admission | Refusal) -> Refusal | None:
+    if isinstance(decision, Refusal):
+        return decision
+    if decision.renewal_only_until is not None and not one.renewal_only:
+        detail = "The certificate has expired since it connected; it may come in again only to renew it."
+        return Refusal(RefusalReason.CERTIFICATE_EXPIRED, detail)
+    return None
 
 
 def _once_each(admitted: list[tuple[Arrival, Admission]]) -> list[list[tuple[Arrival, Admission]]]:
@@ -211,6 +231,7 @@ def _insert(admitted: list[tuple[Arrival, Admission]], node: str) -> None:
             _fingerprint(arrival),
             arrival.attempt.address,
             arrival.attempt.now,
+            admission.renewal_only_until is not None,
         )
         for arrival, admission in admitted
     ]
@@ -219,12 +240,13 @@ def _insert(admitted: list[tuple[Arrival, Admission]], node: str) -> None:
             """
             INSERT INTO ocpp_stationsession
                 (id, station_id, node, listener, protocol, security_profile, certificate_fingerprint, address,
-                 connected_at, close_reason)
+                 connected_at, renewal_only, close_reason)
             SELECT id, station_id, %s, listener, protocol, security_profile, fingerprint, address::inet,
-                   connected_at, ''
+                   connected_at, renewal_only, ''
             FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[],
-                        %s::timestamptz[])
-                AS arrival(id, station_id, listener, protocol, security_profile, fingerprint, address, connected_at)
+                        %s::timestamptz[], %s::boolean[])
+                AS arrival(id, station_id, listener, protocol, security_profile, fingerprint, address, connected_at,
+                           renewal_only)
             ON CONFLICT (id) DO UPDATE SET closed_at = NULL, close_reason = ''
             """,
             [node, *(list(column) for column in zip(*rows, strict=True))],
@@ -250,6 +272,7 @@ def _connected(arrival: Arrival, admission: Admission) -> inbox.Observation:
             "listener": attempt.listener,
             "evidence_wanted": admission.evidence_wanted,
             "authorization_key": admission.options.get("authorization_key"),
+            "renewal_only": admission.renewal_only_until is not None,
         },
         received_at=attempt.now,
         message_id="handshake",

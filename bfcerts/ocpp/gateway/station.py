@@ -19,6 +19,7 @@ from bfcerts.ocpp.canonical import Evidence
 from bfcerts.ocpp.frames import Call, ErrorCode, Malformed
 from bfcerts.ocpp.gateway.delivery import Delivery
 from bfcerts.ocpp.gateway.limits import TokenBucket
+from bfcerts.ocpp.gateway.renewal_only import OUTSIDE_RENEWAL, OutsideRenewalError, RenewalOnly
 from bfcerts.ocpp.gateway.services import Services
 from bfcerts.ocpp.gateway.websocket import Hold, WebSocket
 from bfcerts.ocpp.inbox import Observation, storable
@@ -59,6 +60,7 @@ class StationConnection:
         "evidence_wanted",
         "options",
         "relay",
+        "renewal_only",
         "services",
         "session_id",
         "websocket",
@@ -85,6 +87,7 @@ class StationConnection:
         self.options: Mapping[str, Any] = {}
         self.checked_at = now
         self.relay: Relay | None = None
+        self.renewal_only: RenewalOnly | None = None
         self._busy = False
         self._waiting: deque[tuple[bytes, Call]] | None = None
         self._answers: dict[str, tuple[int, bytes]] = {}
@@ -188,10 +191,11 @@ class StationConnection:
             return
         now = self.services.clock()
         try:
-            interval = self.services.configuration.gateway_heartbeat_interval_seconds
-            reaction = self.adapter.react(call.action, call.payload, now, interval)
+            reaction = self._react(call, now)
         except RefusedCallError as error:
             self._answer(raw, call, self._call_error(call.message_id, error.code, error.description))
+            if isinstance(error, OutsideRenewalError) and error.first:
+                self._violation(OUTSIDE_RENEWAL, error.description)
         except Exception:
             logger.exception("%s of %s could not be handled", call.action, self.station_id)
             self._fail(call)
@@ -201,6 +205,12 @@ class StationConnection:
             else:
                 self._busy = True
                 self._store_slowly(raw, call, reaction, reaction.evidence, now)
+
+    def _react(self, call: Call, now: datetime) -> Reaction:
+        if self.renewal_only is not None:
+            return self.renewal_only.react(self.adapter, call, now)
+        interval = self.services.configuration.gateway_heartbeat_interval_seconds
+        return self.adapter.react(call.action, call.payload, now, interval)
 
     def _repeated(self, call: Call, earlier: tuple[int, bytes], digest: int) -> None:
         """The same message again is answered the same; another one under a used id is refused (part 4 §4.1.4)."""

@@ -12,6 +12,7 @@ from bfcerts.ocpp.gateway import commands, node, sessions
 from bfcerts.ocpp.gateway.database import DatabaseThread, DatabaseUnavailableError
 from bfcerts.ocpp.gateway.listeners import ListenerError, Listeners
 from bfcerts.ocpp.gateway.live import LiveConnections
+from bfcerts.ocpp.gateway.renewal_only import ENDED
 from bfcerts.ocpp.gateway.services import Services
 from bfcerts.ocpp.gateway.station import StationConnection
 from bfcerts.ocpp.notify import Channel
@@ -111,8 +112,11 @@ class Upkeep:
             logger.warning("closed %s sessions of gateway nodes that are gone", reaped)
 
     async def _sweep(self) -> None:
-        """Find connections that died without a word: a ping after one silent interval, the end after another."""
-        now = self._services.loop.time()
+        """Find connections that died without a word: a ping after one silent interval, the end after another.
+
+        And those whose time is over: a narrow door closes to the second, also while nobody can tell us so.
+        """
+        now, at = self._services.loop.time(), self._services.clock()
         interval = self._services.configuration.gateway_ping_interval_seconds
         for connection in self._live:
             websocket = connection.websocket
@@ -123,8 +127,10 @@ class Upkeep:
                 websocket.ping()
             if connection.relay is not None:
                 connection.relay.sweep(now)
-        self._services.refusals.sweep(self._services.clock())
-        self._services.relays.reports.sweep(self._services.clock())
+            if connection.renewal_only is not None and connection.renewal_only.until <= at:
+                connection.block(ENDED)
+        self._services.refusals.sweep(at)
+        self._services.relays.reports.sweep(at)
 
     async def _wake_due(self) -> None:
         """Commands that were put off until now."""
@@ -190,7 +196,12 @@ class Upkeep:
         due = [connection for connection in held if everything or now - connection.checked_at > RECHECK_SECONDS]
         for batch in _batches(due):
             at = self._services.clock()
-            present = [(replace(connection.attempt, now=at), connection.options) for connection in batch]
+            present = [
+                sessions.Present(
+                    replace(connection.attempt, now=at), connection.options, connection.renewal_only is not None
+                )
+                for connection in batch
+            ]
             try:
                 refusals = await self._thread.call(partial(sessions.review, present))
             except DatabaseUnavailableError:

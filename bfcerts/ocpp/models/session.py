@@ -30,6 +30,9 @@ class StationSession(models.Model):
     protocol = models.CharField(max_length=20, help_text="The WebSocket subprotocol, as ocpp2.0.1.")
     security_profile = models.PositiveSmallIntegerField()
     certificate_fingerprint = models.CharField(max_length=64, blank=True, help_text="SHA-256, lower-case hex.")
+    renewal_only = models.BooleanField(
+        default=False, help_text="It came in with an expired certificate, only to renew it."
+    )
     address = models.GenericIPAddressField()
     connected_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)

@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 
 
 def route(connection: "StationConnection", upstream: Upstream | None) -> None:
-    """Have a station that is in relayed to this upstream from now on, or to none."""
+    """Have a station that is in relayed to this upstream from now on, or to none; who may only renew has none."""
+    if connection.renewal_only is not None:
+        return
     if connection.relay is None and upstream is not None:
         connection.relay = Relay(connection)
     if connection.relay is not None:

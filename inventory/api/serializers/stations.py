@@ -22,6 +22,7 @@ class SessionSerializer(serializers.ModelSerializer[StationSession]):
             "protocol",
             "security_profile",
             "certificate_fingerprint",
+            "renewal_only",
             "address",
             "connected_at",
             "closed_at",
