@@ -99,7 +99,10 @@ def add_all(instances: Sequence[models.Model]) -> None:
 
 def save_all(instances: Sequence[models.Model], *, fields: Sequence[str]) -> None:
     """Save these columns of rows of one model with their history, by two statements however many they are."""
-    rows.update_all(instances, fields)
+    if len(instances) == 1:
+        rows.update(instances[0], fields)
+    else:
+        rows.update_all(instances, fields)
     _write_history(instances, "~")
 
 
@@ -114,7 +117,10 @@ def _write_history(instances: Sequence[models.Model], kind: str) -> None:
         row = history_model(history_date=timezone.now(), history_type=kind, **values)
         _fill_in(row)
         written.append(row)
-    rows.insert_all(written)
+    if len(written) == 1:
+        rows.insert(written[0])
+    else:
+        rows.insert_all(written)
 
 
 def _attribute(sender: type, **context: Any) -> None:

@@ -140,9 +140,12 @@ def claim_due(now: datetime, limit: int, lease: timedelta = LEASE) -> list[Claim
 
 def finish(claim: Claim, now: datetime) -> None:
     """Mark a claimed row as handled; called in the transaction of its handler."""
-    InboxMessage.objects.filter(pk=claim.id, attempts=claim.attempt).update(
-        state=InboxMessage.State.DONE, lease_until=None, error="", finished_at=now
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE ocpp_inboxmessage SET state = %s, lease_until = NULL, error = '', finished_at = %s "
+            "WHERE id = %s AND attempts = %s",
+            [InboxMessage.State.DONE.value, now, claim.id, claim.attempt],
+        )
 
 
 def fail(claim: Claim, error: str, now: datetime) -> None:

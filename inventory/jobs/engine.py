@@ -159,7 +159,7 @@ def claim(*, queue: str, now: datetime, limit: int, lease: timedelta) -> list[in
         "queue": queue,
         "limit": limit,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
         return sorted(row[0] for row in cursor.fetchall())
 
@@ -209,7 +209,7 @@ def _recorder(job: CertificateJob, now: datetime) -> Recorder:
     """What is to be stored for the job's present step; an external step does its work here."""
     if job.unexpected_ends >= UNEXPECTED_ENDS:
         return _ended_unexpectedly_too_often
-    if job.deadline is not None and _end(job, job.deadline) <= now:
+    if job.deadline is not None and job.deadline <= now and _end(job, job.deadline) <= now:
         return _past_its_deadline
     if job.step in _external_steps:
         return _external_steps[job.step](job, now)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 
 from bfcerts.conflicts import repeated_on_conflict
 from inventory.jobs.clocks import MOST_SKEW
@@ -86,7 +86,7 @@ def _claim(duties: list[Duty], now: datetime) -> str | None:
         "leases": [item.lease for item in duties],
         "skew": MOST_SKEW,
     }
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_CLAIM, values)
         row = cursor.fetchone()
     return str(row[0]) if row else None

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 PULSE_SECONDS = 5.0
 IDLE_SECONDS = 1.0
+DUTIES_SECONDS = 0.25
+"""How often a pulse asks at most whether a recurring duty is due: it has rounds by the hundred each second."""
 """How long a pulse sleeps at most before it looks at the tables again: notifications only make it quicker."""
 
 stopping = RawValue(c_bool, False)
@@ -43,9 +45,10 @@ def cluster_name() -> str:
     return os.environ.get("BFCERTS_CLUSTER") or f"{socket.gethostname()}:{os.getpid()}"
 
 
-def run_due_work(queue: str, clock: Callable[[], datetime]) -> bool:
+def run_due_work(queue: str, clock: Callable[[], datetime], *, duties: bool = True) -> bool:
     """Run one batch of everything that is due for a queue.
 
+    :param duties: the recurring duties too, where this queue has them.
     :returns: whether there may be more.
     """
     limit = settings.CONFIGURATION.job_batch_size
@@ -54,7 +57,7 @@ def run_due_work(queue: str, clock: Callable[[], datetime]) -> bool:
     if queue == JobQueue.GENERAL:
         taken += inbox.process_due(now=clock(), limit=limit, lease=lease)
     taken += engine.run_due(queue=queue, clock=clock, limit=limit, lease=lease)
-    if queue == JobQueue.GENERAL:
+    if duties and queue == JobQueue.GENERAL:
         periodic.run_due(clock)
     return taken > 0
 
@@ -82,9 +85,15 @@ def pulse(queue: str, clock: Callable[[], datetime] = timezone.now) -> None:
         with _listener(queue) as listener:
             clocks.check(clock())
             beat(queue, clock())
-            while time.monotonic() < ends and not stopping.value:
-                if not run_due_work(queue, clock):
-                    _sleep(listener, min(IDLE_SECONDS, max(0.0, ends - time.monotonic())))
+            duties_from = 0.0
+            while (began := time.monotonic()) < ends and not stopping.value:
+                duties = began >= duties_from
+                taken = run_due_work(queue, clock, duties=duties)
+                if duties:
+                    duties_from = time.monotonic() + DUTIES_SECONDS
+                if not taken:
+                    wake_at = min(ends, time.monotonic() + IDLE_SECONDS if duties else duties_from)
+                    _sleep(listener, max(0.0, wake_at - time.monotonic()))
     except clocks.WrongClockError as error:
         logger.error("%s", error)
     except (OperationalError, InterfaceError, psycopg.OperationalError) as error:

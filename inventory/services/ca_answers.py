@@ -25,7 +25,7 @@ def issued(leaf: ParsedCertificate, chain_pem: str, intent: IssuanceIntent, refu
         record = locked_record(job)
         record.authority = intent.authority
         transitions.issued(record, leaf, chain_pem, now=now, job=job)
-        IssuanceIntent.objects.filter(pk=intent.pk).update(collected_at=now)
+        intents.collected(intent, now)
         if refusal is None:
             return _after_issuance(job, record, now)
         _withdraw(job, record, f"No longer allowed when the CA had issued it: {refusal}", now)

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from bfcerts.purge import purge
+from bfcerts.rows import insert, row
 from inventory import seams
 from inventory.choices import JobAction, SubjectKind
 from inventory.jobs.periodic import duty
@@ -32,10 +33,10 @@ def take(identity: ManagedIdentity, why: str, until: datetime, now: datetime) ->
     :param until: when the place is free again by itself, should nobody give it back.
     :returns: whether it may leave now; if not, ask again later.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         _lock_site(identity.site)
         _end_overdue(identity, now)
-        present = PlannedAbsence.objects.filter(identity=identity, ended_at__isnull=True).first()
+        present = row(PlannedAbsence, "identity_id = %s AND ended_at IS NULL", identity.pk)
         if present is not None:
             if present.kind != why:
                 return False
@@ -44,7 +45,7 @@ def take(identity: ManagedIdentity, why: str, until: datetime, now: datetime) ->
             return True
         if not _is_free(identity.site, now):
             return False
-        PlannedAbsence.objects.create(identity=identity, site=identity.site, kind=why, started_at=now, until=until)
+        insert(PlannedAbsence(identity=identity, site=identity.site, kind=why, started_at=now, until=until))
     return True
 
 
@@ -62,7 +63,13 @@ def give_back(identity: ManagedIdentity, now: datetime, why: str = "") -> bool:
 
 def away(site: str, now: datetime) -> int:
     """How many chargers of a site are away on purpose now."""
-    return PlannedAbsence.objects.filter(site=site, ended_at__isnull=True, until__gt=now).count()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM inventory_plannedabsence WHERE site = %s AND ended_at IS NULL AND until > %s",
+            [site, now],
+        )
+        (number,) = cursor.fetchone()
+    return int(number)
 
 
 def most_away(site: str) -> int | None:
@@ -88,11 +95,11 @@ def _is_free(site: str, now: datetime) -> bool:
     wanted = away(site, now) + 1
     if policy.away_most is not None and wanted > policy.away_most:
         return False
+    if wanted == 1:
+        return True
     # Enough chargers that this many are within the share, and that one stays.
-    within_share = 1 if wanted == 1 else -(-wanted * 100 // policy.away_percent)
-    needed = max(within_share, wanted + 1)
-    there_are = len(_chargers(site).values_list("pk", flat=True)[:needed])
-    return there_are >= needed or (wanted == 1 and there_are <= 1)
+    needed = max(-(-wanted * 100 // policy.away_percent), wanted + 1)
+    return len(_chargers(site).values_list("pk", flat=True)[:needed]) >= needed
 
 
 def _chargers(site: str) -> QuerySet[ManagedIdentity]:
@@ -100,7 +107,7 @@ def _chargers(site: str) -> QuerySet[ManagedIdentity]:
 
 
 def _policy(site: str) -> SitePolicy | None:
-    stored = SitePolicy.objects.filter(site=site).first()
+    stored = row(SitePolicy, "site = %s", site)
     return stored or (SitePolicy(site=site) if site else None)
 
 
@@ -111,9 +118,12 @@ def _lock_site(site: str) -> None:
 
 def _end_overdue(identity: ManagedIdentity, now: datetime) -> None:
     """What its own time has ended already, at this site or, for one that moved, of this charger."""
-    overdue = PlannedAbsence.objects.filter(ended_at__isnull=True, until__lte=now)
-    for absences in (overdue.filter(site=identity.site), overdue.filter(identity=identity)):
-        absences.update(ended_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE inventory_plannedabsence SET ended_at = %(now)s "
+            "WHERE ended_at IS NULL AND until <= %(now)s AND (site = %(site)s OR identity_id = %(identity)s)",
+            {"now": now, "site": identity.site, "identity": identity.pk},
+        )
 
 
 def take_for_renewal(job: CertificateJob, until: datetime, now: datetime) -> bool:

@@ -4,6 +4,7 @@ A charger's own CSR joins the one open job of its identity and purpose instead o
 CSRs the newest counts (domain.md, Jobs). SignCertificate itself was answered long before (NFR-002).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -197,8 +198,9 @@ def device_request(
     station = identity.authoritative_identifier
     with attributed(Actor.station(station), "The station asked for a certificate"), transaction.atomic(savepoint=False):
         locked = lock_identity(identity.pk)
-        issuing = [job for job in jobs.open_jobs(locked, entry.key) if job.action in ISSUING_ACTIONS]
-        job = issuing[0] if issuing else _open_for_device(locked, entry, key, now)
+        others = jobs.open_jobs(locked, entry.key)
+        issuing = [job for job in others if job.action in ISSUING_ACTIONS]
+        job = issuing[0] if issuing else _open_for_device(locked, entry, key, others, now)
         if issuing and issuing[0].step not in _ASKED and _asks_too_often(locked, now):
             return
         if job is not None and job.is_open:
@@ -237,7 +239,9 @@ def _refuse_request(identity: ManagedIdentity, why: str, key: str, now: datetime
     )
 
 
-def _open_for_device(identity: ManagedIdentity, entry: Purpose, key: str, now: datetime) -> CertificateJob | None:
+def _open_for_device(
+    identity: ManagedIdentity, entry: Purpose, key: str, others: Sequence[CertificateJob], now: datetime
+) -> CertificateJob | None:
     refusal = _why_not(identity, entry) or holding.why_no_first_enrolment(identity, entry, "", now)
     if refusal is not None:
         _refuse_request(identity, refusal, key, now)
@@ -253,6 +257,7 @@ def _open_for_device(identity: ManagedIdentity, entry: Purpose, key: str, now: d
         now=now,
         parameters={"replaces": active.pk} if active else {},
         idempotency_key=f"device:{key}",
+        others=others,
     )
     if created:
         if active:

@@ -7,7 +7,7 @@ retry is the same request.
 import uuid
 from datetime import datetime, timedelta
 
-from bfcerts.rows import row
+from bfcerts.rows import insert, row, update
 from inventory.choices import OperatingMode, SecurityCategory, SecuritySource, Severity
 from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs.engine import LeaseLostError
@@ -78,28 +78,35 @@ def _end_of_validity(record: CertificateRecord, policy: LifecyclePolicy, now: da
     return ends
 
 
-def fix_intent(
+def new_intent(
     job: CertificateJob,
     record: CertificateRecord,
     authority: IssuingAuthority,
     policy: LifecyclePolicy,
     now: datetime,
 ) -> IssuanceIntent:
-    """The durable intent: made once, so that every retry asks for the very same certificate."""
-    intent, _ = IssuanceIntent.objects.get_or_create(
+    """What a CA will be asked for; `fix` makes it durable before it is."""
+    return IssuanceIntent(
         record=record,
-        defaults={
-            "job": job,
-            "authority": authority,
-            "token": uuid.uuid4().hex,
-            "csr_sha256": record.csr_sha256,
-            "profile": record.purpose_entry.certificate_profile,
-            "not_before": (now - BACKDATING).replace(microsecond=0),
-            "not_after": _end_of_validity(record, policy, now).replace(microsecond=0),
-            "created_at": now,
-        },
+        job=job,
+        authority=authority,
+        token=uuid.uuid4().hex,
+        csr_sha256=record.csr_sha256,
+        profile=record.purpose_entry.certificate_profile,
+        not_before=(now - BACKDATING).replace(microsecond=0),
+        not_after=_end_of_validity(record, policy, now).replace(microsecond=0),
+        created_at=now,
     )
-    return intent
+
+
+def fix(intent: IssuanceIntent, now: datetime) -> None:
+    """Store a new intent as submitted, right before the CA is asked: every retry asks for the very same certificate.
+
+    :raises LeaseLostError: when another worker has made the record's intent meanwhile.
+    """
+    intent.submitted_at = now
+    if not insert(intent, unless_known=True):
+        raise LeaseLostError
 
 
 def answer_is_lost(intent: IssuanceIntent, now: datetime) -> bool:
@@ -128,7 +135,13 @@ def forget_submission(intent: IssuanceIntent) -> None:
 def remember(intent: IssuanceIntent, reference: str) -> None:
     """Store what the CA answered, right after it did."""
     intent.reference = reference
-    IssuanceIntent.objects.filter(pk=intent.pk).update(reference=reference)
+    update(intent, ["reference"])
+
+
+def collected(intent: IssuanceIntent, now: datetime) -> None:
+    """Store that the certificate is in its record, in the transaction that puts it there."""
+    intent.collected_at = now
+    update(intent, ["reference", "collected_at"])
 
 
 def tell_of_a_lost_answer(intent: IssuanceIntent, now: datetime) -> None:

@@ -192,7 +192,7 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     try:
         authority = authority_for(record.trust_domain)
         if intent is None:
-            intent = intents.fix_intent(job, record, _published(record.trust_domain, now), policy, now)
+            intent = intents.new_intent(job, record, _published(record.trust_domain, now), policy, now)
         if not intent.reference:
             waiting = _ask(intent, bound, authority, now)
             if waiting is not None:
@@ -213,6 +213,7 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     try:
         leaf = _verify(signed, intent, record, now)
     except (CertificateError, ChainError) as error:
+        intents.remember(intent, intent.reference)
         return ca_answers.untrustworthy(str(error), error.code)
     return ca_answers.issued(leaf, signed.chain_pem, intent, refusal)
 
@@ -250,7 +251,9 @@ def _ask(intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthorit
             return waiting
         repeated = False
     _take_quota("issue", settings.CONFIGURATION.aws_issue_per_second, now)
-    if not repeated:
+    if intent._state.adding:
+        intents.fix(intent, now)
+    elif not repeated:
         intents.mark_submitted(intent, now)
     try:
         reference = authority.submit(request)
@@ -258,7 +261,10 @@ def _ask(intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthorit
         if not repeated and not (isinstance(error, AuthorityUnavailable) and error.sent):
             intents.forget_submission(intent)
         raise
-    intents.remember(intent, reference)
+    if authority.answers_at_once:
+        intent.reference = reference  # stored with the certificate: until then, asking again finds the same one
+    else:
+        intents.remember(intent, reference)
     return None
 
 

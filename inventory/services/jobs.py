@@ -33,12 +33,14 @@ def open_job(
     parameters: dict[str, Any] | None = None,
     idempotency_key: str | None = None,
     deadline: datetime | None = None,
+    others: Sequence[CertificateJob] | None = None,
 ) -> tuple[CertificateJob, bool]:
     """Open a job under the current attribution, or return the one that is the same.
 
     The same idempotency key is the same job, whatever became of it; without a key, an open job of the same identity,
     purpose, slot and action is joined. The identity must be locked by the caller, which makes both checks safe.
 
+    :param others: the identity's open jobs for the purpose and slot, where the caller has read them under its lock.
     :returns: the job, and whether it is new.
     :raises ConflictingJobError: when an issue meets an open renewal or the other way round.
     """
@@ -55,7 +57,7 @@ def open_job(
                     f"This idempotency key was used for another request (job {known.pk}); use a new key."
                 )
             return known, False
-    for other in open_jobs(identity, purpose, slot):
+    for other in open_jobs(identity, purpose, slot) if others is None else others:
         if (other.action, other.target) == (action, target):
             return other, False
         if action in ISSUING_ACTIONS and other.action in ISSUING_ACTIONS:

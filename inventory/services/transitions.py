@@ -47,6 +47,27 @@ def describe_certificate(record: CertificateRecord, leaf: ParsedCertificate) -> 
     record.not_before, record.not_after = leaf.not_before, leaf.not_after
 
 
+_ISSUED = (
+    "state",
+    "authority_id",
+    "serial_number",
+    "issuer",
+    "issuer_sha256",
+    "subject",
+    "subject_alternative_names",
+    "fingerprint",
+    "public_key_sha256",
+    "key_algorithm",
+    "certificate_pem",
+    "chain_pem",
+    "not_before",
+    "not_after",
+    "issued_at",
+    "updated_at",
+)
+"""What issuing changes of a record."""
+
+
 def issued(
     record: CertificateRecord,
     leaf: ParsedCertificate,
@@ -61,7 +82,7 @@ def issued(
     record.chain_pem = chain_pem
     record.issued_at = now
     record.issue()
-    record.save()
+    save_all([record], fields=_ISSUED)
     record_event(
         EventType.CERTIFICATE_ISSUED,
         now=now,
@@ -126,7 +147,7 @@ def installation_recorded(
         )
     record.installed_at = now
     record.record_installation()
-    record.save(update_fields=["state", "installed_at", "updated_at"])
+    save_all([record], fields=("state", "installed_at", "updated_at"))
     record_event(
         EventType.CERTIFICATE_INSTALLED,
         now=now,

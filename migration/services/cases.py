@@ -10,6 +10,7 @@ from typing import Any
 from bfcerts.ocpp.canonical import Evidence
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand
 from bfcerts.ocpp.redaction import redact
+from bfcerts.rows import rows
 from inventory.audit import current_attribution
 from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity
 from inventory.models import CertificateRecord, ManagedIdentity
@@ -32,8 +33,14 @@ def live_case(identity_id: int, *, lock: bool = False) -> MigrationCase | None:
 
 def lock_live_cases(identity_ids: Collection[int], states: Collection[str]) -> dict[int, MigrationCase]:
     """Of identities that the caller has locked, the live cases in these states, by identity; locked like them."""
-    found = MigrationCase.objects.live().filter(identity_id__in=identity_ids, state__in=states)
-    return {case.identity_id: case for case in found.select_for_update(of=("self",)).order_by("pk")}
+    found = rows(
+        MigrationCase,
+        "identity_id = ANY(%s) AND state = ANY(%s) ORDER BY id",
+        list(identity_ids),
+        [str(state) for state in states],
+        lock=True,
+    )
+    return {case.identity_id: case for case in found}
 
 
 def lock_case(identity: ManagedIdentity, case_id: int) -> MigrationCase:

@@ -126,6 +126,11 @@ class AwsPrivateAuthority:
         return "AWS Private CA"
 
     @property
+    def answers_at_once(self) -> bool:
+        """It signs while we wait, and knows a token for some minutes."""
+        return False
+
+    @property
     def trust_domain(self) -> str:
         """The one trust domain that it issues for."""
         return self._trust_domain

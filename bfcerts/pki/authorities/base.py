@@ -199,6 +199,10 @@ class CertificateAuthority(Protocol):
     def trust_domain(self) -> str:
         """The one trust domain that it issues for."""
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether what was submitted can be collected at once, and asking again always finds the same certificate."""
+
     def describe(self) -> AuthorityDescription:
         """Its certificates and state.
 

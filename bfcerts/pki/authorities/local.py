@@ -68,6 +68,11 @@ class LocalAuthority:
         return "Local development CA"
 
     @property
+    def answers_at_once(self) -> bool:
+        """The serial number follows from the request's token, for good."""
+        return True
+
+    @property
     def trust_domain(self) -> str:
         """The one trust domain that it issues for."""
         return self._trust_domain
