@@ -194,6 +194,9 @@ class Configuration(BaseSettings):
     keep_failed_messages_days: Days = Field(90, description="The same for evidence that could not be taken in.")
     keep_commands_days: Days = Field(90, description="Days that commands to stations are kept after they ended.")
     keep_sessions_days: Days = Field(90, description="Days that connections of stations are kept after they closed.")
+    keep_unapplied_plans_days: Days = Field(
+        30, description="Days that the targets of a plan that nobody applied are kept; after that it has lapsed."
+    )
 
     # pki only
     pki_secret_key: SecretStr | None = Field(None, description="Signs the PKI cluster's queue; unknown elsewhere.")

@@ -26,7 +26,7 @@ class InventoryConfig(AppConfig):
         )
         from inventory.services.door import CertificateDoor
         from inventory.services.listeners import ListenerCertificates
-        from inventory.services.plans import bulk, running
+        from inventory.services.plans import bulk, lapsing, planner, running
 
         audit.connect()
         handlers.connect()
@@ -40,4 +40,4 @@ class InventoryConfig(AppConfig):
         registry.register_listeners(ListenerCertificates())
         upstreams.connect()
         seams.on_answer("log", station_logs.command_answered)
-        self.duties = (sweeps, repeats, retention, caps, artifacts, station_logs, untold, setbacks)
+        self.duties = (sweeps, repeats, retention, caps, artifacts, station_logs, untold, setbacks, planner, lapsing)

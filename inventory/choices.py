@@ -264,6 +264,7 @@ class EventType(models.TextChoices):
     IDENTITY_CHANGED = "IdentityChanged"
     IDENTITY_ENABLED = "IdentityEnabled"
     IDENTITY_DISABLED = "IdentityDisabled"
+    LOCK_OUT_FORECAST_OVERRIDDEN = "LockOutForecastOverridden"
 
 
 class JobStep(models.TextChoices):
@@ -382,6 +383,7 @@ class PlanState(models.TextChoices):
     APPLIED = "applied", "Applied"
     EXPIRED = "expired", "Expired"
     CANCELLED = "cancelled", "Cancelled"
+    LAPSED = "lapsed", "Lapsed"
 
 
 PLAN_TRANSITIONS: dict[str, frozenset[str]] = {
@@ -389,8 +391,9 @@ PLAN_TRANSITIONS: dict[str, frozenset[str]] = {
     PlanState.PLANNED: frozenset({PlanState.APPLYING, PlanState.EXPIRED, PlanState.CANCELLED}),
     PlanState.APPLYING: frozenset({PlanState.APPLIED, PlanState.PLANNED, PlanState.EXPIRED, PlanState.CANCELLED}),
     PlanState.APPLIED: frozenset(),
-    PlanState.EXPIRED: frozenset(),
-    PlanState.CANCELLED: frozenset(),
+    PlanState.EXPIRED: frozenset({PlanState.LAPSED}),
+    PlanState.CANCELLED: frozenset({PlanState.LAPSED}),
+    PlanState.LAPSED: frozenset(),
 }
 """The database's trigger is built from the same."""
 
@@ -404,6 +407,7 @@ PLAN_COLOURS: dict[str, str] = {
     PlanState.APPLIED: "success",
     PlanState.EXPIRED: "default",
     PlanState.CANCELLED: "default",
+    PlanState.LAPSED: "default",
 }
 
 

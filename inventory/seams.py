@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 
 from bfcerts.conflicts import is_conflict
 from bfcerts.ocpp.canonical import CommandOutcome
 from bfcerts.ocpp.models import OutboxCommand
+from inventory.actors import Actor
 from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, UntoldJobEnd
 from inventory.services.security_events import record_security_event
@@ -107,6 +108,26 @@ WayBack = Callable[[ManagedIdentity, str, datetime], bool]
 """Whether this identity's way back to a lower profile stays open, although it was seen with the certificate of this
 fingerprint at that time."""
 
+
+class LockOutForecast(Protocol):
+    """Foresees whether a charger could come back after its cut-over, and who may cut it over all the same."""
+
+    permission: str
+    """Of those who may override it."""
+
+    def evidence_against(self, identity: ManagedIdentity, now: datetime) -> str:
+        """Why this charger could not come back, and on what evidence; empty where nothing is against it."""
+
+    def require_safe(
+        self, identity: ManagedIdentity, *, actor: Actor, override: bool, reason: str, now: datetime
+    ) -> str:
+        """Refuse the cut-over of a charger that could not come back.
+
+        :returns: the evidence that was overridden; empty where nothing was against it.
+        :raises InventoryError: without `override`, without the permission, or without a reason.
+        """
+
+
 _connections: list[ConnectionListener] = []
 _boots: list[BootListener] = []
 _reports: list[ReportListener] = []
@@ -114,6 +135,7 @@ _ended_jobs: dict[str, tuple[JobListener, JobInterest]] = {}
 _moved_records: list[RecordListener] = []
 _gates: list[Gate] = []
 _ways_back: list[WayBack] = []
+_forecasts: list[LockOutForecast] = []
 _answers: dict[str, AnswerHandler] = {}
 
 
@@ -159,6 +181,16 @@ def on_answer(kind: str, handler: AnswerHandler) -> None:
 def add_gate(gate: Gate) -> None:
     """Be asked before a first enrolment or a cut-over. Routine renewals are never held back."""
     _add(_gates, gate)
+
+
+def lend_forecast(forecast: LockOutForecast) -> None:
+    """Be asked before every cut-over of a single charger, whoever gives it."""
+    _add(_forecasts, forecast)
+
+
+def forecasts() -> list[LockOutForecast]:
+    """Whoever has been lent."""
+    return list(_forecasts)
 
 
 def add_way_back(keeps_open: WayBack) -> None:

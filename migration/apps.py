@@ -40,7 +40,7 @@ class MigrationConfig(AppConfig):
         keep_commands_of("key", key_delivery.open_references)
         keep_commands_of("migration", cases.open_references)
         arrivals.connect()
-        seams.add_gate(forecast.gate)
+        seams.lend_forecast(forecast.OfOneCharger())
         plans.register(MigrationPlan())
         plans.register(bulk_rotation.BulkRotation())
         self.duties = (bulk_rotation, key_duties, rotation_need, recovery, driving)

@@ -119,6 +119,7 @@ _CHANGE = OpenApiParameter(
     description="What changes.",
 )
 _COHORT = OpenApiParameter("cohort", int, description="For cut_over: whom it is about; else everybody who waits.")
+_IDENTITY = OpenApiParameter("identity", int, description="For cut_over of one charger, with the certificate it has.")
 _BUNDLE = OpenApiParameter("bundle", int, description="For anchor_withdrawal: which bundle.")
 _CHAIN = OpenApiParameter(
     "chain", str, description="For server_certificate: the chain presented then in PEM, instead of root."
@@ -192,7 +193,9 @@ class CaseViewSet(Listing):
         return Response(AnswerSerializer(found, many=True).data)
 
     @extend_schema(
-        parameters=[_CHANGE, _COHORT, _BUNDLE, _ROOT, _CHAIN], responses=LockedOutSerializer(many=True), filters=False
+        parameters=[_CHANGE, _IDENTITY, _COHORT, _BUNDLE, _ROOT, _CHAIN],
+        responses=LockedOutSerializer(many=True),
+        filters=False,
     )
     @action(detail=False, pagination_class=None, filter_backends=[])
     def forecast(self, request: Request) -> Response:
@@ -210,6 +213,11 @@ def _number(request: Request, name: str) -> int:
 
 def _change(request: Request) -> forecast.Change:
     match request.query_params.get("change", "cut_over"):
+        case "cut_over" if "identity" in request.query_params:
+            identity = ManagedIdentity.objects.filter(pk=_number(request, "identity"), kind=SubjectKind.CHARGER).first()
+            if identity is None:
+                raise InvalidInputError("There is no such charger.")
+            return forecast.of_one(identity)
         case "cut_over" if "cohort" not in request.query_params:
             waiting = MigrationCase.objects.filter(state=CaseState.PENDING).select_related("identity").order_by("pk")
             return forecast.CutOver([case.identity for case in waiting[:MOST_FORECAST]], certificates_to_come=True)

@@ -9,7 +9,7 @@ from bfcerts.ocpp.models import OutboxCommand
 from inventory.admin.verbs import ActionForm, Order, Verb, identity_verbs
 from inventory.models import ManagedIdentity
 from inventory.purposes import purpose
-from inventory.services import identities, lifecycle, lockouts, station_commands, station_logs
+from inventory.services import holding, identities, lifecycle, lockouts, station_commands, station_logs
 
 
 class IssueForm(ActionForm):
@@ -47,6 +47,23 @@ class IssueForm(ActionForm):
             del self.fields["slot"]
 
 
+class CutOverForm(ActionForm):
+    """Whether also where it could not come back."""
+
+    override_forecast = forms.BooleanField(label="Although it could not come back", required=False)
+
+    def __init__(self, *args: Any, target: ManagedIdentity, **kwargs: Any) -> None:
+        super().__init__(*args, target=target, **kwargs)
+        against = holding.foreseen(target, timezone.now())
+        if against:
+            self.fields["override_forecast"].help_text = (
+                f"The forecast: {against}. Without this the cut-over is refused; it needs a permission of its own, and "
+                "your reason is kept with the evidence."
+            )
+        else:
+            del self.fields["override_forecast"]
+
+
 class ResetForm(ActionForm):
     """When to restart."""
 
@@ -72,7 +89,13 @@ def _issue(order: Order) -> str:
 
 
 def _cut_over(order: Order) -> str:
-    job = station_commands.cut_over(identity=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    job = station_commands.cut_over(
+        identity=order.target,
+        actor=order.actor,
+        reason=order.reason,
+        override_forecast=order.values.get("override_forecast", False),
+        now=order.now,
+    )
     return f"Job {job.pk} cuts {order.target.authoritative_identifier} over to Profile 3."
 
 
@@ -133,7 +156,7 @@ def _disable(order: Order) -> str:
 
 for verb in (
     Verb("issue", "add_card", _issue, IssueForm),
-    Verb("cut_over", "swap_horiz", _cut_over),
+    Verb("cut_over", "swap_horiz", _cut_over, CutOverForm),
     Verb("request_csr", "contract_edit", _request_csr),
     Verb("list_certificates", "list_alt", _list_certificates),
     Verb("install_trust_anchors", "anchor", _install_trust_anchors),

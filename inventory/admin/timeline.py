@@ -28,6 +28,7 @@ _EVENT_TONES = {
     EventType.MIGRATION_QUARANTINED: "danger",
     EventType.AUTHORIZATION_KEY_FAILED: "danger",
     EventType.IDENTITY_DISABLED: "danger",
+    EventType.LOCK_OUT_FORECAST_OVERRIDDEN: "danger",
     EventType.IDENTITY_ENABLED: "success",
 }
 _COMMAND_TONES = {

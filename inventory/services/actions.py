@@ -8,7 +8,7 @@ from inventory.actors import Actor
 from inventory.choices import REVOCABLE_STATES, OperatingMode, RecordState, SubjectKind
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
-from inventory.services import lockouts
+from inventory.services import holding, lockouts
 
 LOCKED_OUT = (
     "It is locked out: on Profile 3 with no working certificate, it cannot connect. Open a narrow door for it, or "
@@ -122,6 +122,17 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
     ]
 
 
+def _forecast_of(identity: ManagedIdentity, actor: Actor, now: datetime, *, asked: bool) -> str:
+    """What is foreseen of a cut-over that is possible."""
+    if not asked:
+        return ""
+    against = holding.foreseen(identity, now)
+    if not against:
+        return " Forecast: nothing speaks against that it comes back."
+    allowed = "override that with your reason" if holding.may_override_forecast(actor) else "have it overridden"
+    return f" Forecast: {against}. So it is refused: mend what is named, or {allowed}."
+
+
 IdentityActions = Callable[[ManagedIdentity, Actor, datetime], list[AvailableAction]]
 
 _of_floors_above: list[IdentityActions] = []
@@ -170,7 +181,8 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
         offer(
             "cut_over",
             "Cut over to Profile 3",
-            f"{who} is told to connect with its certificate, and restarts. It keeps its way back until that works.",
+            f"{who} is told to connect with its certificate, and restarts. It keeps its way back until that works."
+            + _forecast_of(identity, actor, now, asked=usable and not disabled),
             permission="cutover_managedidentity",
             obstacle=disabled
             or not_charger

@@ -128,6 +128,9 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
         return Fail(f"Certificate {record.pk} is {record.get_state_display().lower()}; it is not delivered any more.")
     policy = _policy(job)
     entry = job_purpose(job)
+    deliver_by = _deliver_by(job, record, now + policy.delivery_deadline)
+    if deliver_by <= now:
+        return never_installed(job, now)
     if entry.delivered_over_ocpp and not caps.take_for_renewal(job, now + policy.cut_over_deadline, now):
         return Wait("its turn: as many chargers of its site as may be are away", now + PAUSE_FOR_A_PLACE, "deliver")
     record.confirm_by = now + policy.delivery_deadline + policy.rollback_window
@@ -146,13 +149,17 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
     if channel == "pick-up":
         return Wait("the endpoint to fetch the certificate", now + policy.delivery_deadline, "await_install")
     number = _try_number(job, "deliveries")
+    lifetime = deliver_by - now
+    if job.action == JobAction.RENEW:
+        # A station that was away may not leave again when its place of the site has gone to another one.
+        lifetime = min(lifetime, policy.cut_over_deadline)
     outbox.enqueue(
         station_id=job.identity.authoritative_identifier,
         action=Action.DELIVER_CERTIFICATE,
         payload=canonical.deliver_certificate(chain_for_station(record), job.parameters.get("certificate_type")),
         dedupe_key=f"{reference(job, 'deliver')}:{record.pk}:{number}",
         now=now,
-        expires_after=policy.delivery_deadline,
+        expires_after=lifetime,
         reference=reference(job, "deliver"),
         correlation_id=job.correlation_id,
     )
@@ -161,9 +168,20 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
         f"somebody to install it on site: download certificate {record.pk} with its chain from its page"
         if by_hand
         else "the station to accept the certificate",
-        now + policy.delivery_deadline + timedelta(minutes=5),
+        deliver_by + timedelta(minutes=5),
         "await_install",
     )
+
+
+def _deliver_by(job: CertificateJob, record: CertificateRecord, latest: datetime) -> datetime:
+    """Until when a renewed certificate may be delivered, from its first delivery on; any other has its time anew."""
+    if job.action != JobAction.RENEW:
+        return latest
+    known = job.parameters.get("deliver_by", {})
+    if known.get("record") != record.pk:
+        known = {"record": record.pk, "until": latest.isoformat()}
+        job.parameters = {**job.parameters, "deliver_by": known}
+    return datetime.fromisoformat(known["until"])
 
 
 def chain_for_station(record: CertificateRecord) -> str:
@@ -238,6 +256,9 @@ def doubtful_not_used(job: CertificateJob, now: datetime) -> Result:
 
 def _await_activation(job: CertificateJob, record: CertificateRecord, now: datetime) -> Wait:
     policy = _policy(job)
+    if job_purpose(job).delivered_over_ocpp:
+        # It leaves from now on: its place of the site lasts as long as it has to come back.
+        caps.take_for_renewal(job, now + policy.cut_over_deadline, now)
     return Wait(
         "a connection on Profile 3 with exactly this certificate"
         if job_purpose(job).delivered_over_ocpp
@@ -368,6 +389,8 @@ def _no_answer(job: CertificateJob, outcome: str, now: datetime) -> None:
     if outcome == CommandOutcome.TIMED_OUT:
         job.step, job.attempts = "deliver", int(job.parameters.get("deliveries", 1))
         engine.advance(job, Retry("The station took the certificate but gave no answer."), now)
+    elif job.action == JobAction.RENEW:
+        engine.advance(job, Wait("its turn: it was away when it had one", now + PAUSE_FOR_A_PLACE, "deliver"), now)
 
 
 def _refused(job: CertificateJob, record: CertificateRecord, detail: str, command: str, now: datetime) -> None:

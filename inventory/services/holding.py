@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from inventory import seams
+from inventory.actors import Actor
 from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.errors import HeldBackError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
@@ -61,6 +62,29 @@ def tell_of_held_server_certificate(job: CertificateJob, why: str, now: datetime
         job=job,
         dedupe_key=f"server-certificate-held:{job.identity_id}:{job.slot}:{now:%Y%m%d}",
     )
+
+
+def foreseen(identity: ManagedIdentity, now: datetime) -> str:
+    """Why a charger could not come back after its cut-over, and on what evidence; empty where nothing is against it."""
+    return "; ".join(filter(None, (item.evidence_against(identity, now) for item in seams.forecasts())))
+
+
+def may_override_forecast(actor: Actor) -> bool:
+    """Whether this operator may cut over a charger that could not come back."""
+    return all(actor.may(item.permission) for item in seams.forecasts())
+
+
+def check_forecast(identity: ManagedIdentity, *, actor: Actor, override: bool, reason: str, now: datetime) -> str:
+    """Refuse a cut-over after which the charger could not come back.
+
+    :returns: the evidence that was overridden; empty where nothing was against it.
+    :raises InventoryError: without `override`, without its permission, or without a reason.
+    """
+    checked = [
+        item.require_safe(identity, actor=actor, override=override, reason=reason, now=now)
+        for item in seams.forecasts()
+    ]
+    return "; ".join(filter(None, checked))
 
 
 def _refuse(why: str | None, identity: ManagedIdentity, what: str) -> None:

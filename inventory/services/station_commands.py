@@ -16,13 +16,14 @@ from bfcerts.rows import row
 from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import JobAction, RecordState, SubjectKind
+from inventory.choices import EventType, JobAction, RecordState, SubjectKind
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Proceed, Result, Retry, Wait
 from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
 from inventory.services import delivery, holding, jobs, lockouts, policies
+from inventory.services.events import record_event
 from inventory.services.locking import lock_identity
 
 COMMAND_LIFETIME = timedelta(hours=1)
@@ -142,15 +143,25 @@ def reset(
 # -- cut-over --------------------------------------------------------------------------------------------------------
 
 
-def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datetime | None = None) -> CertificateJob:
+def cut_over(
+    *,
+    identity: ManagedIdentity,
+    actor: Actor,
+    reason: str,
+    override_forecast: bool = False,
+    now: datetime | None = None,
+) -> CertificateJob:
     """Move one station to Profile 3: network profile, its priority, security profile, reset, and the connection that
     proves it.
 
     The steps are the same for every station. Its protocol version sends those that it has a message for (OCPP 2.0.1 A05
     and B09/B10, OCPP 1.6 whitepaper A05) and takes the others as done.
 
+    :param override_forecast: also where the forecast says that it could not come back, which needs a permission of its
+        own; the event and the job's history keep the evidence, who did it and why.
     :raises TransitionRefusedError: when the station has no certificate to come back with.
     :raises HeldBackError: while a gate is closed for this charger.
+    :raises InventoryError: when it could not come back, and that is not overridden.
     """
     _check(identity, actor, reason, "cutover_managedidentity")
     now = now or timezone.now()
@@ -166,13 +177,23 @@ def cut_over(*, identity: ManagedIdentity, actor: Actor, reason: str, now: datet
                 "issue one first."
             )
         holding.check_cut_over(locked, now)
-        job, _ = jobs.open_job(
+        against = holding.check_forecast(locked, actor=actor, override=override_forecast, reason=reason, now=now)
+        job, is_new = jobs.open_job(
             action=JobAction.CUT_OVER,
             identity=locked,
             purpose=CHARGER_IDENTITY.key,
             step="send_network_profile",
+            parameters={"forecast_overridden": against} if against else None,
             now=now,
         )
+        if against and is_new:
+            record_event(
+                EventType.LOCK_OUT_FORECAST_OVERRIDDEN,
+                now=now,
+                identity=locked,
+                job=job,
+                payload={"managedIdentityId": locked.pk, "evidence": against},
+            )
     return job
 
 

@@ -115,9 +115,9 @@ class BulkRotation:
         present = next(key for key in keys if key.state == KeyState.ACTIVE)
         return included(f"rotate:{present.version}")
 
-    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
-        by_rate = timedelta(minutes=1) * (counts.included / parameters["per_minute"])
-        by_room = AT_ONCE * (counts.included / min(parameters["per_family"], parameters["per_region"]))
+    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
+        by_rate = timedelta(minutes=1) * (counts.included / plan.parameters["per_minute"])
+        by_room = AT_ONCE * (counts.included / min(plan.parameters["per_family"], plan.parameters["per_region"]))
         return timedelta(seconds=round(max(by_rate, by_room).total_seconds()))
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:

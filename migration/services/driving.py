@@ -205,8 +205,7 @@ def cut_over_the_ready(now: datetime) -> int:
 
 def _cut_over(case_id: int, identity_id: int, now: datetime) -> bool:
     reason = "Its certificate is installed: it is cut over to Profile 3"
-    # The forecast is asked here itself, where a rollout that overrides it is known.
-    with transaction.atomic(), attributed(MIGRATION, reason), forecast.overridden(actor=MIGRATION):
+    with transaction.atomic(), attributed(MIGRATION, reason):
         identity = lock_identity(identity_id)
         case = cases.lock_case(identity, case_id)
         if case.state != S.INSTALLING or case.stage != Stage.READY:
@@ -264,7 +263,11 @@ def _send(case: MigrationCase, record: CertificateRecord, now: datetime) -> bool
     try:
         with transaction.atomic():
             job = station_commands.cut_over(
-                identity=identity, actor=MIGRATION, reason="Its wave moves it to Profile 3", now=now
+                identity=identity,
+                actor=MIGRATION,
+                reason="Its wave moves it to Profile 3",
+                override_forecast=case.wave is not None and case.wave.rollout.overrides_forecast,
+                now=now,
             )
     except InventoryError as error:
         caps.give_back(identity, now, cases.absence_of(case))

@@ -5,8 +5,6 @@ we have to accept what it comes with.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +14,6 @@ from inventory.actors import Actor
 from inventory.choices import RecordState
 from inventory.models import CertificateRecord, IssuingAuthority, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
-from inventory.seams import Gated
 from trustanchors.services import coverage, lock_out
 from trustanchors.services.lock_out import AnchorWithdrawal, Finding, LockedOut, LockOutError, ServerCertificateChange
 
@@ -29,7 +26,7 @@ __all__ = [
     "LockOutError",
     "LockedOut",
     "ServerCertificateChange",
-    "overridden",
+    "of_one",
     "predict",
     "require_safe",
 ]
@@ -75,34 +72,30 @@ def require_safe(change: Change, *, actor: Actor, override: bool, reason: str, n
     return lock_out.require_none(iter(predict(change, now)), actor=actor, override=override, reason=reason)
 
 
-# -- the gate for single cut-overs -------------------------------------------------------------------------------------
-
-_overridden: ContextVar[bool] = ContextVar("forecast_overridden", default=False)
+# -- single cut-overs --------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def overridden(*, actor: Actor) -> Iterator[None]:
-    """Let cut-overs inside pass although the forecast is against them.
+class OfOneCharger:
+    """The forecast as every cut-over of a single charger asks for it.
 
-    :raises NotPermittedError: without the permission.
+    Such a command is refused on evidence alone: of a charger that is new nothing is known yet.
     """
-    actor.require(OVERRIDE)
-    token = _overridden.set(True)
-    try:
-        yield
-    finally:
-        _overridden.reset(token)
+
+    permission = OVERRIDE
+
+    def evidence_against(self, identity: ManagedIdentity, now: datetime) -> str:
+        return "; ".join(item.sentence for item in predict(of_one(identity), now))
+
+    def require_safe(
+        self, identity: ManagedIdentity, *, actor: Actor, override: bool, reason: str, now: datetime
+    ) -> str:
+        locked_out = require_safe(of_one(identity), actor=actor, override=override, reason=reason, now=now)
+        return "; ".join(item.sentence for item in locked_out)
 
 
-def gate(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
-    """Why a charger may not be cut over: it could not come back.
-
-    A single command of an operator is refused on evidence alone: of a charger that is new nothing is known yet.
-    """
-    if action != Gated.CUT_OVER or _overridden.get():
-        return None
-    locked_out = predict(CutOver((identity,), unknown_is_no_evidence=True), now)
-    return locked_out[0].sentence if locked_out else None
+def of_one(identity: ManagedIdentity) -> CutOver:
+    """The cut-over of a single charger, with the certificate that it has."""
+    return CutOver((identity,), unknown_is_no_evidence=True)
 
 
 # -- evidence ----------------------------------------------------------------------------------------------------------

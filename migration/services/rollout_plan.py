@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from inventory.actors import Actor
@@ -16,7 +15,7 @@ from inventory.services.plans import selection
 from inventory.services.plans.errors import NothingToPlanError
 from inventory.services.plans.kinds import Field, PlanCounts, Verdict, excluded, included
 from migration.models import MigrationCase, MigrationRollout, Wave
-from migration.services import cases, forecast, readiness
+from migration.services import cases, forecast, plan_load, readiness
 from migration.services.readiness import PROFILE_3
 from migration.states import WHAT_NEXT, CaseState, ReasonCode, RolloutState, WaveState
 from trustanchors.choices import GATING_PURPOSES
@@ -150,13 +149,8 @@ class MigrationPlan:
             for identity in identities
         ]
 
-    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
-        """By the rates of its waves and the CA's quota; how long chargers take to come back is not known."""
-        if not counts.included:
-            return timedelta(0)
-        slowest = min(wave["per_minute"] for wave in parameters["waves"]) / 60
-        rate = min(slowest, settings.CONFIGURATION.aws_issue_per_second)
-        return timedelta(seconds=round(counts.included / rate))
+    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
+        return plan_load.duration(plan, now)
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         """Make rollout, waves and cases, and let the first wave start.

@@ -19,6 +19,11 @@ LOOK_AHEAD_DAYS = 15
 """How far the next opening is looked for; whatever opens later is looked for again by then."""
 
 
+GRAIN = timedelta(minutes=5)
+"""How exactly the end of work is told that goes on only in open hours."""
+FAR_AHEAD = timedelta(days=365)
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """Why nothing is moved at a site now, and when to look again."""
@@ -40,8 +45,7 @@ class Calendar:
         A window that spans midnight belongs to the day on which it opens. Local times that a change of the clocks
         leaves out or repeats are read as Python does: the first time they occur.
         """
-        windows = self.windows.get(site) or self.windows.get("", [])
-        blackouts = self.blackouts.get(site, []) + (self.blackouts.get("", []) if site else [])
+        windows, blackouts = self._windows_of(site), self._blackouts_of(site)
         out = _blacked_out(blackouts, now)
         if out is None and (not windows or any(_is_open(window, now) for window in windows)):
             return None
@@ -55,6 +59,35 @@ class Calendar:
             why = f"It is outside of the hours in which {place} may be worked at"
         when = f"; it opens on {opens:%Y-%m-%d at %H:%M} UTC." if opens is not None else "; no window opens soon."
         return Closed(why + when, opens or now + timedelta(days=1))
+
+    def restrict(self, site: str) -> bool:
+        """Whether any hours or days are closed at a site."""
+        return bool(self._windows_of(site) or self._blackouts_of(site))
+
+    def finished(self, site: str, begun: datetime, work: timedelta) -> datetime:
+        """When work that goes on at a site only while it is open would be done, to `GRAIN`; at most `FAR_AHEAD` on."""
+        moment, latest = begun, begun + FAR_AHEAD
+        while work > timedelta(0) and moment < latest:
+            shut = self.closed(site, moment)
+            if shut is not None:
+                moment = shut.look_again_at
+                continue
+            step = min(work, GRAIN)
+            moment, work = moment + step, work - step
+        return min(moment, latest)
+
+    def _windows_of(self, site: str) -> list[MigrationWindow]:
+        return self.windows.get(site) or self.windows.get("", [])
+
+    def _blackouts_of(self, site: str) -> list[Blackout]:
+        return self.blackouts.get(site, []) + (self.blackouts.get("", []) if site else [])
+
+    def same_as(self, site: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Equal for sites with the same hours and days."""
+        return (
+            tuple(item.pk for item in self._windows_of(site)),
+            tuple(item.pk for item in self._blackouts_of(site)),
+        )
 
     def _next_opening(
         self, windows: list[MigrationWindow], blackouts: list[Blackout], now: datetime

@@ -76,10 +76,11 @@ def test_a_cut_over_locks_out_exactly_whom_it_names(plant: Plant, stations: Stat
     predicted = _names(forecast.predict(change, timezone.now()))
     with pytest.raises(forecast.LockOutError):
         forecast.require_safe(change, actor=OPERATOR, override=False, reason="", now=timezone.now())
-    with forecast.overridden(actor=OPERATOR):
-        for charger in chargers:
-            with contextlib.suppress(InventoryError):  # who has nothing to come with is not even asked
-                station_commands.cut_over(identity=charger.identity, actor=OPERATOR, reason="all of them")
+    for charger in chargers:
+        with contextlib.suppress(InventoryError):  # who has nothing to come with is not even asked
+            station_commands.cut_over(
+                identity=charger.identity, actor=OPERATOR, reason="all of them", override_forecast=True
+            )
 
     fleet.wait_until(lambda: all(charger.profile == 3 for charger in fine))
     assert predicted == {charger.name for charger in chargers if charger.profile != 3} == {robbed.name, without.name}

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bfcerts.ocpp.canonical import Action
+from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.ocpp.outbox import expire_overdue
 from inventory.audit import attributed
 from inventory.choices import JobState
 from inventory.models import CertificateJob, ManagedIdentity, PlannedAbsence, SitePolicy
@@ -222,4 +224,49 @@ def test_renewals_of_a_site_are_delivered_one_after_the_other(plane: ControlPlan
     plane.play_station(held.identity)
 
     assert CertificateJob.objects.get(pk=held.pk).state == JobState.SUCCEEDED
+    assert caps.away("Depot", plane.clock()) == 0
+
+
+@pytest.mark.django_db
+def test_a_renewal_is_not_delivered_when_the_place_of_its_charger_has_gone_to_another(plane: ControlPlane) -> None:
+    """It was away when it had its place; back days later, it would leave together with whoever has the place then."""
+    first, _ = site_of(2)
+    record = plane.enrol(first)
+    job = lifecycle.renew(record=record, actor=OPERATOR, reason="test", now=plane.clock())
+    plane.work()
+    plane.answer(plane.open_command(first, Action.REQUEST_CSR))
+    plane.send_csr(first, request_for(first.authoritative_identifier))
+    plane.work()
+    assert plane.open_command(first, Action.DELIVER_CERTIFICATE).action == Action.DELIVER_CERTIFICATE
+
+    plane.clock.advance(hours=4, seconds=1)
+    expire_overdue(plane.clock())
+    plane.work()
+    assert not OutboxCommand.objects.filter(action=Action.DELIVER_CERTIFICATE, state="queued").exists()
+    waiting = CertificateJob.objects.get(pk=job.pk)
+    assert (waiting.step, waiting.waiting_for) == ("deliver", "its turn: it was away when it had one")
+    assert caps.away("Depot", plane.clock()) == 0
+
+    plane.clock.advance(minutes=1)
+    plane.work()
+    assert caps.away("Depot", plane.clock()) == 1
+    plane.play_station(first)
+    assert CertificateJob.objects.get(pk=job.pk).state == JobState.SUCCEEDED
+
+
+@pytest.mark.django_db
+def test_a_renewal_whose_charger_stays_away_ends_with_its_delivery_deadline(plane: ControlPlane) -> None:
+    first, _ = site_of(2)
+    job = lifecycle.renew(record=plane.enrol(first), actor=OPERATOR, reason="test", now=plane.clock())
+    plane.work()
+    plane.answer(plane.open_command(first, Action.REQUEST_CSR))
+    plane.send_csr(first, request_for(first.authoritative_identifier))
+    for _ in range(20):
+        plane.work()
+        plane.clock.advance(hours=4)
+        expire_overdue(plane.clock())
+
+    ended = CertificateJob.objects.get(pk=job.pk)
+    assert ended.state == JobState.FAILED
+    assert ended.outcome.startswith("The certificate could not be delivered in time")
     assert caps.away("Depot", plane.clock()) == 0

@@ -9,13 +9,14 @@ from django.contrib.auth.models import Permission, User
 from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from inventory.actors import Actor
 from inventory.choices import PlanState
 from inventory.errors import InvalidInputError, NotPermittedError
 from inventory.models import Cohort, ManagedIdentity, Plan, PlanTarget
 from inventory.services import catalogue, plans
-from inventory.services.plans import judging, planner
+from inventory.services.plans import judging, lapsing, offers, planner
 from tests.inventory.records import sql
 from tests.support import OPERATOR, Clock, charger
 
@@ -51,7 +52,7 @@ class Painting:
             for identity in identities
         ]
 
-    def duration(self, parameters: Mapping[str, Any], counts: plans.PlanCounts) -> timedelta:
+    def duration(self, plan: Plan, counts: plans.PlanCounts, now: datetime) -> timedelta:
         return timedelta(minutes=counts.included)
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
@@ -187,6 +188,42 @@ def test_a_plan_is_true_for_a_day(clock: Clock) -> None:
     assert plan.state == PlanState.EXPIRED
     with pytest.raises(plans.PlanExpiredError):
         apply(plan, clock)
+
+
+def test_a_plan_that_nobody_applied_lapses_with_its_targets_and_says_so(clock: Clock) -> None:
+    charger("CS-1", site="Depot")
+    forgotten, cancelled, applied_one = plan_of(clock), plan_of(clock), apply(plan_of(clock), clock)
+    plans.cancel(plan=cancelled, actor=OPERATOR, reason="not now")
+    clock.advance(days=1)
+    planner.expire(clock())
+
+    clock.advance(days=29)
+    assert lapsing.lapse(clock()) == 0
+    assert PlanTarget.objects.filter(plan=forgotten).exists()
+    clock.advance(days=1)
+    assert lapsing.lapse(clock()) == 2
+    assert lapsing.lapse(clock()) == 0
+
+    assert not PlanTarget.objects.filter(plan__in=[forgotten, cancelled]).exists()
+    assert PlanTarget.objects.filter(plan=applied_one).exists()
+    forgotten.refresh_from_db()
+    assert (forgotten.state, forgotten.included) == (PlanState.LAPSED, 1)
+    assert forgotten.history.latest().actor == "system:planner"
+    with pytest.raises(plans.PlanExpiredError, match="has lapsed: nobody applied it, and its targets are not kept"):
+        apply(forgotten, clock)
+    offered = {action.verb: action for action in offers.for_plan(forgotten, OPERATOR, clock())}
+    assert not offered["apply"].allowed
+    assert offered["apply"].why_not.startswith("It has lapsed")
+
+
+def test_the_setting_says_how_long_the_targets_of_unapplied_plans_are_kept(clock: Clock, settings: Settings) -> None:
+    charger("CS-1", site="Depot")
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update={"keep_unapplied_plans_days": 2})
+    plan_of(clock)
+    clock.advance(days=1)
+    planner.expire(clock())
+    assert lapsing.lapse(clock.advance(hours=47)) == 0
+    assert lapsing.lapse(clock.advance(hours=1)) == 1
 
 
 def test_an_applied_plan_stays_applied_when_its_day_is_over(clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import connection, transaction
 from bfcerts.ocpp.canonical import Action
 from inventory.actors import Actor
 from inventory.choices import EventType
-from inventory.errors import HeldBackError, NotPermittedError, TransitionRefusedError
+from inventory.errors import NotPermittedError, TransitionRefusedError
 from inventory.models import DomainEvent, ManagedIdentity, PlannedAbsence
 from inventory.services import station_commands
 from migration.models import Breaker, MigrationCase, MigrationWindow, Wave
@@ -356,11 +357,19 @@ def test_a_single_cut_over_is_refused_on_evidence_unless_the_forecast_is_overrid
     plane.work()
     BundleInstallation.objects.update(listed=[], checked_at=plane.clock())
 
-    with pytest.raises(HeldBackError, match="was not among them"):
-        station_commands.cut_over(identity=station.identity, actor=OPERATOR, reason="test", now=plane.clock())
-    viewer = Actor.person(given.person("viewer", *given.view_permissions()))
-    with pytest.raises(NotPermittedError), forecast.overridden(actor=viewer):
-        raise AssertionError("nobody gets here")
-    with forecast.overridden(actor=OPERATOR):
-        job = station_commands.cut_over(identity=station.identity, actor=OPERATOR, reason="test", now=plane.clock())
-    assert job.is_open
+    cut_over = partial(station_commands.cut_over, identity=station.identity, now=plane.clock())
+    with pytest.raises(forecast.LockOutError, match=r"1 chargers could not reconnect: .* was not among them"):
+        cut_over(actor=OPERATOR, reason="test")
+    viewer = Actor.person(given.person("viewer", "inventory.cutover_managedidentity"))
+    with pytest.raises(NotPermittedError, match=r"migration\.override_lockout_forecast"):
+        cut_over(actor=viewer, reason="I must", override_forecast=True)
+    assert not DomainEvent.objects.filter(type="LockOutForecastOverridden").exists()
+
+    job = cut_over(actor=OPERATOR, reason="Seen on site", override_forecast=True)
+    assert cut_over(actor=OPERATOR, reason="Again", override_forecast=True) == job
+    event = DomainEvent.objects.get(type="LockOutForecastOverridden")
+    assert (event.actor, event.reason, event.job) == (OPERATOR.name, "Seen on site", job)
+    assert "was not among them" in event.payload["evidence"]
+    row = job.history.earliest()
+    assert row.parameters == {"forecast_overridden": event.payload["evidence"]}
+    assert (row.actor, row.history_change_reason) == (OPERATOR.name, "Seen on site")

@@ -84,8 +84,8 @@ class BundleRelease:
             for judgement in Judge(bundles).judge(identities)
         ]
 
-    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
-        return CANARY + timedelta(minutes=counts.included / int(parameters["rate_per_minute"]))
+    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
+        return CANARY + timedelta(minutes=counts.included / int(plan.parameters["rate_per_minute"]))
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         tally = Tally(able=plan.included)

@@ -90,6 +90,16 @@ class IdentityCreationSerializer(IdentityChangeSerializer):
         fields = ["kind", "authoritative_identifier", *IdentityChangeSerializer.Meta.fields]
 
 
+class CutOverSerializer(serializers.Serializer[Any]):
+    """Whether a charger is cut over although it could not come back."""
+
+    override_forecast = serializers.BooleanField(
+        default=False,
+        help_text="Also where the forecast says that it could not reconnect: that needs a permission of its own.",
+    )
+    reason = serializers.CharField(max_length=1000, help_text=REASON)
+
+
 class CatalogueSerializer(serializers.ModelSerializer[Any]):
     """Base of what people edit directly: checked as a whole by the service, and always with a reason."""
 

@@ -29,6 +29,7 @@ from inventory.api.serializers.fleet import (
     CatalogueSerializer,
     CohortSerializer,
     CreatedIdentitySerializer,
+    CutOverSerializer,
     FamilySerializer,
     IdentityChangeSerializer,
     IdentityCreationSerializer,
@@ -137,11 +138,11 @@ class IdentityViewSet(WithHistory, Listing):
         )
         return job_started(job, self)
 
-    @extend_schema(request=ReasonSerializer, responses={202: JobSerializer})
+    @extend_schema(request=CutOverSerializer, responses={202: JobSerializer})
     @action(detail=True, methods=["post"], url_path="cut-over")
     def cut_over(self, request: Request, pk: str) -> Response:
-        """Move a charger to Profile 3 (OCPP 2.0.1 A05, B09, B10)."""
-        identity, values = self.get_object(), self.asked(ReasonSerializer)
+        """Move a charger to Profile 3 (OCPP 2.0.1 A05, B09, B10); refused where it could not come back."""
+        identity, values = self.get_object(), self.asked(CutOverSerializer)
         job = self.carry_out(identity, lambda: station_commands.cut_over(identity=identity, actor=self.actor, **values))
         return job_started(job, self)
 

@@ -38,6 +38,11 @@ class Command(BaseCommand):
         parser.add_argument("--csr", type=Path, metavar="FILE", help="issue from this request (PEM), and ask nobody")
         parser.add_argument("--revocation-reason", choices=RevocationReason.values, default="unspecified")
         parser.add_argument("--force", action="store_true", help="also take the last working credential")
+        parser.add_argument(
+            "--override-forecast",
+            action="store_true",
+            help="cut over although the charger could not come back; needs a permission of its own",
+        )
         parser.add_argument("--idempotency-key", help="the same key is the same job")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -71,7 +76,9 @@ def _run(options: dict[str, Any], actor: Actor) -> CertificateJob | CertificateR
     if options["csr"] is not None:
         raise CommandError(f"--csr goes with issue alone, not with {verb}.")
     if verb == "cut-over":
-        return station_commands.cut_over(identity=_identity(options["subject"]), actor=actor, reason=reason)
+        override = options["override_forecast"]
+        identity = _identity(options["subject"])
+        return station_commands.cut_over(identity=identity, actor=actor, reason=reason, override_forecast=override)
     record = _record(options["subject"], options["purpose"], options["slot"])
     calls: dict[str, Callable[[], CertificateJob | CertificateRecord]] = {
         "install": lambda: lifecycle.install(record=record, actor=actor, reason=reason, idempotency_key=key),

@@ -142,6 +142,11 @@ def _not_to_be_applied(plan: Plan) -> PlanError:
         return PlanNotReadyError(f"Plan {plan.pk} is still being prepared; wait until it has a digest.")
     if plan.state == PlanState.CANCELLED:
         return PlanNotReadyError(f"Plan {plan.pk} was cancelled; make a new one.")
+    if plan.state == PlanState.LAPSED:
+        return PlanExpiredError(
+            f"Plan {plan.pk} has lapsed: nobody applied it, and its targets are not kept any more. Make a new one and "
+            "look at it."
+        )
     return PlanExpiredError(
         f"Plan {plan.pk} could be applied until {plan.expires_at:%Y-%m-%d %H:%M} UTC; make a new one and look at it."
     )

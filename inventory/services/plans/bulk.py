@@ -127,8 +127,8 @@ class BulkRenewal:
             return excluded("expires_later", f"Certificate {record.pk} of {who} expires on or after {before}.")
         return included(f"renew:{record.pk}")
 
-    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
-        rate = min(parameters["per_minute"] / 60, settings.CONFIGURATION.aws_issue_per_second)
+    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
+        rate = min(plan.parameters["per_minute"] / 60, settings.CONFIGURATION.aws_issue_per_second)
         return timedelta(seconds=round(counts.included / rate))
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
@@ -215,7 +215,7 @@ class BulkRevocation:
         )
         return included(*(f"revoke:{record}" for record in records), *(["locks_out"] if locks_out else []))
 
-    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
+    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
         certificates = counts.steps.get("revoke", 0)
         return timedelta(seconds=round(certificates / settings.CONFIGURATION.aws_revoke_per_second))
 

@@ -91,8 +91,8 @@ class PlanKind(Protocol):
         The identities come with their family.
         """
 
-    def duration(self, parameters: Mapping[str, Any], counts: PlanCounts) -> timedelta:
-        """How long it is expected to take, by the rate limits and the CA's quota."""
+    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
+        """How long it is expected to take if it were applied now, by the rate limits and the CA's quota."""
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         """Start what the plan says, in the transaction that marks it as applied; the plan is locked.

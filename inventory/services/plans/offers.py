@@ -69,6 +69,8 @@ def _not_applicable(plan: Plan, now: datetime) -> str:
             return "It includes nobody."
         case PlanState.PLANNED:
             return ""
+        case PlanState.LAPSED:
+            return "It has lapsed: nobody applied it, and its targets were dropped. Make a new one."
         case PlanState.PREPARING:
             return "It is still being prepared."
         case _:
