@@ -19,6 +19,7 @@ from migration.models import KeyRotation
 from migration.services import key_states
 
 WATCHED_AHEAD: Final = timedelta(days=2)
+NOT_REACHED: Final = "It was not reachable before the deadline; its present key stays."
 LONGEST_ABSENCE: Final = timedelta(minutes=15)
 """After that its site's place is free again, should the charger not have come back."""
 ASK_AGAIN: Final = timedelta(minutes=1)
@@ -32,15 +33,17 @@ def policy_of(identity: ManagedIdentity) -> LifecyclePolicy:
 def deliver(rotation: KeyRotation, policy: LifecyclePolicy, now: datetime) -> None:
     """Ask once more, with the very same key: a charger that has it already changes nothing."""
     key = rotation.key
+    if not is_connected(key.identity):
+        _await_its_coming(rotation, now)
+        return
     if not may_leave(rotation, now):
-        rotation.stage = RotationStage.RETRYING
-        rotation.next_step_at = now + ASK_AGAIN
-        rotation.save()
+        ask_again(rotation, now)
         return
     rotation.deliveries += 1
     rotation.stage = RotationStage.DELIVERING
     rotation.other_session = rotation.booted_without_at = None
-    expires_after = policy.delivery_deadline
+    # Not sent while it has its place of the site, it is asked for once more: it may leave at once when it is taken.
+    expires_after = min(policy.delivery_deadline, LONGEST_ABSENCE)
     rotation.next_step_at = now + expires_after + 2 * outbox.ANSWER_GRACE
     rotation.save()
     reference = key_states.reference(key, "deliver")
@@ -55,6 +58,33 @@ def deliver(rotation: KeyRotation, policy: LifecyclePolicy, now: datetime) -> No
         reference=reference,
     )
     seams.watch_connections(key.identity, rotation.give_up_at)
+
+
+def deliver_by(rotation: KeyRotation) -> datetime:
+    """Until when a key that was never sent is still sent."""
+    return rotation.started_at + policy_of(rotation.key.identity).delivery_deadline
+
+
+def ask_again(rotation: KeyRotation, now: datetime) -> None:
+    """Its site cannot spare it, or could no longer."""
+    rotation.stage = RotationStage.RETRYING
+    rotation.next_step_at = now + ASK_AGAIN
+    rotation.save()
+
+
+def _await_its_coming(rotation: KeyRotation, now: datetime) -> None:
+    """A charger that is away is asked when it comes, because only then its site can say whether it may leave."""
+    until = deliver_by(rotation)
+    if now < until:
+        rotation.stage = RotationStage.RETRYING
+        rotation.detail = "It is not connected; the key is sent when it comes."
+        rotation.next_step_at = until
+        rotation.save()
+        seams.watch_connections(rotation.key.identity, rotation.give_up_at)
+    elif rotation.may_be_stored:
+        await_connection(rotation, now)
+    else:
+        key_states.fail(rotation.key, NOT_REACHED, now)
 
 
 def may_leave(rotation: KeyRotation, now: datetime) -> bool:

@@ -55,6 +55,8 @@ def _delivery_answered(rotation: KeyRotation, answer: seams.CommandAnswer) -> No
     never_sent = answer.outcome == CommandOutcome.EXPIRED and answer.command.attempts == 0
     if answer.outcome == CommandOutcome.ACCEPTED and answer.answer.get("status") != NOT_APPLICABLE:
         _stored(rotation, now, reboot="RebootRequired" in answer.detail)
+    elif never_sent and not rotation.may_be_stored and now < key_delivery.deliver_by(rotation):
+        key_delivery.ask_again(rotation, now)
     elif refused or never_sent or answer.outcome == CommandOutcome.ACCEPTED:
         if rotation.may_be_stored or answer.command.attempts > 1:
             # The outbox sent it again by itself after a connection broke: the first one may have been stored, and the
@@ -62,7 +64,7 @@ def _delivery_answered(rotation: KeyRotation, answer: seams.CommandAnswer) -> No
             rotation.may_be_stored = True
             key_delivery.await_connection(rotation, now)
         elif never_sent:
-            key_states.fail(rotation.key, "It was not reachable before the deadline; its present key stays.", now)
+            key_states.fail(rotation.key, key_delivery.NOT_REACHED, now)
         else:
             key_states.fail(rotation.key, f"The charger refused it: {rotation.detail}", now)
     else:
@@ -117,6 +119,9 @@ def connected(news: seams.Connection) -> None:
     rotation = key_delivery.lock_open(news.identity)
     if rotation is not None and rotation.stage == RotationStage.RECONNECTING:
         _came_without(rotation, news)
+    elif rotation is not None and rotation.stage == RotationStage.RETRYING:
+        rotation.next_step_at = news.at
+        rotation.save()
     if used.state == KeyState.RETIRING:
         _reverted(used, news)
 

@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
+from bfcerts.ocpp.models import StationSession
 from inventory.models import ManagedIdentity, SecurityEvent
 from migration.models import AuthorizationKey, KeyRotation, KnownDefaultKey, RecoveryDoor
 from migration.services import authorization_keys
@@ -46,6 +47,19 @@ def with_key(name: str = "CS-1", secret: str = SECRET) -> ManagedIdentity:
     return identity
 
 
+def connect(identity: ManagedIdentity) -> None:
+    """It is there to take a new key."""
+    StationSession.objects.create(
+        station_id=identity.authoritative_identifier,
+        node="test",
+        listener="profile2",
+        protocol="ocpp2.0.1",
+        security_profile=2,
+        address="127.0.0.1",
+        connected_at=datetime.now(UTC),
+    )
+
+
 def page_of(identity: ManagedIdentity) -> str:
     return reverse("admin:inventory_managedidentity_change", args=[identity.pk])
 
@@ -71,6 +85,7 @@ def test_the_page_says_that_a_key_needs_rotation_and_rotates_it(console: Client)
     identity = with_key()
     assert "was not made here and has never been rotated" in console.get(page_of(identity)).content.decode()
 
+    connect(identity)
     page = do(console, identity, "rotate_key")
 
     assert "Key 2 is on its way to CS-1; both its keys open the door." in page
@@ -110,6 +125,7 @@ def test_a_narrow_door_shows_its_key_once_and_stores_it_nowhere(console: Client)
 
 def test_keys_are_rotated_and_marked_over_the_api(api: APIClient) -> None:
     identity = with_key()
+    connect(identity)
 
     flagged = api.post(
         "/api/v1/authorization-keys/flag", {"identity": identity.pk, "why": "exposure", "reason": "leaked"}

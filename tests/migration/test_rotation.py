@@ -4,7 +4,7 @@ import pytest
 
 from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import OutboxCommand
-from inventory.models import SecurityEvent
+from inventory.models import PlannedAbsence, SecurityEvent
 from tests.migration.rotating import command_of, family, go_on, rotate, states, station, the_rotation, told
 from tests.support import ControlPlane
 
@@ -228,3 +228,23 @@ def test_a_charger_that_goes_back_to_its_former_key_is_not_locked_out(plane: Con
     event = SecurityEvent.objects.filter(type="RetiringAuthorizationKeyUsed").first()
     assert event is not None
     assert "CS-1 connected with key 1, although it has used a newer one" in event.message
+
+
+def test_a_charger_that_is_away_is_asked_when_it_comes_and_its_site_can_spare_it(plane: ControlPlane) -> None:
+    made = station(plane)
+    made.disconnect()
+    key = rotate(made)
+    assert not OutboxCommand.objects.filter(reference=f"key:{key.pk}:deliver").exists()
+    assert the_rotation(key).detail == "It is not connected; the key is sent when it comes."
+
+    plane.clock.advance(days=1)
+    assert made.connect()
+    go_on(plane)
+    command = command_of(made)
+    assert PlannedAbsence.objects.filter(identity=made.identity, ended_at=None, until__gt=plane.clock()).exists()
+    made.take(command)
+    made.answer(command)
+    go_on(plane)
+    made.restart()
+    go_on(plane)
+    assert states(made) == ["retiring", "active"]

@@ -80,8 +80,14 @@ class TrueStation(Station):
             case Action.SET_AUTHORIZATION_KEY:
                 self.key_id = int(command.reference.split(":")[1])
         self.plane.work()
-        if command.action == Action.RESET or (command.action == Action.DELIVER_CERTIFICATE and self.is_on_profile_3()):
+        if command.action == Action.RESET or self.comes_back_by_itself(command):
             self.restart()
+
+    def comes_back_by_itself(self, command: OutboxCommand) -> bool:
+        """With a renewed certificate everybody does, with a new key the families that say so."""
+        if command.action == Action.SET_AUTHORIZATION_KEY:
+            return self.identity.family is not None and self.identity.family.reconnects_by_itself
+        return command.action == Action.DELIVER_CERTIFICATE and self.is_on_profile_3()
 
     def restart(self) -> None:
         """Leave, which it may only with a place of its site, and come back where it can."""
