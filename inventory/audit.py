@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.db import models
@@ -93,7 +94,10 @@ def save_without_history(instance: models.Model, *, fields: Sequence[str] = ()) 
 
 def add_all(instances: Sequence[models.Model]) -> None:
     """Store new rows of one model with their history, by two statements however many they are."""
-    rows.insert_all(instances)
+    if len(instances) == 1:
+        rows.insert(instances[0])
+    else:
+        rows.insert_all(instances)
     _write_history(instances, "+")
 
 
@@ -109,8 +113,7 @@ def save_all(instances: Sequence[models.Model], *, fields: Sequence[str]) -> Non
 def _write_history(instances: Sequence[models.Model], kind: str) -> None:
     if not instances:
         return
-    history_model: Any = get_history_model_for_model(type(instances[0]))
-    attributes = [field.attname for field in history_model.tracked_fields]
+    history_model, attributes = _history_of(type(instances[0]))
     written = []
     for instance in instances:
         values = {attribute: getattr(instance, attribute) for attribute in attributes}
@@ -121,6 +124,13 @@ def _write_history(instances: Sequence[models.Model], kind: str) -> None:
         rows.insert(written[0])
     else:
         rows.insert_all(written)
+
+
+@cache
+def _history_of(model: type[models.Model]) -> tuple[Any, tuple[str, ...]]:
+    """The history model of a model, and the attributes that both have."""
+    history_model: Any = get_history_model_for_model(model)
+    return history_model, tuple(field.attname for field in history_model.tracked_fields)
 
 
 def _attribute(sender: type, **context: Any) -> None:

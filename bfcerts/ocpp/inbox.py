@@ -68,21 +68,22 @@ def store(observations: Sequence[Observation]) -> None:
     """
     if not observations:
         return
-    InboxMessage.objects.bulk_create(
-        [
-            InboxMessage(
-                station_id=item.station_id,
-                session_id=item.session_id,
-                kind=item.kind,
-                message_id=item.message_id,
-                payload=item.payload,
-                received_at=item.received_at,
-                next_run_at=item.received_at,
-            )
-            for item in observations
-        ],
-        ignore_conflicts=True,
-    )
+    messages = [
+        InboxMessage(
+            station_id=item.station_id,
+            session_id=item.session_id,
+            kind=item.kind,
+            message_id=item.message_id,
+            payload=item.payload,
+            received_at=item.received_at,
+            next_run_at=item.received_at,
+        )
+        for item in observations
+    ]
+    if len(messages) == 1:
+        rows.insert(messages[0], unless_known=True)
+    else:
+        InboxMessage.objects.bulk_create(messages, ignore_conflicts=True)
     notify(Channel.WORK)
 
 

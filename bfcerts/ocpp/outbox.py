@@ -1,17 +1,17 @@
 """The outbox of commands: how they are put in, and how they end. The gateway takes them out in between."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 
 from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload
 from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.notify import Channel, notify
-from bfcerts.rows import insert
+from bfcerts.rows import insert, rows, update
 
 ANSWER_GRACE = timedelta(minutes=2)
 """How long past its deadline a command that was sent may still be answered."""
@@ -80,19 +80,30 @@ def enqueue(
 
 def cancel(references: Iterable[str], *, now: datetime) -> int:
     """Withdraw what was asked under these references and has not been sent."""
-    waiting = OutboxCommand.objects.filter(reference__in=list(references), state=OutboxCommand.State.QUEUED)
-    return waiting.update(state=OutboxCommand.State.CANCELLED, finished_at=now, secret_payload=None)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE ocpp_outboxcommand SET state = 'cancelled', finished_at = %s, secret_payload = NULL "
+            "WHERE reference = ANY(%s) AND state = 'queued'",
+            [now, list(references)],
+        )
+        return int(cursor.rowcount)
 
 
-@transaction.atomic
+_ENDING = ("state", "outcome", "answer", "error_code", "error_description", "secret_payload", "finished_at")
+"""What ending changes of a command."""
+
+
 def finish(endings: Sequence[Ending], *, now: datetime) -> None:
     """Store how commands ended, and the evidence of it. A command that has ended before keeps its first ending."""
-    by_id = {ending.command_id: ending for ending in endings}
-    commands = list(
-        OutboxCommand.objects.select_for_update()
-        .filter(pk__in=by_id, state__in=OutboxCommand.OPEN_STATES)
-        .order_by("pk")
-    )
+    if not endings:
+        return
+    with transaction.atomic(savepoint=False):
+        _finish({ending.command_id: ending for ending in endings}, now)
+
+
+def _finish(by_id: Mapping[int, Ending], now: datetime) -> None:
+    open_states = [state.value for state in OutboxCommand.OPEN_STATES]
+    commands = rows(OutboxCommand, "id = ANY(%s) AND state = ANY(%s) ORDER BY id", list(by_id), open_states, lock=True)
     for command in commands:
         ending = by_id[command.pk]
         command.state = _STATES[ending.outcome]
@@ -102,17 +113,7 @@ def finish(endings: Sequence[Ending], *, now: datetime) -> None:
         command.error_description = ending.error_description
         command.secret_payload = None
         command.finished_at = now
-        command.save(
-            update_fields=[
-                "state",
-                "outcome",
-                "answer",
-                "error_code",
-                "error_description",
-                "secret_payload",
-                "finished_at",
-            ]
-        )
+        update(command, _ENDING)
     inbox.store([_evidence(command, by_id[command.pk], now) for command in commands])
 
 
@@ -146,8 +147,8 @@ def expire_overdue(now: datetime, *, limit: int = 500) -> int:
     overdue = Q(state=OutboxCommand.State.QUEUED, deadline__lte=now) | Q(
         state=OutboxCommand.State.SENT, deadline__lte=now - ANSWER_GRACE
     )
-    rows = OutboxCommand.objects.select_for_update(skip_locked=True).filter(overdue).order_by("deadline")
-    identifiers = list(rows.values_list("pk", flat=True)[:limit])
+    expiring = OutboxCommand.objects.select_for_update(skip_locked=True).filter(overdue).order_by("deadline")
+    identifiers = list(expiring.values_list("pk", flat=True)[:limit])
     finish(
         [
             Ending(

@@ -88,12 +88,7 @@ class ParsedCertificate:
 
     def signed_by(self, issuer: "ParsedCertificate") -> bool:
         """Whether the issuer's name stands in this certificate and the issuer's key made its signature."""
-        if self.issuer_der != issuer.subject_der:
-            return False
-        try:
-            return self._verifies_under(asn1.Certificate.load(issuer.der).public_key.dump())
-        except READ_ERRORS:
-            return False
+        return self.issuer_der == issuer.subject_der and _is_signed_by(self, issuer)
 
     @property
     def public_key(self) -> SigningPublicKey | None:
@@ -112,6 +107,15 @@ class ParsedCertificate:
         encoded = asn1.Certificate.load(self.der)
         body, key = encoded["tbs_certificate"], load_public_key(public_key_der)
         return signatures.is_valid(key, encoded["signature_algorithm"], bytes(encoded["signature_value"]), body.dump())
+
+
+@lru_cache(maxsize=64)
+def _is_signed_by(certificate: ParsedCertificate, issuer: ParsedCertificate) -> bool:
+    """Remembered: the same few CAs are above every certificate, and each has an issuer too."""
+    try:
+        return certificate._verifies_under(asn1.Certificate.load(issuer.der).public_key.dump())
+    except READ_ERRORS:
+        return False
 
 
 def parse_certificate(text: str | bytes) -> ParsedCertificate:
@@ -173,7 +177,9 @@ def normalise_serial(value: int | str) -> str:
     return bare.lstrip("0") or "0"
 
 
+@lru_cache(maxsize=64)
 def _read(der: bytes) -> ParsedCertificate:
+    """Remembered for a while: who has verified a certificate stores, stacks and sends it right afterwards."""
     body = asn1.Certificate.load(der, strict=True)["tbs_certificate"]
     subject, issuer = body["subject"], body["issuer"]
     subject_names = names.relative_names(subject)

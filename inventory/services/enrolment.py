@@ -12,7 +12,7 @@ from django.db import transaction
 from bfcerts.ocpp import outbox
 from bfcerts.rows import row
 from inventory.actors import Actor
-from inventory.audit import attributed, save_without_history
+from inventory.audit import add_all, attributed, save_without_history
 from inventory.choices import (
     ISSUING_ACTIONS,
     EventType,
@@ -135,7 +135,7 @@ def _start_record(
         key_algorithm=bound.csr.key_algorithm,
         requested_at=now,
     )
-    record.save()
+    add_all([record])
     record_event(
         EventType.CSR_VALIDATED,
         now=now,

@@ -77,7 +77,7 @@ def open_job(
         deadline=deadline,
         created_at=now,
     )
-    job.save()
+    add_all([job])
     engine.wake(queue)
     return job, True
 

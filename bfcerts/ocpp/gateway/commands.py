@@ -1,5 +1,6 @@
 """The gateway's part of the outbox: taking commands out for the stations that this node holds."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,7 +42,6 @@ class Command:
     secret_payload: bytes | None = field(repr=False)
 
 
-@transaction.atomic
 def claim(wishes: list[Wish]) -> list[Command | None]:
     """The next due command of each station, marked as sent on its session; None where there is none.
 
@@ -70,7 +70,8 @@ def claim(wishes: list[Wish]) -> list[Command | None]:
                 FOR UPDATE SKIP LOCKED
             ) AS next
             WHERE command.id = next.id
-            RETURNING live.id, command.id
+            RETURNING live.id, command.id, command.message_id, command.action, command.payload::text,
+                command.secret_payload
             """,
             {
                 "sessions": [wish.session_id for wish in wishes],
@@ -78,16 +79,13 @@ def claim(wishes: list[Wish]) -> list[Command | None]:
                 "renewal": [action.value for action in RENEWAL_COMMANDS],
             },
         )
-        claimed: dict[UUID, int] = dict(cursor.fetchall())
-    rows = OutboxCommand.objects.in_bulk(list(claimed.values()))
-    return [_command(rows.get(claimed.get(wish.session_id, 0))) for wish in wishes]
+        claimed = {session: _command(*columns) for session, *columns in cursor.fetchall()}
+    return [claimed.get(wish.session_id) for wish in wishes]
 
 
-def _command(row: OutboxCommand | None) -> Command | None:
-    if row is None:
-        return None
-    sealed = bytes(row.secret_payload) if row.secret_payload is not None else None
-    return Command(row.pk, row.message_id, Action(row.action), row.payload, sealed)
+def _command(identifier: int, message_id: UUID, action: str, payload: str, sealed: bytes | None) -> Command:
+    secret = bytes(sealed) if sealed is not None else None
+    return Command(identifier, message_id, Action(action), json.loads(payload), secret)
 
 
 @dataclass(frozen=True, slots=True)
