@@ -79,14 +79,27 @@ def enqueue(
 
 
 def cancel(references: Iterable[str], *, now: datetime) -> int:
-    """Withdraw what was asked under these references and has not been sent."""
+    """Withdraw what was asked under these references: it is not sent from now on.
+
+    What is on its way may still be answered. It is never sent again, also where its connection is lost first; what was
+    secret in it is forgotten at once.
+
+    :returns: how many were withdrawn that no station has seen.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE ocpp_outboxcommand SET state = 'cancelled', finished_at = %s, secret_payload = NULL "
-            "WHERE reference = ANY(%s) AND state = 'queued'",
-            [now, list(references)],
+            """
+            UPDATE ocpp_outboxcommand
+            SET withdrawn_at = %(now)s,
+                secret_payload = NULL,
+                state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END,
+                finished_at = CASE state WHEN 'queued' THEN %(now)s END
+            WHERE reference = ANY(%(references)s) AND state IN ('queued', 'sent') AND withdrawn_at IS NULL
+            RETURNING state
+            """,
+            {"now": now, "references": list(references)},
         )
-        return int(cursor.rowcount)
+        return sum(state == OutboxCommand.State.CANCELLED for (state,) in cursor.fetchall())
 
 
 _ENDING = ("state", "outcome", "answer", "error_code", "error_description", "secret_payload", "finished_at")

@@ -14,6 +14,7 @@ from inventory.errors import InvalidInputError, InventoryError
 from inventory.models import ChargerFamily, FamilyCapability
 from inventory.services import capabilities
 from inventory.services.capabilities import CapabilityState
+from inventory.services.observations import EARLIEST_PLAUSIBLE
 
 COLUMNS = ("family", "capability", "supported", "basis", "source", "as_of", "note")
 NEEDED = ("family", "capability", "supported")
@@ -128,15 +129,15 @@ def _line(
     now: datetime,
 ) -> Line:
     cell = {name: value.strip() for name, value in row.items() if isinstance(value, str) and name}
-    family = families.get(cell.get("family", ""))
+    name = _as_it_was(cell.get("family", ""))
+    family = families.get(name)
     if family is None:
-        raise InvalidInputError(f"there is no family {cell.get('family', '')!r}")
+        raise InvalidInputError(f"there is no family {name!r}")
     capability = capabilities.named(cell.get("capability", ""))
     word = cell.get("supported", "").lower()
     if word not in _WORDS:
         raise InvalidInputError(f"supported is {word!r}; write yes, no or unknown")
-    source = cell.get("source", "")
-    source = source[1:] if source[:1] == "'" and source[1:2] in _FORMULA else source
+    source = _as_it_was(cell.get("source", ""))
     if _WORDS[word] is not None and not source:
         raise InvalidInputError("a source is needed: name the data sheet, the letter or the test that says so")
     if family.pk not in known:
@@ -162,12 +163,14 @@ def _time(text: str, now: datetime) -> datetime:
         if len(text) == 10:
             found = datetime.combine(date.fromisoformat(text), time.min, tzinfo=UTC)
         else:
-            found = datetime.fromisoformat(text)
-    except ValueError:
+            stated = datetime.fromisoformat(text)
+            found = (stated if stated.tzinfo else stated.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidInputError(f"as_of is {text!r}; write it as 2027-01-31 or 2027-01-31T12:00:00+00:00") from None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
     if found > now:
         raise InvalidInputError(f"as_of is {text}, which is not over yet")
+    if found < EARLIEST_PLAUSIBLE:
+        raise InvalidInputError(f"as_of is {text}, which is before there were chargers; correct the year")
     return found
 
 
@@ -179,4 +182,9 @@ def _csv_line(values: tuple[str, ...]) -> str:
 
 def _harmless(value: str) -> str:
     """A cell that a spreadsheet takes for text: what begins like a formula came from outside."""
-    return f"'{value}" if value[:1] in _FORMULA else value
+    return f"'{value}" if value.lstrip("'")[:1] in _FORMULA else value
+
+
+def _as_it_was(cell: str) -> str:
+    """What `_harmless` was given."""
+    return cell[1:] if cell[:1] == "'" and cell.lstrip("'")[:1] in _FORMULA else cell

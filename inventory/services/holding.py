@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from django.db.models import Q
+
 from inventory import seams
 from inventory.actors import Actor
 from inventory.choices import SecurityCategory, SecuritySource, Severity
@@ -17,10 +19,14 @@ OVERRIDE = "migration.override_lockout_forecast"
 
 
 def why_no_first_enrolment(identity: ManagedIdentity, entry: Purpose, slot: str, now: datetime) -> str | None:
-    """Why a charger may not get its first certificate now; None where it may, or has an active one already."""
+    """Why a charger may not get its first certificate now; None where it may, or this one is none of its first.
+
+    It has one already where one is active, and where somebody lets it in with its expired one to renew it.
+    """
     if entry.key != CHARGER_IDENTITY.key:
         return None
-    if CertificateRecord.objects.of(identity.pk, entry.key, slot).filter(state="active").exists():
+    present = Q(state="active") | Q(renewal_only_until__gt=now)
+    if CertificateRecord.objects.of(identity.pk, entry.key, slot).filter(present).exists():
         return None
     return seams.what_holds_back(Gated.FIRST_ENROLMENT, identity, now)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from inventory import seams
 from inventory.actors import Actor
@@ -69,8 +69,9 @@ def start_pending(now: datetime) -> int:
     """
     started = 0
     running = Wave.objects.filter(state__in=STARTING_WAVES, rollout__state=RolloutState.RUNNING)
-    for wave in running.select_related("rollout").order_by("rollout_id", "position"):
-        started += _start_wave(wave, now)
+    found = setbacks.without(running, "migration-wave", now)
+    for wave in found.select_related("rollout").order_by("rollout_id", "position"):
+        started += setbacks.apart("migration-wave", wave.pk, now, partial(_start_wave, wave, now)) or 0
     return started
 
 
@@ -84,9 +85,9 @@ def _start_wave(wave: Wave, now: datetime) -> int:
     free = wave.concurrency - by_family.total()
     started = 0
     candidates = list(_candidates(wave, by_family, by_site, now)[:BATCH]) if free > 0 else []
-    held = holding.holds(candidates, now) if candidates else {}
+    held = _held(candidates, now) if candidates else {}
     for case in candidates:
-        if started >= free or _at_limit(wave, case, by_family, by_site):
+        if case.pk not in held or started >= free or _at_limit(wave, case, by_family, by_site):
             continue
         hold = held[case.pk]
         if hold is not None:
@@ -99,6 +100,19 @@ def _start_wave(wave: Wave, now: datetime) -> int:
             by_family[case.family_id] += 1
             by_site[case.site] += 1
     return started
+
+
+def _held(candidates: list[MigrationCase], now: datetime) -> dict[int, holding.Hold | None]:
+    """What holds each of them back. One of which that cannot be said is set aside, and keeps no other waiting."""
+    try:
+        with transaction.atomic():
+            return holding.holds(candidates, now)
+    except Exception:  # noqa: BLE001  # whatever it is: looked at one by one, it is found and told of below
+        held: dict[int, holding.Hold | None] = {}
+        for case in candidates:
+            look = partial(holding.holds, [case], now)
+            held |= setbacks.apart("migration-start", case.pk, now, look, identity_id=case.identity_id) or {}
+        return held
 
 
 def _burst(wave: Wave) -> float:
@@ -148,7 +162,18 @@ def _start(case_id: int, identity_id: int, now: datetime) -> bool:
         if hold is not None:
             cases.say(case, hold.code, hold.why, look_again_at=hold.look_again_at)
             return False
-        return _begin(case, wave, now)
+        return _has_room(wave, case) and _begin(case, wave, now)
+
+
+def _has_room(wave: Wave, case: MigrationCase) -> bool:
+    """Whether one more may be on its way; counted under the lock of the wave, so that no two take the same place."""
+    moving = MigrationCase.objects.filter(wave=wave, state__in=IN_FLIGHT).aggregate(
+        all=Count("pk"),
+        family=Count("pk", filter=Q(family_id=case.family_id)),
+        site=Count("pk", filter=Q(site=case.site)),
+    )
+    limits = ((wave.concurrency, "all"), (wave.per_family, "family"), (wave.per_site, "site"))
+    return all(limit is None or moving[which] < limit for limit, which in limits)
 
 
 def _begin(case: MigrationCase, wave: Wave, now: datetime) -> bool:

@@ -178,7 +178,7 @@ def _line(number: int, header: list[str], values: list[str], outcome: Outcome, n
     for name in ("created_at", "last_success_at"):
         try:
             times[name] = _time(row.get(name, "").strip(), now)
-        except ValueError:
+        except (ValueError, OverflowError):
             problems.append(f"{name} must be a time up to now, as 2025-01-31T12:00:00Z, or empty.")
             times[name] = None
     outcome.problems += [Problem(number, sentence) for sentence in problems]

@@ -99,7 +99,8 @@ def retry_failed(*, rollout: MigrationRollout, actor: Actor, reason: str, now: d
     )
     stopped = breakers.open_now()
     retried = 0
-    for case in failed.order_by("pk"):
+    # In the order in which identities are locked everywhere: the caller may have one transaction around them all.
+    for case in failed.order_by("identity_id"):
         if stopped.stopping(case) is None:
             retried += _retry(case, rollout.retry_budget, actor, reason, now)
     return retried

@@ -146,3 +146,27 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     ):
         with pytest.raises(CommandError, match=sentence):
             call_command("capabilities", *arguments)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "0001-01-01T00:00:00+14:00", "1999-12-31T23:59:59Z"])
+def test_a_time_that_cannot_be_is_refused_and_the_family_stays_readable(
+    family: ChargerFamily, clock: Clock, text: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="line 2: as_of is"):
+        take_in(f"{HEAD}Acme 7,get_log,yes,Data sheet,{text}\n", clock)
+    assert capabilities.state_of(family)[Capability.GET_LOG].supported is None
+
+
+@pytest.mark.parametrize("name", ["-Eagle", "=Eagle", "'-Eagle", "'Eagle"])
+def test_a_name_that_a_spreadsheet_could_take_for_a_formula_comes_back(name: str, clock: Clock) -> None:
+    catalogue.save(entry=ChargerFamily(name=name, vendor="Volta", model="1"), actor=OPERATOR, reason="test")
+    catalogue.save(entry=ChargerFamily(name="Eagle", vendor="Volta", model="2"), actor=OPERATOR, reason="test")
+    written = f"'{name}" if name.lstrip("'")[0] in "=-" else name
+    take_in(f"{HEAD}{written},get_log,yes,{name} letter,\n", clock)
+
+    out = "".join(capability_files.export())
+    reading = capability_files.read(out, clock())
+
+    assert FamilyCapability.objects.get().family.name == name
+    assert out.splitlines()[1].startswith(f"{written},get_log,")
+    assert (reading.errors, reading.unchanged) == ([], 1)

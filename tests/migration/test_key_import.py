@@ -72,6 +72,7 @@ def test_every_problem_is_told_by_its_line_and_without_the_secret_and_nothing_is
         f"CS-1,{OTHER},,",
         f"CS-9,{OTHER},,",
         f"CS-3,{OTHER}",
+        f"CS-3,{OTHER},0001-01-01T00:00:00+14:00,",
     )
 
     assert [str(problem) for problem in outcome.problems] == [
@@ -83,6 +84,7 @@ def test_every_problem_is_told_by_its_line_and_without_the_secret_and_nothing_is
         "Line 7: CS-1 is in line 2 already; keep one of them.",
         "Line 8: CS-9 has another key here, which an import never replaces. Set this one by hand if it is right.",
         "Line 9: It has 2 columns instead of 4.",
+        "Line 10: created_at must be a time up to now, as 2025-01-31T12:00:00Z, or empty.",
     ]
     assert AuthorizationKey.objects.filter(source="imported").count() == 0
     said = " ".join(map(str, outcome.problems))

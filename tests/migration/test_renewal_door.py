@@ -23,7 +23,11 @@ from migration.services.secrets_of_keys import generate
 from migration.services.why import why
 from tests.inventory.attempts import certificate_attempt
 from tests.inventory.material import external_certificate
+from tests.migration.fleet import cohort
 from tests.support import OPERATOR, ControlPlane, charger
+from tests.trustanchors.support import own_bundles, release
+from trustanchors.models import BundleRollout
+from trustanchors.services import duties
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +89,20 @@ def come_in(plane: ControlPlane, record: CertificateRecord) -> Admission:
     )
     plane.work()
     return decision
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_anchors_that_came_while_it_was_away_do_not_keep_it_from_its_renewal(plane: ControlPlane, swept: bool) -> None:
+    identity, record = expired(plane, swept=swept)
+    release(plane, own_bundles(plane.clock()), cohort("All", [identity]))
+    duties.take_in_members(plane.clock())
+    assert not BundleRollout.objects.filter(gate_open=True).exists()
+
+    open_door(plane, identity)
+    come_in(plane, record)
+
+    assert CertificateJob.objects.filter(identity=identity).open().get().action in ("issue", "renew")
+    assert not SecurityEvent.objects.filter(type="RenewalNotStarted").exists()
 
 
 def session(plane: ControlPlane, identity: ManagedIdentity, record: CertificateRecord) -> StationSession:

@@ -99,7 +99,10 @@ def test_what_was_not_sent_can_be_withdrawn() -> None:
     enqueue("k3", reference="job:2")
     assert outbox.cancel(["job:1"], now=NOW) == 1
     waiting.refresh_from_db()
-    assert (waiting.state, waiting.secret_payload) == (State.CANCELLED, None)
+    assert (waiting.state, waiting.secret_payload, waiting.finished_at) == (State.CANCELLED, None, NOW)
+    sent.refresh_from_db()
+    assert (sent.state, sent.withdrawn_at, sent.finished_at) == (State.SENT, NOW, None), "it may still be answered"
+    assert outbox.cancel(["job:1"], now=NOW + HOUR) == 0
     assert InboxMessage.objects.count() == 0
 
 

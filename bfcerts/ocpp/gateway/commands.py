@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 
 from bfcerts.ocpp import outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Payload
@@ -62,7 +62,7 @@ def claim(wishes: list[Wish]) -> list[Command | None]:
             FROM live CROSS JOIN LATERAL (
                 SELECT waiting.id FROM ocpp_outboxcommand AS waiting
                 WHERE waiting.station_id = live.station_id AND waiting.state IN ('queued', 'sent')
-                  AND (waiting.state = 'queued' OR waiting.session_id = live.id)
+                  AND (waiting.state = 'queued' OR waiting.session_id = live.id) AND waiting.withdrawn_at IS NULL
                   AND waiting.not_before <= %(now)s AND waiting.deadline > %(now)s
                   AND (NOT live.renewal_only OR waiting.action = ANY(%(renewal)s))
                 ORDER BY waiting.id
@@ -104,23 +104,39 @@ def record(results: list[Result]) -> list[None]:
     outbox.finish([result.ending for result in results if result.ending is not None], now=results[-1].now)
     for result in results:
         if result.ending is None:
-            OutboxCommand.objects.filter(
+            sent = OutboxCommand.objects.filter(
                 pk=result.command_id, session_id=result.session_id, state=OutboxCommand.State.SENT
-            ).update(state=OutboxCommand.State.QUEUED, attempts=F("attempts") - 1)
+            )
+            sent.update(
+                state=Case(
+                    When(withdrawn_at=None, then=Value(OutboxCommand.State.QUEUED)),
+                    default=Value(OutboxCommand.State.CANCELLED),
+                ),
+                finished_at=Case(When(withdrawn_at=None, then=None), default=Value(result.now)),
+                attempts=F("attempts") - 1,
+            )
     return [None] * len(results)
 
 
 def release(session_ids: Sequence[UUID], now: datetime) -> None:
     """Put back what was sent on sessions that ended before the answer; called in the transaction that ends them.
 
-    It goes out again, under the same message id, on the station's next session. What was tried too often ends here.
+    It goes out again, under the same message id, on the station's next session. What was tried too often ends here,
+    and so does what was withdrawn since it was sent: nobody wants it any more.
     """
     sent = OutboxCommand.objects.select_for_update().filter(session_id__in=session_ids, state=OutboxCommand.State.SENT)
+    withdrawn: list[OutboxCommand] = []
     spent: list[OutboxCommand] = []
     again: list[OutboxCommand] = []
     for row in sent.order_by("pk"):
+        if row.withdrawn_at is not None:
+            withdrawn.append(row)
+            continue
         most = MOST_RESETS if row.action in _ENDS_THE_CONNECTION else MOST_DELIVERIES
         (spent if row.attempts >= most else again).append(row)
+    OutboxCommand.objects.filter(pk__in=[row.pk for row in withdrawn]).update(
+        state=OutboxCommand.State.CANCELLED, finished_at=now
+    )
     OutboxCommand.objects.filter(pk__in=[row.pk for row in again]).update(state=OutboxCommand.State.QUEUED)
     outbox.finish(
         [

@@ -12,7 +12,7 @@ class OutboxCommand(models.Model):
     """One command to one station. Its message id goes out on the wire, so a retry is the same message.
 
     `queued → sent → answered | failed | expired | cancelled`; a sent command whose answer was lost with its
-    connection goes back to queued.
+    connection goes back to queued, or, where it was withdrawn meanwhile, is cancelled.
     """
 
     class State(models.TextChoices):
@@ -47,6 +47,9 @@ class OutboxCommand(models.Model):
     not_before = models.DateTimeField()
     deadline = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(
+        null=True, blank=True, help_text="From then on it is not sent, nor sent again; an answer may still come."
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
     answer = models.JSONField(null=True, blank=True, help_text="The station's answer, secrets redacted.")
     error_code = models.CharField(max_length=60, blank=True)
