@@ -1,15 +1,15 @@
-"""What `manage.py run --demo` adds: a mixed fleet on Profile 2, prepared up to the point where an operator decides.
+"""What `manage.py run --demo` adds: a mixed fleet on Profile 2, in the inventory and as simulated chargers.
 
-Families with quirks, some of them unable to move; sites, cohorts and imported AuthorizationKeys. Then what comes before
-a migration: a canary rotation for each family and the approval of its key path, the rotation of all keys, and the
-release of the trust anchors. Everything is done by the services that the console uses, as `system:demo`.
+Families with quirks, some of them unable to move and one that fails on the way; sites, cohorts, imported
+AuthorizationKeys, and policies whose deadlines are minutes, so that somebody who looks on sees them pass. Everything is
+done by the services that the console uses, as `system:demo`. What comes next is in `bfcerts.demo_preparation`.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,12 @@ from typing import Any
 from django.utils import timezone
 
 from bfcerts.configuration import Configuration
-from bfcerts.ocpp.models import StationSession
 from inventory.actors import Actor
-from inventory.choices import Capability, ChainContent, KeyPath, PlanRun, PlanState, SubjectRule
-from inventory.errors import InventoryError
-from inventory.models import ChargerFamily, Cohort, IssuingAuthority, ManagedIdentity, Plan
-from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
-from inventory.services import capabilities, catalogue, identities, plans
-from migration.services import authorization_keys, bulk_rotation, key_paths, rotation
-from trustanchors.models import BundleRollout, TrustAnchor, TrustAnchorBundle
-from trustanchors.services import anchors, bundles, releasing
+from inventory.choices import Capability, ChainContent, SubjectRule
+from inventory.models import ChargerFamily, Cohort, LifecyclePolicy, ManagedIdentity, SitePolicy
+from inventory.purposes import CHARGER_IDENTITY
+from inventory.services import capabilities, catalogue, identities
+from migration.services import authorization_keys
 
 DEMO = Actor.system("demo")
 SEED = 7
@@ -42,10 +38,16 @@ COHORTS: Mapping[str, Mapping[str, Any]] = {
     "Region North": {"region": "North"},
     "Region South": {"region": "South"},
 }
-PACE = releasing.Pace(threshold_percent=90, concurrency=100, rate_per_minute=1_200, failure_limit=10)
-ROTATION = {"cohort": WHOLE_FLEET, "per_minute": "1200", "per_family": "200", "per_site": "5", "per_region": "500"}
-CONNECTED_SHARE = 0.95
-ALL_CONNECTED = "All chargers are connected, on Profile 2."
+AWAY_PERCENT = 30
+DEADLINES: Mapping[str, Mapping[str, timedelta]] = {
+    CHARGER_IDENTITY.key: {
+        "csr_deadline": timedelta(minutes=2),
+        "delivery_deadline": timedelta(minutes=4),
+        "cut_over_deadline": timedelta(minutes=2),
+    },
+    "authorization_key": {"delivery_deadline": timedelta(minutes=6), "cut_over_deadline": timedelta(minutes=4)},
+}
+"""How long a charger of the demonstration has, by what its policy is for; the product's own policies say hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Traits:
     values: Mapping[str, Any]
     cannot: tuple[Capability, ...] = ()
     unknown: tuple[Capability, ...] = ()
+    quirks: Mapping[str, Any] = field(default_factory=dict)
+    """What goes wrong with each of its simulated chargers here, and nobody knows yet."""
 
 
 FAMILIES: Mapping[tuple[str, str], Traits] = {
@@ -65,7 +69,8 @@ FAMILIES: Mapping[tuple[str, str], Traits] = {
             "chain_content": ChainContent.LEAF_TO_ROOT,
             "subject_rule": SubjectRule.SERIAL_NUMBER,
             "reconnects_by_itself": True,
-        }
+        },
+        quirks={"loses_new_key": True},
     ),
     ("Legacy Power", "Wallbox"): Traits({"reconnects_by_itself": True}),
     ("Legacy Power", "Wallbox Mini"): Traits({"certificate_store_size": 2}, cannot=(Capability.SECURITY_LOG_STORE,)),
@@ -97,6 +102,7 @@ def prepare(configuration: Configuration, size: int) -> Path:
     for number, station in enumerate(stations):
         _take_in(station, number, families, now)
     _make_cohorts()
+    _make_policies()
     return path
 
 
@@ -111,6 +117,10 @@ def _write_fleet(configuration: Configuration, path: Path, size: int) -> None:
         ],
         check=True,
     )
+    fleet = json.loads(path.read_text(encoding="utf-8"))
+    for station in fleet["stations"]:
+        station["quirks"] |= FAMILIES[station["vendor"], station["model"]].quirks
+    path.write_text(json.dumps(fleet, indent=2), encoding="utf-8")
 
 
 def _make_families(stations: list[dict[str, Any]], now: datetime) -> dict[tuple[str, str], ChargerFamily]:
@@ -142,13 +152,12 @@ def _take_in(
     identifier = station["station_id"]
     if ManagedIdentity.objects.filter(kind="charger", authoritative_identifier=identifier).exists():
         return
-    site = number % SITES
     identity = identities.create(
         kind="charger",
         authoritative_identifier=identifier,
         serial_number=station["serial_number"],
-        site=f"Depot {site + 1:02}",
-        region="North" if site < SITES // 2 else "South",
+        site=_site(number),
+        region="North" if number % SITES < SITES // 2 else "South",
         owner="Example CPO",
         tags=["pilot"] if number < SITES else [],
         family=families[station["vendor"], station["model"]],
@@ -172,93 +181,22 @@ def _make_cohorts() -> None:
             catalogue.save(entry=Cohort(name=name, kind="filter", filter=dict(condition)), actor=DEMO, reason=REASON)
 
 
-class Preparation:
-    """Brings the fleet to where a migration can be planned, a step at a time, and tells of each step once."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._told: set[str] = set()
-
-    def round(self) -> Iterator[str]:
-        """Do what can be done now.
-
-        :returns: a sentence for each thing that is new.
-        """
-        now = timezone.now()
-        try:
-            for sentence in self._steps(now):
-                if sentence not in self._told:
-                    self._told.add(sentence)
-                    yield sentence
-        except InventoryError as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
-                yield f"Not yet: {error}"
-
-    def _steps(self, now: datetime) -> Iterator[str]:
-        if ALL_CONNECTED not in self._told:
-            connected = StationSession.objects.filter(closed_at__isnull=True).count()
-            if connected < self._size * CONNECTED_SHARE:
-                return
-        yield ALL_CONNECTED
-        yield from _release_anchors(now)
-        waiting = [family for family in ChargerFamily.objects.all() if not _key_path_of(family, now)]
-        if waiting:
-            yield f"Key paths wait for their canaries: {', '.join(str(family) for family in waiting)}."
-            return
-        yield "The key path of every family is approved, each on the evidence of a canary."
-        yield from _rotate_all(now)
-
-
-def _release_anchors(now: datetime) -> Iterator[str]:
-    if BundleRollout.objects.exists():
-        yield "The trust anchors are released to the whole fleet, canary by canary."
-        return
-    drafts = []
-    for purpose in (CHARGER_IDENTITY, BACKEND_SERVER):
-        root = IssuingAuthority.objects.filter(trust_domain=purpose.trust_domain, issues=True).first()
-        if root is None:
-            return
-        anchor = TrustAnchor.objects.filter(purpose=purpose.key).first() or anchors.add(
-            certificate_pem=root.root_pem, purpose_key=purpose.key, actor=DEMO, reason=REASON, now=now
-        )
-        drafts.append(
-            TrustAnchorBundle.objects.filter(purpose=purpose.key).first()
-            or bundles.draft(purpose_key=purpose.key, anchors=[anchor], actor=DEMO, reason=REASON, now=now)
-        )
+def _make_policies() -> None:
+    """Deadlines that somebody can sit through, and sites that one dead charger does not stop."""
     fleet = Cohort.objects.get(name=WHOLE_FLEET)
-    releasing.release(bundles=drafts, cohort=fleet, pace=PACE, actor=DEMO, reason=REASON, now=now)
+    for purpose, deadlines in DEADLINES.items():
+        if not LifecyclePolicy.objects.filter(purpose=purpose, cohort=fleet).exists():
+            policy = LifecyclePolicy.objects.get(purpose=purpose, mode="", program="", family=None, cohort=None)
+            policy.pk, policy._state.adding = None, True
+            policy.name, policy.cohort, policy.notes = f"{policy.name} of the demonstration", fleet, REASON
+            for name, value in deadlines.items():
+                setattr(policy, name, value)
+            catalogue.save(entry=policy, actor=DEMO, reason=REASON)
+    for number in range(SITES):
+        if not SitePolicy.objects.filter(site=_site(number)).exists():
+            entry = SitePolicy(site=_site(number), away_percent=AWAY_PERCENT)
+            catalogue.save(entry=entry, actor=DEMO, reason=REASON)
 
 
-def _key_path_of(family: ChargerFamily, now: datetime) -> bool:
-    """Whether the family's path is approved; one that has its evidence is, and one without gets its canary."""
-    if family.key_path != KeyPath.UNAPPROVED:
-        return True
-    if key_paths.evidence_for(family) is not None:
-        key_paths.approve(family=family, path=KeyPath.TWO_SLOTS_AT_OUR_DOOR, actor=DEMO, reason=REASON, now=now)
-        return True
-    canary = family.identities.filter(tags__contains=["pilot"]).first() or family.identities.first()
-    if canary is not None and not canary.authorization_keys.filter(state="pending").exists():
-        rotation.rotate(identity=canary, actor=DEMO, reason=f"Canary of {family}", now=now)
-    return canary is None
-
-
-def _rotate_all(now: datetime) -> Iterator[str]:
-    plan = Plan.objects.filter(kind=bulk_rotation.KIND).first() or plans.make(
-        kind=bulk_rotation.KIND, parameters=ROTATION, actor=DEMO, reason=REASON, now=now
-    )
-    if plan.state == PlanState.PLANNED:
-        plan = plans.apply(plan=plan, digest=plan.digest, actor=DEMO, reason=REASON, now=now)
-    yield "The AuthorizationKeys of the fleet are being rotated, each charger in its turn."
-    if plan.run == PlanRun.RUNNING:
-        return
-    closed = [str(rollout) for rollout in BundleRollout.objects.filter(gate_open=False)]
-    if closed:
-        yield f"Gates that are still closed: {', '.join(closed)}."
-        return
-    yield (
-        "Ready. Plan a “Migration to Profile 3” of the cohorts Pilot, Region North and Region South in the console,\n"
-        "  or with\n"
-        "      manage.py rollout plan --cohort Pilot --cohort 'Region North' --cohort 'Region South' --as operator "
-        "\\\n      --param success_threshold_percent=70 --param failure_threshold_percent=25 --reason 'To Profile 3'"
-    )
+def _site(number: int) -> str:
+    return f"Depot {number % SITES + 1:02}"

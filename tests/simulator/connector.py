@@ -191,6 +191,8 @@ class Connector:
 
 def leaf_to_present(state: StationState, quirks: "Quirks") -> StoredLeaf | None:
     """The certificate for the next handshake: the new one, unless a quirk says otherwise."""
+    if quirks.loses_new_key:
+        return None
     leaves = {leaf.name: leaf for leaf in state.leaves}
     if quirks.present_latest_not_after and leaves:
         return max(leaves.values(), key=lambda leaf: leaf.not_after)

@@ -97,6 +97,8 @@ class Quirks:
     """After it left by itself (new certificate, new password, Reset) it does not come back."""
     reconnect_with_old_certificate: bool = False
     """Accepts a new certificate and goes on presenting the one before."""
+    loses_new_key: bool = False
+    """Installs a certificate and loses the key that belongs to it: on Profile 3 it has nothing to present."""
     present_latest_not_after: bool = False
     """Presents the leaf that ends last, whatever is newer."""
     no_boot_notification_after_reconnect: bool = True

@@ -90,6 +90,7 @@ class Command(BaseCommand):
 
     def _run(self, configuration: Configuration, supervisor: Supervisor, fleet_size: int, demo_size: int) -> None:
         from bfcerts import demo, first_look
+        from bfcerts.demo_preparation import Preparation
 
         user, password = first_look.ensure_operator(configuration.var_directory)
         database_url = configuration.database_url or embedded_postgresql.database_url(configuration.var_directory)
@@ -111,7 +112,7 @@ class Command(BaseCommand):
         guide: Guide = first_look.Onboarding(fleet)
         if demo_size:
             supervisor.start("chargers", _simulator(demo.prepare(configuration, demo_size)), common_environment())
-            guide = demo.Preparation(demo_size)
+            guide = Preparation(demo_size)
         while not supervisor.stopping:
             try:
                 for sentence in guide.round():
