@@ -1,12 +1,16 @@
 """Chargers on their way over the API: how each stands, why it is not there yet, and who could not reconnect."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+import django_filters as filters  # type: ignore[import-untyped]
+from django.db.models import QuerySet
 from django.utils import timezone
+from django_filters.utils import translate_validation  # type: ignore[import-untyped]
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
@@ -24,7 +28,8 @@ from trustanchors.models import TrustAnchorBundle
 from trustanchors.services import server_certificates
 
 MOST_FORECAST = 10_000
-MOST_ANSWERS = 200
+LONGEST_ID = 18
+"""Digits."""
 
 
 class WhySerializer(serializers.Serializer[Any]):
@@ -106,10 +111,23 @@ class CaseFilter(Narrowing):
         fields = ["identity", "wave", "state"]
 
 
+class AnswerFilter(Narrowing):
+    """Chargers, whether or not they are on their way."""
+
+    identity = filters.NumberFilter(field_name="pk")
+    wave = filters.NumberFilter(method="of_wave")
+
+    class Meta:
+        model = ManagedIdentity
+        fields: ClassVar[list[str]] = []
+
+    def of_wave(self, queryset: QuerySet[Any], name: str, value: Any) -> QuerySet[Any]:
+        return queryset.filter(pk__in=MigrationCase.objects.filter(wave_id=int(value)).values("identity_id"))
+
+
 _ANSWERS = [
     OpenApiParameter("identity", int, description="Only this charger."),
     OpenApiParameter("wave", int, description="Only the chargers of this wave."),
-    OpenApiParameter("after", int, description="Go on after the charger with this id."),
 ]
 _CHANGE = OpenApiParameter(
     "change",
@@ -118,7 +136,9 @@ _CHANGE = OpenApiParameter(
     required=True,
     description="What changes.",
 )
-_COHORT = OpenApiParameter("cohort", int, description="For cut_over: whom it is about; else everybody who waits.")
+_COHORT = OpenApiParameter(
+    "cohort", str, description="For cut_over: whom it is about, by its name or id; else everybody who waits."
+)
 _IDENTITY = OpenApiParameter("identity", int, description="For cut_over of one charger, with the certificate it has.")
 _BUNDLE = OpenApiParameter("bundle", int, description="For anchor_withdrawal: which bundle.")
 _CHAIN = OpenApiParameter(
@@ -127,6 +147,9 @@ _CHAIN = OpenApiParameter(
 _ROOT = OpenApiParameter(
     "root", str, many=True, description="For server_certificate: SHA-256 fingerprints of the roots presented then."
 )
+
+
+_FORECAST = frozenset({"change", "identity", "cohort", "bundle", "root", "chain", "format"})
 
 
 class CaseViewSet(Listing):
@@ -173,24 +196,20 @@ class CaseViewSet(Listing):
         return self._verb(rollouts.roll_back_case)
 
     @extend_schema(parameters=_ANSWERS, responses=AnswerSerializer(many=True), filters=False)
-    @action(detail=False, pagination_class=None, filter_backends=[])
+    @action(detail=False, filter_backends=[])
     def why(self, request: Request) -> Response:
-        """Why chargers are not active on Profile 3, in order of their ids; null where one is. Each has one answer."""
+        """Why chargers are not active on Profile 3; null where one is. Each has one answer."""
         chargers = ManagedIdentity.objects.filter(kind=SubjectKind.CHARGER).select_related("family")
-        if "identity" in request.query_params:
-            chargers = chargers.filter(pk=_number(request, "identity"))
-        if "wave" in request.query_params:
-            members = MigrationCase.objects.filter(wave_id=_number(request, "wave"))
-            chargers = chargers.filter(pk__in=members.values("identity_id"))
-        if "after" in request.query_params:
-            chargers = chargers.filter(pk__gt=_number(request, "after"))
-        asked = list(chargers.order_by("pk")[:MOST_ANSWERS])
+        narrowed = AnswerFilter(request.query_params, queryset=chargers, request=request)
+        if not narrowed.is_valid():
+            raise translate_validation(narrowed.errors)
+        asked = self.paginate_queryset(narrowed.qs) or []
         answers = whys(asked, timezone.now())
         found = [
             {"identity": item.pk, "identifier": item.authoritative_identifier, "why": answers[item.pk]}
             for item in asked
         ]
-        return Response(AnswerSerializer(found, many=True).data)
+        return self.get_paginated_response(AnswerSerializer(found, many=True).data)
 
     @extend_schema(
         parameters=[_CHANGE, _IDENTITY, _COHORT, _BUNDLE, _ROOT, _CHAIN],
@@ -200,19 +219,32 @@ class CaseViewSet(Listing):
     @action(detail=False, pagination_class=None, filter_backends=[])
     def forecast(self, request: Request) -> Response:
         """Exactly which chargers could not reconnect after a change, and on what evidence."""
+        if unknown := set(request.query_params) - _FORECAST:
+            known = ", ".join(sorted(_FORECAST))
+            raise ValidationError({name: [f"There is no such parameter; use one of {known}."] for name in unknown})
         locked_out = forecast.predict(_change(request), timezone.now())
         return Response(LockedOutSerializer(locked_out[:MOST_FORECAST], many=True).data)
 
 
 def _number(request: Request, name: str) -> int:
     value = request.query_params.get(name, "")
-    if not value.isascii() or not value.isdigit() or len(value) > 18:
+    if not value.isascii() or not value.isdigit() or len(value) > LONGEST_ID:
         raise InvalidInputError(f"{name} needs a number.")
     return int(value)
 
 
+def _cohort(value: str) -> Cohort:
+    """By its name, as in plans and in the command; or by its id, as in filters."""
+    found = Cohort.objects.filter(name=value).first()
+    if found is None and value.isascii() and value.isdigit() and len(value) <= LONGEST_ID:
+        found = Cohort.objects.filter(pk=int(value)).first()
+    if found is None:
+        raise InvalidInputError(f"There is no cohort {value!r}; give its name or its id.")
+    return found
+
+
 def _change(request: Request) -> forecast.Change:
-    match request.query_params.get("change", "cut_over"):
+    match request.query_params.get("change", ""):
         case "cut_over" if "identity" in request.query_params:
             identity = ManagedIdentity.objects.filter(pk=_number(request, "identity"), kind=SubjectKind.CHARGER).first()
             if identity is None:
@@ -222,9 +254,7 @@ def _change(request: Request) -> forecast.Change:
             waiting = MigrationCase.objects.filter(state=CaseState.PENDING).select_related("identity").order_by("pk")
             return forecast.CutOver([case.identity for case in waiting[:MOST_FORECAST]], certificates_to_come=True)
         case "cut_over":
-            cohort = Cohort.objects.filter(pk=_number(request, "cohort")).first()
-            if cohort is None:
-                raise InvalidInputError("There is no such cohort.")
+            cohort = _cohort(request.query_params["cohort"])
             return forecast.CutOver(list(cohort.identities()[:MOST_FORECAST]), certificates_to_come=True)
         case "anchor_withdrawal":
             bundle = TrustAnchorBundle.objects.filter(pk=_number(request, "bundle")).first()

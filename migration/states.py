@@ -109,7 +109,7 @@ class Stage(models.TextChoices):
     """Where in its state a case is: what is under way, in the words of whoever waits for it."""
 
     WAITING = "waiting", "Waiting for its turn"
-    ISSUING = "issuing", "A certificate is issued and installed"
+    ISSUING = "issuing", "Its certificate is being issued and installed"
     READY = "ready", "Installed; the cut-over is next"
     CUTTING_OVER = "cutting_over", "Told to come back on Profile 3"
     RETURNING = "returning", "Expected back on Profile 2"
@@ -177,7 +177,7 @@ WHAT_NEXT: dict[str, str] = {
     ReasonCode.ROLLOUT_PAUSED: "See why its rollout is paused, then resume it.",
     ReasonCode.WINDOW_CLOSED: "Wait for the next window, or change the windows of its site.",
     ReasonCode.BREAKER_OPEN: "Find the cause of the failures, close the breaker, then release its chargers.",
-    ReasonCode.TURN: "Wait: it is started by itself.",
+    ReasonCode.TURN: "Wait: it goes on by itself.",
     ReasonCode.RETRYING: "Wait: it is tried again by itself.",
     ReasonCode.ISSUING: "Wait: see its job for how far it is.",
     ReasonCode.SITE_FULL: "Wait until another charger of its site is back.",
@@ -193,7 +193,16 @@ WHAT_NEXT: dict[str, str] = {
     ReasonCode.EXCEPTED: "Nothing, until the exception ends; then cancel it and plan it again.",
     ReasonCode.CANCELLED: "Plan a rollout with a cohort that it belongs to, if it is to move after all.",
 }
-"""What an operator can do next, for each reason."""
+"""What an operator can do next, for each reason, where the state of the case asks for nothing else."""
+WHAT_NEXT_IN_QUARANTINE: dict[str, str] = {
+    ReasonCode.FAMILY_CHANGED: "Cancel its migration and plan it again: what was looked at was another family.",
+    ReasonCode.WENT_BACK: "Mend the cause, then release it.",
+    ReasonCode.WOULD_BE_LOCKED_OUT: "Put right what the forecast names, then release it.",
+    ReasonCode.NEVER_RETURNED: (
+        "Somebody has to look at the charger: it uses neither its key nor its certificate. Release it when it is back."
+    ),
+}
+"""Where quarantine asks for something else than `WHAT_NEXT`: nothing goes on by itself there."""
 
 
 class BreakerKind(models.TextChoices):

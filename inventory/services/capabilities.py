@@ -42,6 +42,8 @@ class CapabilityState:
     as_of: datetime | None = None
     note: str = ""
     mandatory: bool = False
+    stands_in: str = ""
+    """What takes its place for Profile 3 where the family has it not: an approved key path, for a second key slot."""
 
     @property
     def word(self) -> str:
@@ -52,14 +54,21 @@ class CapabilityState:
 def state_of(family: ChargerFamily) -> dict[Capability, CapabilityState]:
     """Every capability of a family, known or not, in one query."""
     known = {row.capability: row for row in FamilyCapability.objects.filter(family=family)}
-    return {capability: _state(capability, known.get(capability)) for capability in Capability}
+    return {capability: _state(family, capability, known.get(capability)) for capability in Capability}
 
 
-def _state(capability: Capability, row: FamilyCapability | None) -> CapabilityState:
-    mandatory = capability in MANDATORY_FOR_PROFILE_3
+def _state(family: ChargerFamily, capability: Capability, row: FamilyCapability | None) -> CapabilityState:
+    mandatory, stands_in = capability in MANDATORY_FOR_PROFILE_3, _stands_in(family, capability)
     if row is None:
-        return CapabilityState(capability, mandatory=mandatory)
-    return CapabilityState(capability, row.supported, row.basis, row.source, row.as_of, row.note, mandatory)
+        return CapabilityState(capability, mandatory=mandatory, stands_in=stands_in)
+    return CapabilityState(capability, row.supported, row.basis, row.source, row.as_of, row.note, mandatory, stands_in)
+
+
+def _stands_in(family: ChargerFamily, capability: Capability) -> str:
+    """The appendix asks for a second key slot or an approved key path: the one rule for both."""
+    if capability != Capability.DUAL_KEY_SLOTS or family.key_path == KeyPath.UNAPPROVED:
+        return ""
+    return f"its approved key path, “{family.get_key_path_display()}”"
 
 
 def missing_for_profile_3(family: ChargerFamily) -> list[Capability]:
@@ -71,8 +80,7 @@ def missing_for_profile_3(family: ChargerFamily) -> list[Capability]:
     return [
         capability
         for capability in MANDATORY_FOR_PROFILE_3
-        if not states[capability].supported
-        and not (capability == Capability.DUAL_KEY_SLOTS and family.key_path != KeyPath.UNAPPROVED)
+        if not states[capability].supported and not states[capability].stands_in
     ]
 
 
@@ -100,14 +108,14 @@ def declare(
         if supported is None:
             if locked is not None:
                 locked.delete()
-            return _state(known, None)
+            return _state(family, known, None)
         row = locked or FamilyCapability(family=family, capability=known)
         overruled = locked is not None and locked.basis == CapabilityBasis.OBSERVED and locked.supported != supported
         row.note = f"Overrules what was observed: {row.source}"[:_LONGEST_NOTE] if overruled else ""
         row.supported, row.basis, row.as_of = supported, CapabilityBasis.DECLARED, now
         row.source = source.strip()[:_LONGEST_SOURCE]
         row.save()
-    return _state(known, row)
+    return _state(family, known, row)
 
 
 FamilyActions = Callable[[ChargerFamily, Actor], list[AvailableAction]]

@@ -11,6 +11,7 @@ from inventory.audit import attributed
 from inventory.choices import Capability
 from inventory.models import ChargerFamily, ManagedIdentity
 from inventory.services import capabilities
+from inventory.words import command_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,18 @@ def shown_by_answer(payload: Mapping[str, Any]) -> Shown | None:
     said = {str(payload.get("error_code") or ""), str(payload.get("status") or "")}
     if payload.get("outcome") == CommandOutcome.ACCEPTED:
         proved = _PROVED_BY_ACCEPTING.get(action)
-        return Shown({proved: True}, f"accepted {action}") if proved and NOT_APPLICABLE not in said else None
+        return (
+            Shown({proved: True}, f"accepted “{command_words(action)}”")
+            if proved and NOT_APPLICABLE not in said
+            else None
+        )
     if unsupported := said & _UNSUPPORTED:
         denied = _DENIED_BY_REFUSING.get(action)
-        return Shown({denied: False}, f"answered {action} with {', '.join(sorted(unsupported))}") if denied else None
+        return (
+            Shown({denied: False}, f"answered “{command_words(action)}” with {', '.join(sorted(unsupported))}")
+            if denied
+            else None
+        )
     # A root that was refused tells nothing by itself: the station may have it already (`trustanchors` looks).
     return None
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time
 from django.db import transaction
 
 from inventory.actors import Actor
-from inventory.choices import Capability
+from inventory.choices import Capability, CapabilityBasis
 from inventory.errors import InvalidInputError, InventoryError
 from inventory.models import ChargerFamily, FamilyCapability
 from inventory.services import capabilities
@@ -34,10 +34,16 @@ class Line:
     before: CapabilityState
 
     def __str__(self) -> str:
-        change = f"{self.before.word} becomes {self.state.word}"
-        contradicts = self.before.basis == "observed" and self.before.supported is not None
-        warning = f"; contradicts what was observed: {self.before.source}" if contradicts else ""
-        return f"line {self.number}: {self.family}, {self.state.capability.label}: {change}{warning}"
+        before, after = self.before, self.state
+        same = before.supported == after.supported
+        change = f"stays {after.word}" if same else f"{before.word} becomes {after.word}"
+        contradicts = not same and before.basis == CapabilityBasis.OBSERVED and before.supported is not None
+        if same:
+            # Only where it is known from is another.
+            told = f"; now by {after.source}, before by {before.source}"
+        else:
+            told = f"; contradicts what was observed: {before.source}" if contradicts else ""
+        return f"line {self.number}: {self.family}, {after.capability.label}: {change}{told}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,9 @@ def _says_nothing_new(line: Line) -> bool:
     said, known = line.state, line.before
     if said.supported is None:
         return known.supported is None
+    if said.supported == known.supported and CapabilityBasis.OBSERVED in (said.basis, known.basis):
+        # A file declares and observes nothing: what was seen since, or by another station, is known the better way.
+        return True
     return (said.supported, said.source, said.basis) == (known.supported, known.source, known.basis)
 
 

@@ -11,7 +11,7 @@ from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import capabilities, caps
 from migration.models import MigrationCase
-from migration.services import cases, lowering, readiness, returning
+from migration.services import cases, holding, lowering, readiness, returning
 from migration.services.readiness import PROFILE_2, PROFILE_3
 from migration.states import CaseState, ReasonCode, Stage
 
@@ -144,7 +144,7 @@ def booted(boot: seams.Boot) -> None:
         code, why = (
             (failing.code, failing.sentence)
             if failing is not None
-            else (ReasonCode.NOT_PLANNED, f"{identity.authoritative_identifier} is ready, and in no rollout.")
+            else (ReasonCode.NOT_PLANNED, holding.in_no_rollout(identity))
         )
         cases.open_case(identity, wave=None, code=code, why=why, tries=0, now=boot.at)
 

@@ -22,6 +22,7 @@ from inventory.jobs import setbacks
 from inventory.services.command import command
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
+from inventory.words import actor_words
 from migration.models import Breaker, MigrationCase, MigrationRollout
 from migration.services import cases, returning
 from migration.states import IN_FLIGHT, BreakerKind, CaseState, ReasonCode, RolloutState
@@ -159,7 +160,7 @@ def close(*, breaker: Breaker, actor: Actor, reason: str, now: datetime | None =
     with command(actor, "migration.close_breaker", reason):
         locked = Breaker.objects.select_for_update(of=("self",)).get(pk=breaker.pk)
         if locked.closed_at is not None:
-            raise TransitionRefusedError(f"This breaker was closed by {locked.closed_by} already.")
+            raise TransitionRefusedError(f"This breaker was closed by {actor_words(locked.closed_by)} already.")
         locked.closed_at, locked.closed_by = now, actor.name
         locked.save()
     return locked

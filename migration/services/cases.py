@@ -16,6 +16,7 @@ from inventory.choices import EventType, SecurityCategory, SecuritySource, Sever
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.services.events import record_event
 from inventory.services.security_events import record_security_event
+from inventory.words import actor_words
 from migration.models import MigrationCase, Wave
 from migration.states import CaseState, ReasonCode, Stage
 
@@ -89,7 +90,7 @@ def installing(case: MigrationCase, now: datetime, *, stage: Stage, deadline: da
     case.install()
     case.stage, case.deadline, case.next_look_at = stage, deadline, now
     case.reason_code = ReasonCode.ISSUING
-    case.why = "Its certificate is issued and installed."
+    case.why = "Its certificate is being issued and installed."
     _moved(case, former, now)
 
 
@@ -203,7 +204,10 @@ def excepted(case: MigrationCase, reason: str, now: datetime) -> None:
     former = case.state
     case.approve_exception()
     case.stage, case.decided_by = Stage.DONE, current_attribution().actor.name
-    case.reason_code, case.why = ReasonCode.EXCEPTED, f"An exception was approved by {case.decided_by}: {reason}"
+    case.reason_code, case.why = (
+        ReasonCode.EXCEPTED,
+        f"An exception was approved by {actor_words(case.decided_by)}: {reason}",
+    )
     _moved(case, former, now)
 
 
@@ -212,7 +216,7 @@ def cancelled(case: MigrationCase, reason: str, now: datetime) -> None:
     former = case.state
     case.cancel()
     case.stage, case.deadline, case.decided_by = Stage.DONE, None, current_attribution().actor.name
-    case.reason_code, case.why = ReasonCode.CANCELLED, f"Cancelled by {case.decided_by}: {reason}"
+    case.reason_code, case.why = ReasonCode.CANCELLED, f"Cancelled by {actor_words(case.decided_by)}: {reason}"
     _moved(case, former, now)
 
 

@@ -90,7 +90,7 @@ def _unready(checks: list[Check], now: datetime) -> Hold | None:
 def _not_its_turn(case: MigrationCase, now: datetime) -> Hold | None:
     wave = case.wave
     if wave is None:
-        return Hold(ReasonCode.NOT_PLANNED, "It is ready, and in no rollout.", now + NOT_SO_SOON)
+        return Hold(ReasonCode.NOT_PLANNED, in_no_rollout(case.identity), now + NOT_SO_SOON)
     name = wave.rollout.name
     if wave.rollout.state == RolloutState.PAUSED:
         because = f": {wave.rollout.note}" if wave.rollout.note else "."
@@ -105,6 +105,11 @@ def _not_its_turn(case: MigrationCase, now: datetime) -> Hold | None:
     return None
 
 
+def in_no_rollout(identity: ManagedIdentity) -> str:
+    """What is said of a charger that could move and that nobody has planned."""
+    return f"{identity.authoritative_identifier} is ready, and in no rollout."
+
+
 def _outside(case: MigrationCase, calendar: Calendar, now: datetime) -> Hold | None:
     closed = calendar.closed(case.site, now)
     return Hold(ReasonCode.WINDOW_CLOSED, closed.why, closed.look_again_at) if closed is not None else None
@@ -115,7 +120,10 @@ def waits_only_for_its_turn(case: MigrationCase, now: datetime) -> tuple[ReasonC
     if case.failed_at is not None:
         when = f" from {case.next_look_at:%H:%M:%S} UTC on" if case.next_look_at > now else ""
         return ReasonCode.RETRYING, f"Its last try failed: {case.last_failure} It is tried again{when}."
-    return ReasonCode.TURN, "It is ready and waits for a free place in its wave."
+    if case.reason_code == ReasonCode.ISSUE_FAILED:
+        return ReasonCode.ISSUE_FAILED, case.why
+    who = case.identity.authoritative_identifier
+    return ReasonCode.TURN, f"{who} is ready and waits for a free place in its wave."
 
 
 def ready_for_cut_over(identity: ManagedIdentity, now: datetime) -> Check | None:

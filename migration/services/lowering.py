@@ -63,7 +63,7 @@ def why_it_cannot(case: MigrationCase) -> str:
     if identity.family is None or not identity.family.can_lower_profile:
         return (
             f"{who} stays on Profile 3: its family {identity.family or 'is unknown and'} cannot lower its profile. "
-            "Renew its certificate, or open a recovery door."
+            "Renew its certificate, or open a narrow door."
         )
     if settings.CONFIGURATION.profile2_url is None:
         return f"{who} stays on Profile 3: no listener takes passwords. Switch one on first."

@@ -2,6 +2,7 @@
 
 from inventory.actors import Actor
 from inventory.services.actions import AvailableAction
+from inventory.words import actor_words
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
 from migration.services import lowering
 from migration.states import CaseState, RolloutState, WaveState
@@ -135,7 +136,7 @@ def for_breaker(breaker: Breaker, actor: Actor) -> list[AvailableAction]:
             "close",
             "Close the breaker",
             "Its chargers are moved again, and failures are counted anew. Release its quarantined chargers afterwards.",
-            f"It was closed by {breaker.closed_by}." if breaker.closed_at else "",
+            f"It was closed by {actor_words(breaker.closed_by)}." if breaker.closed_at else "",
             actor,
             "close_breaker",
         )

@@ -9,6 +9,7 @@ from inventory.actors import Actor
 from inventory.errors import TransitionRefusedError
 from inventory.services.command import command
 from inventory.services.locking import lock_identity
+from inventory.words import actor_words
 from migration.models import MigrationCase, MigrationRollout, Wave
 from migration.services import breakers, cases, lowering, returning, waves
 from migration.states import CaseState, ReasonCode, RolloutState, WaveState
@@ -132,7 +133,7 @@ def roll_back(*, wave: Wave, actor: Actor, reason: str, now: datetime | None = N
         locked = rollout.waves.get(pk=wave.pk)
         if locked.state == WaveState.ROLLED_BACK:
             raise TransitionRefusedError(f"{locked} was rolled back already.")
-        locked.verdict = f"Rolled back by {actor.name}: {reason.strip()}"
+        locked.verdict = f"Rolled back by {actor_words(actor.name)}: {reason.strip()}"
         locked.roll_back()
         locked.save()
         if rollout.state in (RolloutState.RUNNING, RolloutState.COMPLETE):
@@ -164,7 +165,7 @@ def quarantine(*, case: MigrationCase, actor: Actor, reason: str, now: datetime 
     with command(actor, "migration.quarantine_migrationcase", reason):
         locked = _lock_case(case)
         _check(locked, "quarantined", S.PENDING, S.INSTALLING, S.PENDING_ACTIVATION, S.ROLLBACK)
-        why = f"Quarantined by {actor.name}: {reason.strip()}"
+        why = f"Quarantined by {actor_words(actor.name)}: {reason.strip()}"
         cases.quarantined(locked, ReasonCode.OPERATOR, why, now)
         returning.leave_alone(locked, why, now)
     return locked

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from inventory.choices import SubjectKind
+from inventory.choices import JobState, SubjectKind
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.services import lockouts
+from inventory.words import step_words
 from migration.models import MigrationCase
 from migration.services import holding, readiness, renewal_door
 from migration.services.readiness import PROFILE_3
-from migration.states import ENDED_CASES, WHAT_NEXT, CaseState, ReasonCode
+from migration.states import ENDED_CASES, WHAT_NEXT, WHAT_NEXT_IN_QUARANTINE, CaseState, ReasonCode, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,18 @@ def why(identity: ManagedIdentity, now: datetime) -> Why | None:
     return whys([identity], now)[identity.pk]
 
 
+def not_moving(identity: ManagedIdentity) -> str:
+    """What is said of one that `why` has no answer for: it is where it should be, or is nothing that moves."""
+    who = identity.authoritative_identifier
+    if identity.kind != SubjectKind.CHARGER:
+        return f"{who} is a {identity.get_kind_display().lower()}; only chargers move to Profile 3."
+    return f"{who} is active on Profile 3."
+
+
 def whys(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, Why | None]:
     """The answer for each, by identity, in a number of queries that does not grow with theirs."""
     newest: dict[int, MigrationCase] = {}
-    related = MigrationCase.objects.select_related("identity__family", "family", "wave__rollout")
+    related = MigrationCase.objects.select_related("identity__family", "family", "wave__rollout", "issue_job")
     for case in related.filter(identity__in=identities).order_by("identity_id", "pk"):
         known = newest.get(case.identity_id)
         # A live one says how things stand now, whichever was opened last.
@@ -98,11 +107,42 @@ def _should_move(identity: ManagedIdentity) -> bool:
 def _of_case(case: MigrationCase, hold: holding.Hold | None, now: datetime) -> Why | None:
     if case.state == CaseState.ACTIVE:
         return None
+    if case.state in ENDED_CASES and case.identity.security_profile >= PROFILE_3:
+        # Its migration ended, and it got there all the same.
+        return None
     if case.state == CaseState.PENDING:
         code, sentence = (hold.code, hold.why) if hold else holding.waits_only_for_its_turn(case, now)
     else:
         code, sentence = ReasonCode(case.reason_code), case.why
-    return _answer(code, sentence)
+    if case.state == CaseState.INSTALLING and case.stage == Stage.ISSUING and code == ReasonCode.ISSUING:
+        sentence = _being_issued(case)
+    if case.state == CaseState.ROLLBACK and case.deadline is not None:
+        back = "Told to go back to" if case.stage == Stage.LOWERING else "Expected back on"
+        sentence = f"{sentence} {back} Profile 2 by {case.deadline:%Y-%m-%d %H:%M} UTC."
+    return Why(code, sentence, what_next(CaseState(case.state), code))
+
+
+def _being_issued(case: MigrationCase) -> str:
+    """How far its certificate is, as its job says."""
+    who, job = case.identity.authoritative_identifier, case.issue_job
+    if job is None or not job.is_open:
+        return f"{who} gets its certificate: {case.why}"
+    if job.state == JobState.WAITING and job.waiting_until is not None:
+        until = f"{job.waiting_until:%Y-%m-%d %H:%M} UTC"
+        return f"{who} gets its certificate: job {job.pk} waits for {job.waiting_for}, until {until} at most."
+    return f"{who} gets its certificate: job {job.pk} is at “{step_words(job.step)}”."
+
+
+def what_next(state: CaseState, code: ReasonCode) -> str:
+    """What somebody can do next with a case in this state, for this reason: only what its state allows."""
+    match state:
+        case CaseState.ROLLBACK:
+            return "Wait: it is on its way back to Profile 2, and is quarantined if it does not come back in time."
+        case CaseState.PENDING if code == ReasonCode.ISSUE_FAILED:
+            return "Mend the cause; it is tried again by itself."
+        case CaseState.QUARANTINE:
+            return WHAT_NEXT_IN_QUARANTINE.get(code, WHAT_NEXT[code])
+    return WHAT_NEXT[code]
 
 
 def _without_case(identity: ManagedIdentity, checks: list[readiness.Check] | None) -> Why | None:
@@ -111,7 +151,7 @@ def _without_case(identity: ManagedIdentity, checks: list[readiness.Check] | Non
     failing = readiness.first_failure(checks)
     if failing is not None:
         return _answer(failing.code, failing.sentence)
-    return _answer(ReasonCode.NOT_PLANNED, f"{identity.authoritative_identifier} is ready, and in no rollout.")
+    return _answer(ReasonCode.NOT_PLANNED, holding.in_no_rollout(identity))
 
 
 def _answer(code: ReasonCode, sentence: str) -> Why:

@@ -5,8 +5,9 @@ from html import unescape
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from inventory.models import FamilyCapability
+from inventory.models import ChargerFamily, FamilyCapability
 from tests.admin import given
 
 pytestmark = pytest.mark.django_db
@@ -38,6 +39,19 @@ def test_the_page_of_a_family_shows_what_it_can_and_what_it_lacks(console: Clien
     assert "GetLog and LogStatusNotification: yes." in after
     assert "Data sheet 3" in after
     assert FamilyCapability.objects.get().history.get().history_change_reason == "read it"
+
+
+def test_an_approved_key_path_is_shown_to_stand_in_for_a_second_slot(console: Client) -> None:
+    family = given.family()
+    ChargerFamily.objects.filter(pk=family.pk).update(
+        key_path="two_slots_at_our_door", key_path_approved_at=timezone.now(), key_path_approved_by="person:maria"
+    )
+
+    page = unescape(console.get(reverse("admin:inventory_chargerfamily_change", args=[family.pk])).content.decode())
+
+    cell = page.partition('data-capability="dual_key_slots"')[2].partition("</tr>")[0]
+    assert "its approved key path, “One slot on the station, two at our door” stands in for it" in cell
+    assert "needed for Profile 3" not in cell
 
 
 def test_a_declaration_without_a_source_is_refused_on_its_page(console: Client) -> None:

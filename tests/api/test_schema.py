@@ -55,6 +55,23 @@ def test_every_operation_says_how_it_refuses_and_every_post_takes_an_idempotency
                 assert "If-Match" in headers, path
 
 
+def test_the_page_of_the_api_names_every_collection_and_verb(schema: dict[str, Any]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    table = page.partition("## Collections")[2].partition("## Bulk work")[0].splitlines()
+    collections = {line.split("|")[1]: line for line in table if line.startswith("| `")}
+
+    missing = []
+    for path, operations in schema["paths"].items():
+        collection, *rest = path.removeprefix("/api/v1/").split("/")
+        if collection in ("auth", "schema"):
+            continue
+        line = next((line for names, line in collections.items() if f"`{collection}`" in names), "")
+        if not line or ("post" in operations and rest and f"`{rest[-1]}`" not in line):
+            missing.append(path)
+
+    assert missing == []
+
+
 def test_every_verb_asks_for_a_reason(schema: dict[str, Any]) -> None:
     components = schema["components"]["schemas"]
     posts = [

@@ -93,6 +93,12 @@ def test_an_approved_key_path_stands_in_for_a_second_slot(family: ChargerFamily,
     family.key_path_approved_at, family.key_path_approved_by = clock(), "person:maria"
 
     assert Capability.DUAL_KEY_SLOTS not in capabilities.missing_for_profile_3(family)
+    known = capabilities.state_of(family)
+    assert (
+        known[Capability.DUAL_KEY_SLOTS].stands_in
+        == "its approved key path, “One slot on the station, two at our door”"
+    )
+    assert not known[Capability.GET_LOG].stands_in
 
 
 def test_a_declaration_has_a_source_an_author_and_a_date(family: ChargerFamily, clock: Clock) -> None:
@@ -178,7 +184,7 @@ def test_a_contradiction_is_an_event_and_stays_visible(
     answered(plane, identity, Action.GET_LOG, "error", error_code="NotSupported")
 
     known = capabilities.state_of(family)[Capability.GET_LOG]
-    assert known.source == "CS-1 answered get_log with NotSupported"
+    assert known.source == "CS-1 answered “Asked for its log” with NotSupported"
     assert known.note == "Contradicts what was declared: Data sheet 3"
     event = SecurityEvent.objects.get(type="CapabilityContradicted")
     assert event.identity == identity

@@ -66,6 +66,25 @@ def test_a_declaration_against_evidence_is_pointed_out(family: ChargerFamily, cl
     assert str(line).endswith("no becomes yes; contradicts what was observed: CS-1 answered NotSupported")
 
 
+def test_what_was_seen_meanwhile_and_agrees_is_no_contradiction(family: ChargerFamily, clock: Clock) -> None:
+    take_in(f"{HEAD}Acme 7,get_log,yes,Data sheet,\nAcme 7,certificate_signed,yes,Data sheet,\n", clock)
+    exported = "".join(capability_files.export())
+    with attributed(OPERATOR, "test"):
+        capabilities.observe(family, Capability.CERTIFICATE_SIGNED, True, "CS-2 accepted “Certificate sent”", clock())
+
+    reading = capability_files.read(exported, clock())
+
+    assert (reading.changes, reading.errors, reading.unchanged) == ([], [], 2)
+
+
+def test_another_source_for_the_same_is_told_as_one(family: ChargerFamily, clock: Clock) -> None:
+    take_in(f"{HEAD}Acme 7,get_log,yes,Data sheet,\n", clock)
+
+    (line,) = capability_files.read(f"{HEAD}Acme 7,get_log,yes,Letter of May,\n", clock()).changes
+
+    assert str(line).endswith("GetLog and LogStatusNotification: stays yes; now by Letter of May, before by Data sheet")
+
+
 def test_unknown_takes_back_what_was_known(family: ChargerFamily, clock: Clock) -> None:
     take_in(f"{HEAD}Acme 7,get_log,yes,Data sheet,\n", clock)
 

@@ -7,11 +7,13 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from inventory.audit import attributed
 from inventory.models import Plan
-from migration.models import MigrationCase, MigrationRollout
+from inventory.services import identities
+from migration.models import Breaker, MigrationCase, MigrationRollout
 from tests.admin import given
 from tests.migration.fleet import Fleet, capable_family, cohort
-from tests.support import ControlPlane
+from tests.support import OPERATOR, ControlPlane
 
 pytestmark = pytest.mark.django_db
 
@@ -86,3 +88,95 @@ def test_who_does_it_has_to_be_named_and_permitted(fleet: Fleet) -> None:
         run("--cohort", "All", "--as", "viewer", "--reason", "Look")
     with pytest.raises(CommandError, match="There is no rollout"):
         run("pause", "--as", "maria", "--reason", "x")
+
+
+def started(fleet: Fleet) -> MigrationRollout:
+    run("--cohort", "All", "--as", "maria", "--reason", "Look")
+    run("--apply", Plan.objects.get().digest, "--as", "maria", "--reason", "Go")
+    return MigrationRollout.objects.get()
+
+
+def test_applied_twice_it_says_so_and_names_the_rollout_and_what_to_do_next(fleet: Fleet) -> None:
+    run("--cohort", "All", "--as", "maria", "--reason", "Look")
+    digest = Plan.objects.get().digest
+
+    first = run("apply", digest, "--as", "maria", "--reason", "Go")
+    rollout = MigrationRollout.objects.get()
+    again = run("apply", digest, "--as", "maria", "--reason", "Go")
+
+    assert "applied." in first
+    assert "was applied before, by maria at" in again
+    assert "nothing was done" in again
+    for said in (first, again):
+        assert f"It began rollout {rollout.pk}, “{rollout.name}”: running." in said
+        assert f"Next: manage.py rollout status {rollout.pk}" in said
+
+
+def test_one_charger_is_quarantined_released_excepted_and_cancelled(fleet: Fleet) -> None:
+    rollout = started(fleet)
+    assert "No charger is in quarantine" in run("quarantined")
+
+    assert "CS-0000 is in quarantine." in run("quarantine", "CS-0000", "--as", "maria", "--reason", "Cable cut")
+    said = run("quarantined", str(rollout.pk))
+    assert "CS-0000  Eagle" in said
+    assert "Cable cut" in said
+    assert "CS-0001" not in said
+    assert "is tried again" in run("release", "CS-0000", "--as", "maria", "--reason", "Cable mended")
+    run("quarantine", "CS-0000", "--as", "maria", "--reason", "Cable cut again")
+    assert "stays as it is" in run("except", "CS-0000", "--as", "maria", "--reason", "Leaves in May")
+    assert "is out of the migration" in run("cancel", "CS-0000", "--as", "maria", "--reason", "It stays after all")
+    assert MigrationCase.objects.get(identity__authoritative_identifier="CS-0000").state == "cancelled"
+
+
+def test_a_charger_on_its_way_is_brought_back(fleet: Fleet) -> None:
+    fleet.stations[1].silent = True
+    started(fleet)
+    fleet.settle(3, seconds=60)
+
+    said = run("bring-back", "CS-0001", "--as", "maria", "--reason", "Needed tonight")
+
+    assert "CS-0001 is brought back to Profile 2." in said
+    # It never left Profile 2, so that it is back at once.
+    assert MigrationCase.objects.get(identity__authoritative_identifier="CS-0001").state in ("rollback", "pending")
+
+
+def test_a_breaker_is_listed_and_closed(fleet: Fleet) -> None:
+    rollout = started(fleet)
+    assert "No family or site is stopped." in run("breakers")
+    family = fleet.stations[0].identity.family
+    with attributed(OPERATOR, "test"):
+        breaker = Breaker.objects.create(
+            kind="family", family=family, rollout=rollout, failures=3, why="3 failed.", opened_at=fleet.plane.clock()
+        )
+
+    assert f"{breaker.pk}  Family Eagle" in run("breakers")
+    assert f"Breaker {breaker.pk}, stopped: Family Eagle. 3 failed." in run("status", str(rollout.pk))
+    said = run("close", str(breaker.pk), "--as", "maria", "--reason", "New firmware")
+    assert "Family Eagle: its chargers are moved again." in said
+    assert "No family or site is stopped." in run("breakers")
+    with pytest.raises(CommandError, match="was closed by maria already"):
+        run("close", str(breaker.pk), "--as", "maria", "--reason", "Again")
+    with pytest.raises(CommandError, match="There is no breaker '0'"):
+        run("close", "0", "--as", "maria", "--reason", "Again")
+
+
+@pytest.mark.parametrize("verb", ["release", "except", "quarantine", "bring-back", "cancel"])
+def test_what_is_done_with_a_charger_needs_a_person_a_permission_and_a_reason(fleet: Fleet, verb: str) -> None:
+    started(fleet)
+    given.person("viewer", *given.view_permissions())
+    with pytest.raises(CommandError, match="name one with --as"):
+        run(verb, "CS-0000", "--reason", "x")
+    with pytest.raises(CommandError, match="permission"):
+        run(verb, "CS-0000", "--as", "viewer", "--reason", "x")
+    with pytest.raises(CommandError, match="reason"):
+        run(verb, "CS-0000", "--as", "maria")
+    with pytest.raises(CommandError, match=f"Name the charger: manage.py rollout {verb} CHARGER"):
+        run(verb, "--as", "maria", "--reason", "x")
+
+
+def test_why_names_the_charger_once_and_what_it_is(fleet: Fleet) -> None:
+    assert run("why", "CS-0000").startswith("CS-0000 is ready, and in no rollout. [not_planned]")
+    identities.create(kind="vehicle", authoritative_identifier="VEHICLE-1", actor=OPERATOR, reason="test")
+    assert run("why", "VEHICLE-1") == "VEHICLE-1 is a vehicle; only chargers move to Profile 3.\n"
+    with pytest.raises(CommandError, match="VEHICLE-1 is in no migration"):
+        run("cancel", "VEHICLE-1", "--as", "maria", "--reason", "x")

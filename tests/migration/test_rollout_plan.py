@@ -66,6 +66,14 @@ def test_who_would_not_move_is_named_with_the_first_thing_to_mend(plane: Control
     assert ready.identity.security_profile == 2
 
 
+def test_the_title_of_a_plan_names_its_cohorts(plane: ControlPlane, fleet: Fleet) -> None:
+    first, *others = [station.identity for station in fleet.stations]
+
+    plan = plan_of(plane, cohort("Pilot", [first]), cohort("North", others))
+
+    assert plan.title == "Migration to Profile 3: Pilot, North"
+
+
 def test_a_family_without_a_capability_is_excluded(plane: ControlPlane, fleet: Fleet) -> None:
     FamilyCapability.objects.filter(capability="get_log").update(supported=False)
     plan = plan_of(plane, everybody(fleet))

@@ -127,7 +127,8 @@ class CapabilitySerializer(serializers.Serializer[Any]):
     source = serializers.CharField()  # type: ignore[assignment]
     as_of = serializers.DateTimeField(allow_null=True)
     note = serializers.CharField(help_text="What it contradicts.")
-    mandatory = serializers.BooleanField(help_text="Whether Profile 3 takes it.")
+    mandatory = serializers.BooleanField(help_text="Whether Profile 3 takes it, or what stands in for it.")
+    stands_in = serializers.CharField(help_text="What takes its place for Profile 3, or empty.")
 
 
 class DeclareSerializer(serializers.Serializer[Any]):

@@ -14,6 +14,7 @@ from inventory.errors import InventoryError
 from inventory.models import Plan, PlanTarget
 from inventory.services import plans
 from inventory.services.plans.kinds import words_for
+from inventory.words import actor_words
 
 SHOWN = 10
 """Targets that are named; the console and the API have all of them."""
@@ -79,10 +80,17 @@ class Command(BaseCommand):
         if options["kind"] and options["kind"] != plan.kind:
             raise CommandError(f"The plan with this digest is a {plan.kind}, not a {options['kind']}.")
         now, everybody = timezone.now(), plan.candidates
+        before = plan.state == PlanState.APPLIED
         applied = plans.apply(plan=plan, digest=digest, actor=actor, reason=options["reason"], now=now)
         if applied.state == PlanState.APPLYING:
             applied = plans.check(plan=applied, now=now, progress=lambda done: self._progress(done, everybody))
             self._progress(everybody, everybody, last=True)
+        if before and applied.applied_at is not None:
+            who, when = actor_words(applied.applied_by), f"{applied.applied_at:%Y-%m-%d %H:%M} UTC"
+            self.stdout.write(
+                f"Plan {applied.pk}, “{applied}”, was applied before, by {who} at {when}; nothing was done."
+            )
+            return
         self.stdout.write(f"Plan {applied.pk}, “{applied}”: {applied.get_state_display().lower()}.")
 
     def _progress(self, done: int, everybody: int, *, last: bool = False) -> None:

@@ -121,6 +121,8 @@ def in_words(parameters: Mapping[str, Any]) -> str:
     """Whom it is about, for the title."""
     if "cohort" in parameters:
         return f"cohort {parameters['cohort']}"
+    if waves := parameters.get("waves"):
+        return ", ".join(wave["cohort"] for wave in waves)
     if "identifiers" in parameters:
         names = parameters["identifiers"]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

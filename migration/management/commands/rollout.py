@@ -10,11 +10,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from inventory.actors import Actor
+from inventory.choices import SubjectKind
 from inventory.errors import InventoryError
 from inventory.models import ManagedIdentity
-from migration.models import Breaker, MigrationRollout, Wave
-from migration.services import lowering, rollouts
-from migration.services.why import why
+from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
+from migration.services import breakers, lowering, rollouts
+from migration.services.why import not_moving, why
 from migration.states import CaseState, RolloutState
 
 SHOWN = 20
@@ -26,6 +27,14 @@ VERBS: dict[str, Callable[..., Any]] = {
     "retry": rollouts.retry_failed,
 }
 """What is done with a whole rollout."""
+CASE_VERBS: dict[str, tuple[Callable[..., MigrationCase], str]] = {
+    "release": (rollouts.release, "is tried again when its turn comes"),
+    "except": (rollouts.approve_exception, "stays as it is"),
+    "quarantine": (rollouts.quarantine, "is in quarantine"),
+    "bring-back": (rollouts.roll_back_case, "is brought back to Profile 2"),
+    "cancel": (rollouts.cancel, "is out of the migration"),
+}
+"""What is done with the migration of one charger, and what is said of the charger then."""
 
 
 class Command(BaseCommand):
@@ -39,14 +48,28 @@ class Command(BaseCommand):
             "verb",
             nargs="?",
             default="plan",
-            choices=["plan", "apply", "status", "why", "rollback", *VERBS],
+            choices=[
+                "plan",
+                "apply",
+                "status",
+                "why",
+                "rollback",
+                *VERBS,
+                "quarantined",
+                *CASE_VERBS,
+                "breakers",
+                "close",
+            ],
             help="what to do; a plan where nothing is said",
         )
         parser.add_argument(
             "target",
             nargs="?",
             default="",
-            help="a digest to apply; the id of a rollout; a charge point id for why",
+            help=(
+                "a digest to apply; the id of a rollout; a charge point id for why, release, except, quarantine, "
+                "bring-back and cancel; the id of a breaker for close"
+            ),
         )
         parser.add_argument("--cohort", action="append", default=[], help="a wave of a plan; repeat it, in order")
         parser.add_argument(
@@ -79,6 +102,14 @@ class Command(BaseCommand):
             self._status(options["target"])
         elif verb == "why":
             self._why(options["target"])
+        elif verb == "quarantined":
+            self._quarantined(options["target"])
+        elif verb == "breakers":
+            self._breakers()
+        elif verb == "close":
+            self._close(options)
+        elif verb in CASE_VERBS:
+            self._act_on_charger(verb, options)
         else:
             self._act(verb, options)
 
@@ -106,6 +137,12 @@ class Command(BaseCommand):
             stdout=self.stdout,
             stderr=self.stderr,
         )
+        begun = MigrationRollout.objects.filter(plan__digest=digest.strip().lower()).order_by("-pk").first()
+        if begun is not None:
+            self.stdout.write(
+                f"It began rollout {begun.pk}, “{begun.name}”: {begun.get_state_display().lower()}. "
+                f"Next: manage.py rollout status {begun.pk}"
+            )
 
     def _status(self, target: str) -> None:
         if target:
@@ -130,9 +167,12 @@ class Command(BaseCommand):
             if standing.get(state):
                 write(f"  {standing[state]:>8,}  {state.label}")
         for breaker in Breaker.objects.filter(rollout=rollout, closed_at__isnull=True).select_related("family"):
-            write(f"  Stopped: {breaker}. {breaker.why}")
-        for case in rollouts.stuck(rollout).order_by("pk")[:SHOWN]:
+            write(f"  Breaker {breaker.pk}, stopped: {breaker}. {breaker.why}")
+        stuck = rollouts.stuck(rollout).order_by("pk")
+        for case in stuck[:SHOWN]:
             write(f"  {case.identity.authoritative_identifier}: {case.why}")
+        if (more := stuck.count() - SHOWN) > 0:
+            write(f"  And {more:,} more in quarantine: manage.py rollout quarantined {rollout.pk}")
 
     def _bar(self, done: int, everybody: int) -> None:
         """How far it is, on a terminal."""
@@ -142,20 +182,71 @@ class Command(BaseCommand):
         self.stdout.write(f"  {'█' * filled}{'·' * (40 - filled)} {done:,} of {everybody:,} active")
 
     def _why(self, identifier: str) -> None:
-        identity = ManagedIdentity.objects.select_related("family").filter(authoritative_identifier=identifier).first()
-        if identity is None:
-            raise CommandError(f"There is no charger {identifier!r}.")
-        answer = why(identity, timezone.now())
+        identity = _charger(identifier, "why")
+        now = timezone.now()
+        answer = why(identity, now)
         if answer is None:
-            self.stdout.write(f"{identifier} is active on Profile 3, or is no charger.")
-        else:
-            self.stdout.write(f"{identifier}: {answer.sentence} [{answer.code}]\nNext: {answer.what_next}")
+            self.stdout.write(not_moving(identity))
+            return
+        # Most sentences name their charger already.
+        named = answer.sentence.startswith(identifier)
+        self.stdout.write(f"{'' if named else f'{identifier}: '}{answer.sentence} [{answer.code}]")
+        self.stdout.write(f"Next: {answer.what_next}")
+
+    def _quarantined(self, target: str) -> None:
+        """Everybody in quarantine, of one rollout or of all, however many they are."""
+        found = MigrationCase.objects.filter(state=CaseState.QUARANTINE).select_related("identity", "family")
+        if target:
+            found = found.filter(wave__rollout=_rollout(target))
+        number = 0
+        for case in found.order_by("pk").iterator(chunk_size=1_000):
+            number += 1
+            since = f"{case.entered_state_at:%Y-%m-%d %H:%M} UTC"
+            self.stdout.write(
+                f"{case.identity.authoritative_identifier}  {case.family or '-'}  since {since}: {case.why}"
+            )
+        if not number:
+            self.stdout.write("No charger is in quarantine.")
+            return
+        self.stdout.write(
+            "Next: manage.py rollout release, except, bring-back or cancel CHARGER --as USER --reason WHY"
+        )
+
+    def _breakers(self) -> None:
+        opened = Breaker.objects.filter(closed_at__isnull=True).select_related("family").order_by("pk")
+        for breaker in opened:
+            self.stdout.write(
+                f"{breaker.pk:>6}  {breaker}, since {breaker.opened_at:%Y-%m-%d %H:%M} UTC: {breaker.why}"
+            )
+        if not opened:
+            self.stdout.write("No family or site is stopped.")
+
+    def _close(self, options: dict[str, Any]) -> None:
+        target = options["target"]
+        breaker = Breaker.objects.filter(pk=int(target)).select_related("family").first() if target.isdigit() else None
+        if breaker is None:
+            raise CommandError(f"There is no breaker {target!r}; manage.py rollout breakers lists the open ones by id.")
+        breakers.close(breaker=breaker, actor=_actor(options), reason=options["reason"], now=timezone.now())
+        self.stdout.write(
+            f"{breaker}: its chargers are moved again. Release those in quarantine: manage.py rollout quarantined"
+        )
+
+    def _act_on_charger(self, verb: str, options: dict[str, Any]) -> None:
+        carry_out, told = CASE_VERBS[verb]
+        actor, identity = _actor(options), _charger(options["target"], verb)
+        cases = MigrationCase.objects.filter(identity=identity).select_related("identity", "wave__rollout")
+        # The live one says how things stand; an exception has ended as one, and can still be cancelled.
+        case = cases.live().first() or cases.order_by("-pk").first()
+        if case is None:
+            raise CommandError(
+                f"{identity.authoritative_identifier} is in no migration. manage.py rollout why "
+                f"{identity.authoritative_identifier} says how it stands."
+            )
+        carry_out(case=case, actor=actor, reason=options["reason"], now=timezone.now())
+        self.stdout.write(f"{identity.authoritative_identifier} {told}.")
 
     def _act(self, verb: str, options: dict[str, Any]) -> None:
-        user = User.objects.filter(username=options["user"] or "").first()
-        if user is None:
-            raise CommandError(f"There is no user {options['user'] or ''!r}; name one with --as.")
-        rollout, actor = _rollout(options["target"]), Actor.person(user)
+        actor, rollout = _actor(options), _rollout(options["target"])
         if verb == "rollback":
             self._roll_back(rollout, actor, options)
             return
@@ -174,6 +265,24 @@ class Command(BaseCommand):
             self.stdout.write(f"  {lowering.why_it_cannot(case)}")
         if (more := staying.count() - SHOWN) > 0:
             self.stdout.write(f"  And {more:,} more stay on Profile 3.")
+
+
+def _actor(options: dict[str, Any]) -> Actor:
+    user = User.objects.filter(username=options["user"] or "").first()
+    if user is None:
+        raise CommandError(f"There is no user {options['user'] or ''!r}; name one with --as.")
+    return Actor.person(user)
+
+
+def _charger(identifier: str, verb: str) -> ManagedIdentity:
+    if not identifier:
+        raise CommandError(f"Name the charger: manage.py rollout {verb} CHARGER.")
+    found = ManagedIdentity.objects.select_related("family").filter(authoritative_identifier=identifier)
+    # Identifiers are unique within a kind; a charger is meant where there is one.
+    identity = found.filter(kind=SubjectKind.CHARGER).first() or found.first()
+    if identity is None:
+        raise CommandError(f"There is no charger {identifier!r}.")
+    return identity
 
 
 def _rollout(target: str) -> MigrationRollout:

@@ -1,0 +1,61 @@
+"""Chargers on their way over the API: why each is not active, a page at a time, and who could not reconnect."""
+
+import pytest
+from django.contrib.auth.models import User
+from rest_framework.test import APIClient
+
+from tests.migration.fleet import cohort
+from tests.support import charger
+
+pytestmark = pytest.mark.django_db
+
+WHY = "/api/v1/migration-cases/why"
+FORECAST = "/api/v1/migration-cases/forecast"
+
+
+@pytest.fixture
+def api() -> APIClient:
+    client = APIClient()
+    client.force_authenticate(User.objects.create_superuser("maria"))
+    return client
+
+
+def test_why_comes_in_pages_as_every_collection(api: APIClient) -> None:
+    names = [charger(f"CS-{number}").authoritative_identifier for number in range(3)]
+
+    first = api.get(WHY, {"page_size": 2}).json()
+    second = api.get(first["next"]).json()
+
+    assert [item["identifier"] for item in first["results"]] == names[:0:-1]
+    assert [item["identifier"] for item in second["results"]] == names[:1]
+    assert second["next"] is None
+    assert first["results"][0]["why"]["code"] == "below_profile_2"
+
+
+def test_why_is_narrowed_and_refuses_what_it_does_not_know(api: APIClient) -> None:
+    charger("CS-0")
+    wanted = charger("CS-1")
+
+    assert [item["identity"] for item in api.get(WHY, {"identity": wanted.pk}).json()["results"]] == [wanted.pk]
+    assert api.get(WHY, {"wave": 7}).json()["results"] == []
+    for misspelt in ("sate", "after", "identifier"):
+        answer = api.get(WHY, {misspelt: "x"})
+        assert answer.status_code == 400
+        assert "There is no such filter; use one of identity, wave." in answer.content.decode()
+    assert api.get(WHY, {"identity": "CS-1"}).status_code == 400
+
+
+def test_the_forecast_takes_only_what_it_knows_and_a_cohort_by_its_name(api: APIClient) -> None:
+    pilot = cohort("Pilot", [charger("CS-1")])
+
+    nothing_said = api.get(FORECAST)
+    assert nothing_said.status_code == 422
+    assert "change is cut_over, anchor_withdrawal or server_certificate." in nothing_said.content.decode()
+    misspelt = api.get(FORECAST, {"change": "cut_over", "cohrt": "Pilot"})
+    assert misspelt.status_code == 400
+    assert "There is no such parameter" in misspelt.content.decode()
+    by_name, by_id = (api.get(FORECAST, {"change": "cut_over", "cohort": value}) for value in ("Pilot", pilot.pk))
+    assert by_name.status_code == 200
+    assert by_name.json() == by_id.json()
+    unknown = api.get(FORECAST, {"change": "cut_over", "cohort": "Nobody"})
+    assert "There is no cohort 'Nobody'" in unknown.content.decode()
