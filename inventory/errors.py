@@ -3,6 +3,7 @@
 Admin, API (RFC 9457 problem details) and the command line show the same sentence. `code` is for programs.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -61,6 +62,24 @@ class InvalidInputError(InventoryError):
 
     code = "invalid_input"
     status = 422
+
+
+class ParametersError(InvalidInputError):
+    """Parameters that cannot be used, all of them at once: a form says each at its field."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        super().__init__(" ".join(f"{name} {told}" for name, told in places.items()))
+        self.places = dict(places)
+        """By the name of a parameter, what it needs, as “needs a whole number from 1 to 9.”"""
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        return {
+            "errors": [
+                {"pointer": f"/parameters/{name}", "detail": told[:1].upper() + told[1:]}
+                for name, told in self.places.items()
+            ]
+        }
 
 
 class ChangedMeanwhileError(InventoryError):

@@ -45,6 +45,11 @@ _ANSWER = re.compile(r"\bAnswer to ([a-z]+(?:_[a-z]+)+)(?=:)")
 _ACTOR = re.compile(r"\b(person|station|system):([\w.@+-]+)")
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """How many of something: “1 charger”, “2,000 chargers”; `many` where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def command_words(action: str) -> str:
     """What a command is, as “Asked to restart”."""
     try:

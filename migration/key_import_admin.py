@@ -16,6 +16,7 @@ from bfcerts.console.modeladmin import ConsoleAdmin
 from bfcerts.console.navigation import Crumb
 from inventory.admin.actions import actor_of
 from inventory.errors import InventoryError
+from inventory.words import counted
 from migration.models import AuthorizationKey
 from migration.services import key_import
 
@@ -85,7 +86,8 @@ class ImportMixin(ConsoleAdmin):
             form.add_error("file", str(error))
             return self._show(request, form, status=HTTPStatus(error.status))
         if form.cleaned_data["apply"] and not outcome.problems:
-            messages.success(request, f"Imported {outcome.new:,} keys; {outcome.unchanged:,} were here already.")
+            told = f"Imported {counted(outcome.new, 'key')}; {outcome.unchanged:,} were here already."
+            messages.success(request, told)
             return HttpResponseRedirect(reverse("admin:migration_authorizationkey_changelist"))
         return self._show(request, form, outcome)
 

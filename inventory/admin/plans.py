@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.views.generic import RedirectView
 
 from bfcerts.console import navigation
 from bfcerts.console.filters import ChoiceFilter
@@ -27,14 +28,14 @@ from inventory.admin.editing import REASON, EditableAdmin
 from inventory.admin.history import HistoryMixin
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
 from inventory.choices import PLAN_COLOURS, TARGET_COLOURS, PlanRun, PlanState, TargetOutcome
-from inventory.errors import InventoryError
+from inventory.errors import InventoryError, ParametersError
 from inventory.models import Plan, PlanTarget, SitePolicy
 from inventory.services import plans
 from inventory.services.actions import AvailableAction
 from inventory.services.changes import entries_of
 from inventory.services.plans import offers
 from inventory.services.plans.kinds import Field, words_for
-from inventory.words import actor_words
+from inventory.words import actor_words, counted
 
 TARGETS = 50
 """Targets on one page."""
@@ -60,7 +61,7 @@ def _apply(order: Order) -> str:
     )
     if plan.state == PlanState.APPLYING:
         return f"Plan {plan.pk} is compared with how things stand now, then applied. This page shows how far it is."
-    return f"Plan {plan.pk} is applied: {plan.included:,} targets."
+    return f"Plan {plan.pk} is applied: {counted(plan.included, 'target')}."
 
 
 def _cancel(order: Order) -> str:
@@ -186,6 +187,7 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         new = self.admin_site.admin_view(self.new_view)
         return [
             path("new/", new, name="inventory_plan_new"),
+            path("add/", RedirectView.as_view(pattern_name="admin:inventory_plan_new")),
             path("new/<slug:kind>/", new, name="inventory_plan_new_kind"),
             *super().get_urls(),
         ]
@@ -252,7 +254,12 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         """Choose what to plan, then say for whom."""
         actor = actor_of(request)
         keys = offers.plannable(actor)
-        if not self.has_view_permission(request) or not keys or (kind and kind not in keys):
+        if not self.has_view_permission(request) or not keys:
+            raise PermissionDenied
+        if kind and kind not in {known.key for known in plans.kinds()}:
+            messages.error(request, f"There is no kind of plan “{kind}”. Choose one here.")
+            return HttpResponseRedirect(reverse("admin:inventory_plan_new"))
+        if kind and kind not in keys:
             raise PermissionDenied
         chosen = plans.kind_named(kind) if kind else None
         form = NewPlanForm(request.POST or None, kind=chosen) if chosen else None
@@ -282,6 +289,11 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
                 title=form.cleaned_data["title"],
                 now=timezone.now(),
             )
+        except ParametersError as error:
+            for name, told in error.places.items():
+                known = form.fields.get(name)
+                form.add_error(name if known else None, f"{(known and known.label) or spoken(name)} {told}")
+            return None
         except InventoryError as error:
             form.add_error(None, str(error))
             return None

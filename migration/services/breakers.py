@@ -22,7 +22,7 @@ from inventory.jobs import setbacks
 from inventory.services.command import command
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import record_security_event
-from inventory.words import actor_words
+from inventory.words import actor_words, counted
 from migration.models import Breaker, MigrationCase, MigrationRollout
 from migration.services import cases, returning
 from migration.states import IN_FLIGHT, BreakerKind, CaseState, ReasonCode, RolloutState
@@ -89,13 +89,13 @@ def _counts(rollout: MigrationRollout, column: str) -> Iterable[tuple[Any, int]]
 def _open(
     rollout: MigrationRollout, kind: BreakerKind, family_id: int | None, site: str, failures: int, now: datetime
 ) -> bool:
-    with transaction.atomic(), attributed(MIGRATION, f"{failures} failures in rollout “{rollout.name}”"):
+    with transaction.atomic(), attributed(MIGRATION, f"{counted(failures, 'failure')} in rollout “{rollout.name}”"):
         if _is_open(kind, family_id, site):
             return False
         breaker = Breaker(kind=kind, family_id=family_id, site=site, rollout=rollout, failures=failures, opened_at=now)
         breaker.why = (
-            f"{failures} chargers of {_name(breaker)} failed in rollout “{rollout.name}”. Its others are not moved "
-            "until somebody has found the cause and closes this breaker."
+            f"{counted(failures, 'charger')} of {_name(breaker)} failed in rollout “{rollout.name}”. Its others are "
+            "not moved until somebody has found the cause and closes this breaker."
         )
         breaker.save()
         record_security_event(

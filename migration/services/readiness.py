@@ -16,6 +16,7 @@ from bfcerts.ocpp.models import StationSession
 from inventory.choices import KeyPath, SubjectKind
 from inventory.models import ChargerFamily, ManagedIdentity
 from inventory.services import capabilities
+from inventory.words import counted
 from migration.services import rotation_need
 from migration.states import ReasonCode
 from trustanchors.services import gate
@@ -111,8 +112,8 @@ def _checks(identity: ManagedIdentity, facts: _Facts) -> list[Check]:
         _check(
             R.NO_RECENT_CONNECTION,
             who in facts.seen,
-            f"{who} was connected in the last {facts.days} days.",
-            f"{who} has not been connected for {facts.days} days.",
+            f"{who} was connected in the last {counted(facts.days, 'day')}.",
+            f"{who} has not been connected for {counted(facts.days, 'day')}.",
         ),
     ]
 

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from inventory.actors import Actor
 from inventory.audit import current_attribution
 from inventory.choices import CohortKind, EventType, SubjectKind
-from inventory.errors import InvalidInputError
+from inventory.errors import InvalidInputError, ParametersError
 from inventory.models import Cohort, DomainEvent, ManagedIdentity, Plan, PlanTarget
 from inventory.services.plans import selection
 from inventory.services.plans.errors import NothingToPlanError
@@ -104,9 +104,7 @@ class MigrationPlan:
         known = {"cohorts", "waves", "name", *_FLAGS, *(item[0] for item in ALL), *(item[0] for item in PER_WAVE)}
         if unknown := sorted(set(parameters) - known):
             raise InvalidInputError(f"There is no parameter {', '.join(unknown)}; use {', '.join(sorted(known))}.")
-        checked: dict[str, Any] = {
-            name: selection.number(parameters, name, default, least, most) for name, default, least, most in ALL
-        }
+        checked = _numbers(parameters)
         checked |= {name: _flag(parameters, name, default) for name, (default, _) in _FLAGS.items()}
         _check_thresholds(checked["success_threshold_percent"], checked["failure_threshold_percent"], "The rollout")
         waves = [_wave(given, parameters, checked) for given in _given_waves(parameters)]
@@ -187,6 +185,24 @@ class MigrationPlan:
             )
         rollout.run()
         rollout.save()
+
+
+def _numbers(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of the rollout.
+
+    :raises ParametersError: naming every one that cannot be used, those for each wave included.
+    """
+    checked: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    each = [*ALL, *((name, default or 0, least, most) for name, default, least, most in PER_WAVE)]
+    for name, default, least, most in each:
+        try:
+            checked[name] = selection.number(parameters, name, default, least, most)
+        except ParametersError as error:
+            wrong |= error.places
+    if wrong:
+        raise ParametersError(wrong)
+    return {name: checked[name] for name, *_ in ALL}
 
 
 def _flag(parameters: Mapping[str, Any], name: str, default: str) -> bool:

@@ -195,3 +195,13 @@ def test_the_overview_says_which_recurring_duties_stalled_or_fail(console: Clien
     assert state == "Stalled"
     assert words.startswith("More than 10 minutes overdue: renewal.")
     assert "Recurring duties: stalled" in unescape(console.get("/admin/").content.decode())
+
+
+def test_what_was_warned_of_is_dated_by_our_clock_and_not_by_the_stations(console: Client) -> None:
+    now = datetime.now(UTC)
+    given.security_event(charger("CS-1"), message="Its clock is wrong.", occurred_at=now - timedelta(days=400))
+
+    page = console.get("/admin/").content.decode()
+
+    line = page.partition("Its clock is wrong.")[2].partition("</tr>")[0]
+    assert "400 days ago" not in line

@@ -224,3 +224,27 @@ def test_a_page_of_targets_is_found_by_an_index_wherever_it_is(console: Client, 
         explained = "\n".join(row[0] for row in cursor.fetchall())
     assert "Index Scan using" in explained
     assert "Sort" not in explained
+
+
+def test_an_unknown_kind_of_plan_and_the_usual_address_of_a_new_one_lead_to_the_choice(console: Client) -> None:
+    choice = reverse("admin:inventory_plan_new")
+
+    added = console.get(reverse("admin:inventory_plan_changelist") + "add/")
+    assert (added.status_code, added.headers["Location"]) == (302, choice)
+
+    nonsense = console.get(reverse("admin:inventory_plan_new_kind", args=["nonsense"]), follow=True)
+    assert nonsense.redirect_chain == [(choice, 302)]
+    assert "There is no kind of plan “nonsense”. Choose one here." in unescape(nonsense.content.decode())
+
+
+def test_every_number_that_cannot_be_used_is_told_at_its_field_in_the_words_of_the_form(console: Client) -> None:
+    url = reverse("admin:inventory_plan_new_kind", args=["migration"])
+    values = {"cohorts": "Pilot", "success_threshold_percent": "all", "per_minute": "0", "reason": REASON}
+
+    answer = console.post(url, {"advance_automatically": "yes", "override_forecast": "no", **values})
+
+    assert answer.status_code == 400
+    assert answer.context["form"].errors == {
+        "success_threshold_percent": ["Success threshold percent needs a whole number from 1 to 100."],
+        "per_minute": ["Per minute needs a whole number from 1 to 1,000,000."],
+    }

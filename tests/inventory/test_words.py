@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from inventory.choices import SystemPart
-from inventory.words import actor_words
+from inventory.words import actor_words, counted
 
 ROOT = Path(__file__).parents[2]
 APPS = ("bfcerts", "inventory", "trustanchors", "migration", "provisioning")
@@ -24,3 +24,8 @@ def test_every_part_of_the_system_that_acts_has_a_label() -> None:
     assert set(SystemPart.values) == set(named)
     for part in named:
         assert actor_words(f"system:{part}") == SystemPart(part).label
+
+
+def test_one_is_one_and_several_are_several() -> None:
+    assert [counted(number, "charger") for number in (0, 1, 2_000)] == ["0 chargers", "1 charger", "2,000 chargers"]
+    assert [counted(number, "family", "families") for number in (1, 2)] == ["1 family", "2 families"]

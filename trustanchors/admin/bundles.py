@@ -17,6 +17,7 @@ from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
 from inventory.errors import InvalidInputError
 from inventory.models import Cohort
 from inventory.services.actions import AvailableAction
+from inventory.words import counted
 from trustanchors.admin import cells
 from trustanchors.admin.pages import WrittenOnce
 from trustanchors.choices import CERTIFICATE_USES, BundleState
@@ -84,7 +85,7 @@ def _change(order: Order) -> str:
     order.actor.require("trustanchors.change_trustanchorbundle")
     anchors = numbered(order.values["anchors"], TrustAnchor, "an anchor")
     bundles.change(bundle=order.target, anchors=anchors, actor=order.actor, reason=order.reason, now=order.now)
-    return f"{order.target} holds {len(anchors)} anchors now."
+    return f"{order.target} holds {counted(len(anchors), 'anchor')} now."
 
 
 def _release(order: Order) -> str:

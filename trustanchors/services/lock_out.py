@@ -18,6 +18,7 @@ from inventory.errors import InvalidInputError, InventoryError
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import BACKEND_SERVER
 from inventory.services import holding
+from inventory.words import counted
 from trustanchors.choices import CERTIFICATE_USES, CONFIRMED_STATES, CONNECTION_USE, GATING_PURPOSES, InstallationState
 from trustanchors.models import BundleInstallation, BundleRollout, TrustAnchor, TrustAnchorBundle
 from trustanchors.services import coverage, listing
@@ -127,8 +128,8 @@ def require_none(locked_out: Iterator[LockedOut], *, actor: Actor, override: boo
     if not override:
         first = "; ".join(item.sentence for item in found[:SHOWN])
         raise LockOutError(
-            f"{len(found)} chargers could not reconnect: {first}. Mend what is named, or override the forecast "
-            "with a reason if you have the permission to.",
+            f"{counted(len(found), 'charger')} could not reconnect: {first}. Mend what is named, or override the "
+            "forecast with a reason if you have the permission to.",
             found,
         )
     actor.require(OVERRIDE)

@@ -11,6 +11,7 @@ from bfcerts.pki.chains import order_chain
 from inventory.errors import InvalidInputError
 from inventory.models import IssuingAuthority, ManagedIdentity
 from inventory.seams import Gated
+from inventory.words import counted
 from trustanchors.models import TrustAnchor
 from trustanchors.services import coverage, lock_out
 from trustanchors.services.lock_out import ServerCertificateChange
@@ -30,7 +31,7 @@ def gate(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
         return None
     names = " and ".join(root.subject for root in coming)
     return (
-        f"it would be under another root, {names}, and {len(locked_out)} chargers could not reconnect: "
+        f"it would be under another root, {names}, and {counted(len(locked_out), 'charger')} could not reconnect: "
         f"{lock_out.in_words(iter(locked_out))} Release that root to them first, or run its job now with the forecast "
         "overridden, if you have the permission to."
     )

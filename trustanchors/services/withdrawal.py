@@ -11,6 +11,7 @@ from inventory.errors import InvalidInputError
 from inventory.services.command import command
 from inventory.services.events import record_event
 from inventory.services.security_events import record_security_event
+from inventory.words import counted
 from trustanchors.choices import BundleState, RolloutState
 from trustanchors.errors import BundleRefusedError
 from trustanchors.models import BundleRollout, TrustAnchorBundle
@@ -98,7 +99,7 @@ def _overridden(lost: Sequence[LockedOut]) -> str:
         return ""
     names = ", ".join(item.identity.authoritative_identifier for item in lost[: lock_out.SHOWN])
     more = " and others" if len(lost) > lock_out.SHOWN else ""
-    return f" (the forecast was overridden: {len(lost)} chargers may not reconnect: {names}{more})"
+    return f" (the forecast was overridden: {counted(len(lost), 'charger')} may not reconnect: {names}{more})"
 
 
 def forecast(bundle: TrustAnchorBundle, now: datetime) -> str:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from inventory.actors import Actor
 from inventory.errors import InventoryError
 from inventory.services import capability_files
+from inventory.words import counted
 
 LARGEST_FILE = 10_000_000
 """Bytes."""
@@ -77,5 +78,6 @@ class Command(BaseCommand):
         for error in reading.errors:
             self.stderr.write(error)
         self.stdout.write(
-            f"{len(reading.changes)} changes, {reading.unchanged} unchanged, {len(reading.errors)} wrong lines."
+            f"{counted(len(reading.changes), 'change')}, {reading.unchanged} unchanged, "
+            f"{counted(len(reading.errors), 'wrong line')}."
         )

@@ -7,6 +7,7 @@ from inventory.choices import OPEN_PLAN_STATES, PlanRun, PlanState
 from inventory.models import Plan
 from inventory.services.actions import AvailableAction
 from inventory.services.plans.kinds import kind_named, kinds
+from inventory.words import counted
 
 
 def plannable(actor: Actor) -> list[str]:
@@ -23,8 +24,8 @@ def for_plan(plan: Plan, actor: Actor, now: datetime) -> list[AvailableAction]:
         _offer(
             "apply",
             "Apply",
-            f"{plan.included:,} targets, as shown, if nothing has changed since; otherwise it is refused, with the "
-            "difference.",
+            f"{counted(plan.included, 'target')}, as shown, if nothing has changed since; otherwise it is refused, "
+            "with the difference.",
             _not_applicable(plan, now),
             lacking,
             dangerous=True,

@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from inventory.choices import CohortKind
-from inventory.errors import InvalidInputError
+from inventory.errors import InvalidInputError, ParametersError
 from inventory.models import Cohort, ManagedIdentity
 from inventory.services.plans.kinds import Field
 
@@ -54,7 +54,7 @@ def text(parameters: Mapping[str, Any], name: str, default: str = "") -> str:
 def number(parameters: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
     """A parameter that is a whole number.
 
-    :raises InvalidInputError: when it is none, or out of its bounds.
+    :raises ParametersError: when it is none, or out of its bounds.
     """
     value = parameters.get(name)
     if value in (None, ""):
@@ -62,10 +62,10 @@ def number(parameters: Mapping[str, Any], name: str, default: int, least: int, m
     plain = value if isinstance(value, int) and not isinstance(value, bool) else str(value).strip()
     if isinstance(plain, str):
         if not plain.isascii() or not plain.isdigit() or len(plain) > 9:
-            raise InvalidInputError(f"{name} needs a whole number from {least} to {most}.")
+            raise ParametersError({name: f"needs a whole number from {least:,} to {most:,}."})
         plain = int(plain)
     if not least <= plain <= most:
-        raise InvalidInputError(f"{name} needs a whole number from {least} to {most}.")
+        raise ParametersError({name: f"needs a whole number from {least:,} to {most:,}."})
     return plain
 
 

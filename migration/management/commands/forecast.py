@@ -11,6 +11,7 @@ from django.utils import timezone
 from inventory.actors import Actor
 from inventory.errors import InventoryError
 from inventory.models import Cohort
+from inventory.words import counted
 from migration.services import forecast
 from trustanchors.models import TrustAnchorBundle
 from trustanchors.services import server_certificates
@@ -40,7 +41,7 @@ class Command(BaseCommand):
             locked_out = forecast.predict(_CHANGES[options["change"]](options["subject"]), timezone.now())
         except InventoryError as error:
             raise CommandError(str(error)) from None
-        self.stdout.write(f"{len(locked_out)} chargers could not reconnect.")
+        self.stdout.write(f"{counted(len(locked_out), 'charger')} could not reconnect.")
         for item in locked_out:
             self.stdout.write(f"  {item.sentence}")
 
