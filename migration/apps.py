@@ -10,7 +10,7 @@ class MigrationConfig(AppConfig):
     def ready(self) -> None:
         from bfcerts.ocpp import registry
         from inventory import seams
-        from inventory.services import plans
+        from inventory.services import absences, plans
         from inventory.services.actions import add_identity_actions
         from inventory.services.capabilities import add_family_actions
         from inventory.services.retention import keep_commands_of
@@ -39,6 +39,8 @@ class MigrationConfig(AppConfig):
         add_family_actions(key_actions.for_family)
         keep_commands_of("key", key_delivery.open_references)
         keep_commands_of("migration", cases.open_references)
+        absences.name_work("key", "its new AuthorizationKey")
+        absences.name_work("migration", "its move between Profiles 2 and 3")
         arrivals.connect()
         seams.lend_forecast(forecast.OfOneCharger())
         plans.register(MigrationPlan())

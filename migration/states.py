@@ -180,7 +180,7 @@ WHAT_NEXT: dict[str, str] = {
     ReasonCode.TURN: "Wait: it goes on by itself.",
     ReasonCode.RETRYING: "Wait: it is tried again by itself.",
     ReasonCode.ISSUING: "Wait: see its job for how far it is.",
-    ReasonCode.SITE_FULL: "Wait until another charger of its site is back.",
+    ReasonCode.SITE_FULL: "Wait until one of them is back, or look why it is not; after three days it counts no more.",
     ReasonCode.CUTTING_OVER: "Wait: it is brought back when it does not come in time.",
     ReasonCode.ISSUE_FAILED: "Read what it answered, mend the cause, then release it.",
     ReasonCode.CERTIFICATE_LOST: "See why its certificate ended, then release it for another one.",

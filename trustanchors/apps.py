@@ -8,10 +8,11 @@ class TrustAnchorsConfig(AppConfig):
     verbose_name = "Trust anchors"
 
     def ready(self) -> None:
-        from inventory.services import plans
+        from inventory.services import absences, plans
         from trustanchors.services import duties, evidence, keeping
         from trustanchors.services.plan_kind import BundleRelease
 
+        absences.name_work("anchors", "the trial of its trust anchors")
         evidence.connect()
         plans.register(BundleRelease())
         self.duties = (duties, keeping)

@@ -131,8 +131,9 @@ def deliver(job: CertificateJob, now: datetime) -> Result:
     deliver_by = _deliver_by(job, record, now + policy.delivery_deadline)
     if deliver_by <= now:
         return never_installed(job, now)
-    if entry.delivered_over_ocpp and not caps.take_for_renewal(job, now + policy.cut_over_deadline, now):
-        return Wait("its turn: as many chargers of its site as may be are away", now + PAUSE_FOR_A_PLACE, "deliver")
+    place_until = now + policy.cut_over_deadline + caps.TAKEN_AT_THE_LAST_MOMENT
+    if entry.delivered_over_ocpp and not caps.take_for_renewal(job, place_until, now):
+        return Wait(f"its turn: {caps.why_no_renewal(job, now)}", now + PAUSE_FOR_A_PLACE, "deliver")
     record.confirm_by = now + policy.delivery_deadline + policy.rollback_window
     save_without_history(record, fields=["confirm_by", "updated_at"])
     channel = "listener" if entry.key == BACKEND_SERVER.key else "ocpp" if entry.delivered_over_ocpp else "pick-up"
@@ -258,7 +259,7 @@ def _await_activation(job: CertificateJob, record: CertificateRecord, now: datet
     policy = _policy(job)
     if job_purpose(job).delivered_over_ocpp:
         # It leaves from now on: its place of the site lasts as long as it has to come back.
-        caps.take_for_renewal(job, now + policy.cut_over_deadline, now)
+        caps.keep_for_renewal(job, now + policy.cut_over_deadline)
     return Wait(
         "a connection on Profile 3 with exactly this certificate"
         if job_purpose(job).delivered_over_ocpp
@@ -340,7 +341,7 @@ def delivery_answered(
     waits_for_it = _waits_for(job, record)
     if outcome in (CommandOutcome.TIMED_OUT, CommandOutcome.EXPIRED):
         if waits_for_it:
-            _no_answer(job, outcome, now)
+            _no_answer(job, outcome, command, now)
     elif record.state == RecordState.ISSUED:
         _refused(job, record, detail, command, now)
     elif waits_for_it:
@@ -385,11 +386,13 @@ def _accepted(job: CertificateJob, record: CertificateRecord, session: str, comm
         engine.advance(job, _await_activation(job, record, now), now)
 
 
-def _no_answer(job: CertificateJob, outcome: str, now: datetime) -> None:
+def _no_answer(job: CertificateJob, outcome: str, command: str, now: datetime) -> None:
     if outcome == CommandOutcome.TIMED_OUT:
         job.step, job.attempts = "deliver", int(job.parameters.get("deliveries", 1))
         engine.advance(job, Retry("The station took the certificate but gave no answer."), now)
     elif job.action == JobAction.RENEW:
+        if not OutboxCommand.objects.filter(pk=command, attempts__gt=0).exists():
+            caps.give_back_renewal(job, now)
         engine.advance(job, Wait("its turn: it was away when it had one", now + PAUSE_FOR_A_PLACE, "deliver"), now)
 
 

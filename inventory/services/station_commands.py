@@ -20,9 +20,9 @@ from inventory.choices import EventType, JobAction, RecordState, SubjectKind
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Proceed, Result, Retry, Wait
-from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, LifecyclePolicy, ManagedIdentity
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
-from inventory.services import delivery, holding, jobs, lockouts, policies
+from inventory.services import absences, caps, delivery, holding, jobs, lockouts, policies
 from inventory.services.events import record_event
 from inventory.services.locking import lock_identity
 
@@ -149,6 +149,7 @@ def cut_over(
     actor: Actor,
     reason: str,
     override_forecast: bool = False,
+    place: str = "",
     now: datetime | None = None,
 ) -> CertificateJob:
     """Move one station to Profile 3: network profile, its priority, security profile, reset, and the connection that
@@ -159,6 +160,7 @@ def cut_over(
 
     :param override_forecast: also where the forecast says that it could not come back, which needs a permission of its
         own; the event and the job's history keep the evidence, who did it and why.
+    :param place: whose place of its site the charger leaves with (`inventory.services.caps`), if not the job's own.
     :raises TransitionRefusedError: when the station has no certificate to come back with.
     :raises HeldBackError: while a gate is closed for this charger.
     :raises InventoryError: when it could not come back, and that is not overridden.
@@ -183,7 +185,10 @@ def cut_over(
             identity=locked,
             purpose=CHARGER_IDENTITY.key,
             step="send_network_profile",
-            parameters={"forecast_overridden": against} if against else None,
+            parameters={
+                **({"forecast_overridden": against} if against else {}),
+                **({"place": place} if place else {}),
+            },
             now=now,
         )
         if against and is_new:
@@ -239,20 +244,50 @@ def send_priority(job: CertificateJob, now: datetime) -> Result:
 
 @engine.local_step("send_security_profile")
 def send_security_profile(job: CertificateJob, now: datetime) -> Result:
-    """The security profile itself, where it is not part of the network profile."""
+    """The security profile itself, where it is not part of the network profile.
+
+    A station may leave as soon as it has it, so from here on it needs a place of its site.
+    """
     policy = policies.resolve(job.identity, job.purpose).policy
+    its_turn = _await_place(job, policy, "send_security_profile", now)
+    if its_turn is not None:
+        return its_turn
     payload = canonical.set_security_profile(PROFILE_3)
-    _enqueue_for(job, "send_security_profile", Action.SET_SECURITY_PROFILE, payload, now, policy.delivery_deadline)
-    return Wait("the station to take the security profile", now + policy.delivery_deadline, "cut_over_unanswered")
+    lifetime = min(policy.delivery_deadline, policy.cut_over_deadline)
+    _enqueue_for(job, "send_security_profile", Action.SET_SECURITY_PROFILE, payload, now, lifetime)
+    return Wait("the station to take the security profile", now + lifetime, "cut_over_unanswered")
 
 
 @engine.local_step("send_reset")
 def send_reset(job: CertificateJob, now: datetime) -> Result:
     """Reset: the station comes back with the new profile."""
     policy = policies.resolve(job.identity, job.purpose).policy
+    its_turn = _await_place(job, policy, "send_reset", now)
+    if its_turn is not None:
+        return its_turn
     payload = canonical.reset(ResetKind.APPLY_CONFIGURATION)
     _enqueue_for(job, "send_reset", Action.RESET, payload, now, RESET_LIFETIME)
     return Wait("the station to come back on Profile 3", now + policy.cut_over_deadline, "cut_over_unanswered")
+
+
+def _await_place(job: CertificateJob, policy: LifecyclePolicy, step: str, now: datetime) -> Result | None:
+    """Take a place of the site for a station that is about to leave; None when it has one.
+
+    It waits for one no longer than a delivery is tried.
+    """
+    place = caps.place_of_cut_over(job)
+    until = now + policy.cut_over_deadline + caps.TAKEN_AT_THE_LAST_MOMENT
+    if caps.take(job.identity, place, until, now):
+        return None
+    why = absences.why_not(job.identity, place, now, longest=180)
+    since = job.parameters.get("waits_for_place_since", now.isoformat())
+    job.parameters = {**job.parameters, "waits_for_place_since": since}
+    if datetime.fromisoformat(since) + policy.delivery_deadline <= now:
+        return Fail(
+            f"{job.identity.authoritative_identifier} was not sent to Profile 3: {why}. It goes on connecting as "
+            "before; cut over again when its site can spare it."
+        )
+    return Wait(f"its turn: {why}", now + delivery.PAUSE_FOR_A_PLACE, step)
 
 
 @engine.local_step("cut_over_unanswered")

@@ -22,10 +22,21 @@ from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
-from inventory.services import caps, lifecycle, policies, rate_limits, station_commands
+from inventory.services import absences, caps, lifecycle, policies, rate_limits, station_commands
 from inventory.services.locking import lock_identity
 from migration.models import MigrationCase, Wave
-from migration.services import arrivals, breakers, cases, forecast, holding, lowering, returning, waves, windows
+from migration.services import (
+    arrivals,
+    breakers,
+    cases,
+    forecast,
+    holding,
+    key_delivery,
+    lowering,
+    returning,
+    waves,
+    windows,
+)
 from migration.states import IN_FLIGHT, STARTING_WAVES, CaseState, ReasonCode, RolloutState, Stage
 
 MIGRATION = Actor.system("migration")
@@ -270,10 +281,11 @@ def _obstacle(case: MigrationCase, now: datetime) -> holding.Hold | None:
     held_back = seams.what_holds_back(seams.Gated.CUT_OVER, identity, now)
     if held_back is not None:
         return holding.Hold(ReasonCode.ANCHORS_MISSING, held_back, now + LOOK_AGAIN)
+    # One that is away takes no place by waiting: it is told the beginning, and takes one before it is told to leave.
     until = now + policies.resolve(identity, CHARGER_IDENTITY.key).policy.cut_over_deadline
-    if not caps.take(identity, cases.absence_of(case), until, now):
-        site = f"site {identity.site}" if identity.site else "the chargers without a site"
-        why = f"It waits for a free place: as many of {site} are away as may be at once."
+    place = cases.absence_of(case)
+    if key_delivery.is_connected(identity) and not caps.take(identity, place, until, now):
+        why = f"It waits for a free place: {absences.why_not(identity, place, now)}."
         return holding.Hold(ReasonCode.SITE_FULL, why, now + LOOK_AGAIN)
     return None
 
@@ -292,6 +304,7 @@ def _send(case: MigrationCase, record: CertificateRecord, now: datetime) -> bool
                 actor=MIGRATION,
                 reason="Its wave moves it to Profile 3",
                 override_forecast=case.wave is not None and case.wave.rollout.overrides_forecast,
+                place=cases.absence_of(case),
                 now=now,
             )
     except InventoryError as error:

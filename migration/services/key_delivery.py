@@ -13,7 +13,7 @@ from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import StationSession
 from inventory import seams
 from inventory.models import LifecyclePolicy, ManagedIdentity
-from inventory.services import caps, policies
+from inventory.services import absences, caps, policies
 from migration.key_choices import OPEN_STAGES, KeyState, RotationStage
 from migration.models import KeyRotation
 from migration.services import key_states
@@ -37,6 +37,7 @@ def deliver(rotation: KeyRotation, policy: LifecyclePolicy, now: datetime) -> No
         _await_its_coming(rotation, now)
         return
     if not may_leave(rotation, now):
+        rotation.detail = why_it_stays(rotation, now)
         ask_again(rotation, now)
         return
     rotation.deliveries += 1
@@ -88,10 +89,29 @@ def _await_its_coming(rotation: KeyRotation, now: datetime) -> None:
 
 
 def may_leave(rotation: KeyRotation, now: datetime) -> bool:
-    """Whether the site can spare the charger for a moment; one that is not connected leaves nobody."""
-    identity = rotation.key.identity
-    why = f"key:{rotation.key_id}"
-    return not is_connected(identity) or caps.take(identity, why, now + LONGEST_ABSENCE, now)
+    """Whether the site can spare the charger for a moment; ask only while it is connected."""
+    until = now + LONGEST_ABSENCE + caps.TAKEN_AT_THE_LAST_MOMENT
+    return caps.take(rotation.key.identity, _place(rotation), until, now)
+
+
+def why_it_stays(rotation: KeyRotation, now: datetime) -> str:
+    """Why its site cannot spare it: who of it is away."""
+    return f"It waits for a free place: {absences.why_not(rotation.key.identity, _place(rotation), now)}."
+
+
+def was_not_sent(rotation: KeyRotation, now: datetime) -> None:
+    """It did not leave, so its place is for others; it is asked again when it may."""
+    caps.give_back(rotation.key.identity, now, _place(rotation))
+    ask_again(rotation, now)
+
+
+def leaves(rotation: KeyRotation, now: datetime) -> None:
+    """It has taken the key, and may leave by itself from now on."""
+    caps.keep(rotation.key.identity, _place(rotation), now + LONGEST_ABSENCE)
+
+
+def _place(rotation: KeyRotation) -> str:
+    return f"key:{rotation.key_id}"
 
 
 def lock_open(identity: ManagedIdentity) -> KeyRotation | None:

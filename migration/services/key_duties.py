@@ -82,6 +82,7 @@ def _restart(rotation: KeyRotation, now: datetime) -> None:
         and key_delivery.is_connected(identity)
     )
     if wanted and not key_delivery.may_leave(rotation, now):
+        rotation.detail = key_delivery.why_it_stays(rotation, now)
         next_look = now + key_delivery.ASK_AGAIN
     elif wanted:
         rotation.resets += 1

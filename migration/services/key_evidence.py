@@ -56,7 +56,7 @@ def _delivery_answered(rotation: KeyRotation, answer: seams.CommandAnswer) -> No
     if answer.outcome == CommandOutcome.ACCEPTED and answer.answer.get("status") != NOT_APPLICABLE:
         _stored(rotation, now, reboot="RebootRequired" in answer.detail)
     elif never_sent and not rotation.may_be_stored and now < key_delivery.deliver_by(rotation):
-        key_delivery.ask_again(rotation, now)
+        key_delivery.was_not_sent(rotation, now)
     elif refused or never_sent or answer.outcome == CommandOutcome.ACCEPTED:
         if rotation.may_be_stored or answer.command.attempts > 1:
             # The outbox sent it again by itself after a connection broke: the first one may have been stored, and the
@@ -79,6 +79,7 @@ def _stored(rotation: KeyRotation, now: datetime, *, reboot: bool) -> None:
     rotation.stored_at = now
     rotation.connect_by = now + policy.cut_over_deadline
     rotation.give_up_at = rotation.connect_by + policy.rollback_window
+    key_delivery.leaves(rotation, now)
     by_itself = identity.family is not None and identity.family.reconnects_by_itself and not reboot
     key_delivery.await_connection(rotation, now + RECONNECT_GRACE if by_itself else now)
     key_states.tell(EventType.AUTHORIZATION_KEY_DELIVERED, rotation.key, now)

@@ -22,7 +22,7 @@ from inventory.audit import attributed
 from inventory.errors import TransitionRefusedError
 from inventory.jobs import setbacks
 from inventory.purposes import CHARGER_IDENTITY
-from inventory.services import caps, policies
+from inventory.services import absences, caps, policies
 from inventory.services.locking import lock_identity
 from migration.models import AuthorizationKey, MigrationCase, Wave
 from migration.services import cases, returning
@@ -84,10 +84,11 @@ def lower(case: MigrationCase, why: str, now: datetime) -> None:
         raise TransitionRefusedError(obstacle)
     policy = policies.resolve(identity, CHARGER_IDENTITY.key).policy
     deadline = now + policy.cut_over_deadline
-    if not caps.take(identity, cases.absence_of(case), deadline, now):
+    place = cases.absence_of(case)
+    if not caps.take(identity, place, deadline + caps.TAKEN_AT_THE_LAST_MOMENT, now):
         raise TransitionRefusedError(
-            f"{identity.authoritative_identifier} cannot go back now: as many of its site are away as may be at once. "
-            "Try again when one of them is back."
+            f"{identity.authoritative_identifier} cannot go back now: {absences.why_not(identity, place, now)}. Try "
+            "again when that has changed."
         )
     _keep_the_door_open(case, now + policy.rollback_window)
     seams.watch_connections(identity, deadline)
@@ -111,7 +112,8 @@ def _ask(case: MigrationCase, name: str, now: datetime) -> None:
         payload=dict(payload),
         dedupe_key=f"{reference}:{case.entered_state_at.isoformat()}",
         now=now,
-        expires_after=COMMAND_LIFETIME,
+        # Not sent any more when its time, and its place of the site with it, is over.
+        expires_after=min(COMMAND_LIFETIME, case.deadline - now) if case.deadline is not None else COMMAND_LIFETIME,
         reference=reference,
     )
 
@@ -129,6 +131,8 @@ def answered(answer: seams.CommandAnswer) -> None:
     with transaction.atomic(), attributed(Actor.station(answer.command.station_id), said):
         case = cases.lock_case(lock_identity(identity_id), int(case_id))
         if case.state != S.ROLLBACK or case.stage != Stage.LOWERING:
+            return
+        if case.deadline is not None and case.deadline <= answer.at:
             return
         if answer.outcome == CommandOutcome.ACCEPTED:
             following = STEPS.index(name) + 1

@@ -38,7 +38,7 @@ def bring_back(case: MigrationCase, code: ReasonCode, why: str, now: datetime, *
         came_back(case, now)
     elif case.cut_over_job_id is not None:
         # It is away, whether or not it was meant to be: no other of its site is sent away in its stead.
-        caps.take(identity, cases.absence_of(case), deadline, now)
+        caps.keep(identity, cases.absence_of(case), deadline)
 
 
 def end_jobs(case: MigrationCase, why: str, now: datetime) -> None:
@@ -101,11 +101,12 @@ def _prefer_profile_2(case: MigrationCase, now: datetime) -> None:
 
 
 def leave_alone(case: MigrationCase, why: str, now: datetime) -> None:
-    """What automation still asked of a charger is withdrawn; its place is free once it is seen to be there."""
+    """What automation still asked of a charger is withdrawn, and its place with it: a person has it in hand.
+
+    If it is away, its site goes on without it, as long as another one that is connected stays (`caps`).
+    """
     end_jobs(case, why, now)
-    identity = case.identity
-    if StationSession.objects.filter(station_id=identity.authoritative_identifier, closed_at__isnull=True).exists():
-        caps.give_back(identity, now, cases.absence_of(case))
+    caps.give_back(case.identity, now, cases.absence_of(case))
 
 
 def never_came(case: MigrationCase, now: datetime) -> None:

@@ -3,7 +3,7 @@
 import random
 import threading
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bfcerts.ocpp.canonical import Action
-from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.ocpp.models import OutboxCommand, StationSession
 from bfcerts.ocpp.outbox import expire_overdue
 from inventory.audit import attributed
 from inventory.choices import JobState
@@ -24,8 +24,31 @@ from tests.support import OPERATOR, PATIENCE_SECONDS, Clock, ControlPlane, charg
 HOUR = timedelta(hours=1)
 
 
-def site_of(number: int, site: str = "Depot") -> list[ManagedIdentity]:
-    return [charger(f"{site}-{position}", site=site) for position in range(number)]
+def come(identity: ManagedIdentity, at: datetime) -> None:
+    """It connects."""
+    StationSession.objects.create(
+        station_id=identity.authoritative_identifier,
+        node="test",
+        listener="profile3",
+        protocol="ocpp2.0.1",
+        security_profile=3,
+        address="127.0.0.1",
+        connected_at=at,
+    )
+
+
+def go(identity: ManagedIdentity, at: datetime) -> None:
+    """Its connection ends."""
+    name = identity.authoritative_identifier
+    StationSession.objects.filter(station_id=name, closed_at__isnull=True).update(closed_at=at)
+
+
+def site_of(number: int, site: str, clock: Clock) -> list[ManagedIdentity]:
+    """Chargers of one site, all connected."""
+    made = [charger(f"{site}-{position}", site=site) for position in range(number)]
+    for identity in made:
+        come(identity, clock())
+    return made
 
 
 def policy_for(site: str, **values: int) -> SitePolicy:
@@ -40,7 +63,7 @@ def take(identity: ManagedIdentity, clock: Clock, why: str = "test:1") -> bool:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("chargers", "may_leave"), [(1, 1), (2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (30, 3)])
 def test_a_tenth_of_a_site_may_be_away_and_one_always_may(chargers: int, may_leave: int, clock: Clock) -> None:
-    left = [take(identity, clock) for identity in site_of(chargers)]
+    left = [take(identity, clock) for identity in site_of(chargers, "Depot", clock)]
 
     assert left.count(True) == may_leave == caps.most_away("Depot")
     assert left[:may_leave] == [True] * may_leave
@@ -57,13 +80,13 @@ def test_a_policy_of_its_own_never_empties_a_site(
     with attributed(OPERATOR, "test"):
         SitePolicy.objects.create(site="Depot", away_percent=percent, away_most=most)
 
-    assert [take(identity, clock) for identity in site_of(chargers)].count(True) == may_leave
+    assert [take(identity, clock) for identity in site_of(chargers, "Depot", clock)].count(True) == may_leave
     assert caps.most_away("Depot") == may_leave
 
 
 @pytest.mark.django_db
 def test_a_place_that_is_given_back_is_free(clock: Clock) -> None:
-    first, second = site_of(2)
+    first, second = site_of(2, "Depot", clock)
     assert take(first, clock)
     assert not take(second, clock)
 
@@ -75,7 +98,7 @@ def test_a_place_that_is_given_back_is_free(clock: Clock) -> None:
 
 @pytest.mark.django_db
 def test_a_place_that_nobody_gives_back_is_free_when_its_time_is_over(clock: Clock) -> None:
-    first, second = site_of(2)
+    first, second = site_of(2, "Depot", clock)
     assert take(first, clock)
     clock.advance(minutes=59)
     assert not take(second, clock)
@@ -88,7 +111,7 @@ def test_a_place_that_nobody_gives_back_is_free_when_its_time_is_over(clock: Clo
 
 @pytest.mark.django_db
 def test_the_same_work_keeps_its_place_and_other_work_waits(clock: Clock) -> None:
-    identity = charger("CS-1", site="Depot")
+    (identity,) = site_of(1, "Depot", clock)
     assert take(identity, clock, "renewal:1")
     clock.advance(minutes=30)
 
@@ -104,7 +127,7 @@ def test_the_same_work_keeps_its_place_and_other_work_waits(clock: Clock) -> Non
 
 @pytest.mark.django_db
 def test_sites_do_not_wait_for_each_other_and_disabled_chargers_do_not_count(clock: Clock) -> None:
-    (first, second), (other, _) = site_of(2), site_of(2, "Harbour")
+    (first, second), (other, _) = site_of(2, "Depot", clock), site_of(2, "Harbour", clock)
     assert take(first, clock)
     assert take(other, clock)
     ManagedIdentity.objects.filter(pk=second.pk).update(enabled=False)
@@ -114,7 +137,7 @@ def test_sites_do_not_wait_for_each_other_and_disabled_chargers_do_not_count(clo
 
 @pytest.mark.django_db
 def test_chargers_that_name_no_site_are_capped_where_a_policy_says_so(clock: Clock) -> None:
-    unsited = [charger(f"CS-{number}") for number in range(4)]
+    unsited = site_of(4, "", clock)
     assert caps.most_away("") is None
     assert all(take(identity, clock) for identity in unsited[:3])
 
@@ -125,7 +148,7 @@ def test_chargers_that_name_no_site_are_capped_where_a_policy_says_so(clock: Clo
 
 @pytest.mark.django_db
 def test_the_database_keeps_the_last_charger_of_a_site(clock: Clock) -> None:
-    first, second = site_of(2)
+    first, second = site_of(2, "Depot", clock)
     assert take(first, clock)
 
     with pytest.raises(DatabaseError, match="never all of its chargers"), transaction.atomic():
@@ -136,7 +159,7 @@ def test_the_database_keeps_the_last_charger_of_a_site(clock: Clock) -> None:
 
 @pytest.mark.django_db
 def test_absences_are_forgotten_after_a_while(clock: Clock) -> None:
-    identity = charger("CS-1", site="Depot")
+    (identity,) = site_of(1, "Depot", clock)
     take(identity, clock)
     caps.give_back(identity, clock())
     clock.advance(days=7)
@@ -163,7 +186,7 @@ def test_whoever_takes_at_once_the_cap_holds(
 ) -> None:
     """Two rollouts and a renewal storm take and give back at random, each on a connection of its own."""
     site = uuid4().hex
-    identities = site_of(chargers, site)
+    identities = site_of(chargers, site, clock)
     with attributed(OPERATOR, "test"):
         SitePolicy.objects.create(site=site, away_percent=percent, away_most=most)
     allowed = caps.most_away(site)
@@ -200,7 +223,7 @@ def test_whoever_takes_at_once_the_cap_holds(
 
 @pytest.mark.django_db
 def test_renewals_of_a_site_are_delivered_one_after_the_other(plane: ControlPlane) -> None:
-    first, second = site_of(2)
+    first, second = site_of(2, "Depot", plane.clock)
     jobs: list[CertificateJob] = []
     for identity in (first, second):
         record = plane.enrol(identity)
@@ -214,7 +237,7 @@ def test_renewals_of_a_site_are_delivered_one_after_the_other(plane: ControlPlan
     waiting = [CertificateJob.objects.get(pk=job.pk) for job in jobs]
     assert sorted(job.step for job in waiting) == ["await_install", "deliver"]
     held = next(job for job in waiting if job.step == "deliver")
-    assert "as many chargers of its site as may be are away" in held.waiting_for
+    assert "its turn: site Depot can spare no other while away are Depot-" in held.waiting_for
     delivered = next(job for job in waiting if job.pk != held.pk)
     plane.play_station(delivered.identity)
     assert CertificateJob.objects.get(pk=delivered.pk).state == JobState.SUCCEEDED
@@ -230,7 +253,7 @@ def test_renewals_of_a_site_are_delivered_one_after_the_other(plane: ControlPlan
 @pytest.mark.django_db
 def test_a_renewal_is_not_delivered_when_the_place_of_its_charger_has_gone_to_another(plane: ControlPlane) -> None:
     """It was away when it had its place; back days later, it would leave together with whoever has the place then."""
-    first, _ = site_of(2)
+    first, _ = site_of(2, "Depot", plane.clock)
     record = plane.enrol(first)
     job = lifecycle.renew(record=record, actor=OPERATOR, reason="test", now=plane.clock())
     plane.work()
@@ -256,7 +279,7 @@ def test_a_renewal_is_not_delivered_when_the_place_of_its_charger_has_gone_to_an
 
 @pytest.mark.django_db
 def test_a_renewal_whose_charger_stays_away_ends_with_its_delivery_deadline(plane: ControlPlane) -> None:
-    first, _ = site_of(2)
+    first, _ = site_of(2, "Depot", plane.clock)
     job = lifecycle.renew(record=plane.enrol(first), actor=OPERATOR, reason="test", now=plane.clock())
     plane.work()
     plane.answer(plane.open_command(first, Action.REQUEST_CSR))
