@@ -22,8 +22,9 @@ from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
 from migration import calendar_admin as calendar_admin
+from migration import case_admin as case_admin
 from migration import key_admin as key_admin
-from migration import wave_admin as wave_admin
+from migration import rollout_admin as rollout_admin
 from migration.key_choices import FLAG_CHOICES, RotationStage
 from migration.key_import_admin import ImportMixin
 from migration.models import AuthorizationKey, KeyRotation, RecoveryDoor

@@ -109,6 +109,13 @@ SECTIONS = (
                 "Jobs appear when a certificate is issued, renewed, delivered or revoked.",
             ),
             Entry(
+                "inventory.setback",
+                "Work set aside",
+                "piece of work",
+                "running_with_errors",
+                "Nothing was set aside: no piece of the workers' recurring work fails.",
+            ),
+            Entry(
                 "inventory.lifecyclepolicy",
                 "Policies",
                 "policy",

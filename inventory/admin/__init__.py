@@ -20,6 +20,7 @@ from inventory.admin import (
     plans,
     record_verbs,
     records,
+    setbacks,
     sign_in,
     upstreams,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "plans",
     "record_verbs",
     "records",
+    "setbacks",
     "sign_in",
     "upstreams",
 ]

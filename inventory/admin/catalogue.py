@@ -6,13 +6,14 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, short, text
+from bfcerts.console.presentation import Badge, copyable, exact_span, link, moment, protocol_words, short, text
 from inventory.admin.actions import PageWithActions, actor_of
 from inventory.admin.capabilities import family_verbs
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
@@ -20,8 +21,11 @@ from inventory.admin.history import HistoryMixin
 from inventory.admin.verbs import cohort_verbs
 from inventory.models import ChargerFamily, Cohort, IssuingAuthority, LifecyclePolicy
 from inventory.models.policy import default_key_algorithms
-from inventory.services import capabilities, catalogue
+from inventory.services import capabilities, catalogue, family_standing
 from inventory.services.actions import AvailableAction
+
+MISSING = 3
+"""Of what a family lacks for Profile 3, so many are named in the list; its page names all."""
 
 
 @admin.register(ChargerFamily)
@@ -29,7 +33,7 @@ class ChargerFamilyAdmin(PageWithActions, EditableAdmin):
     """What stations of one vendor, model and firmware range do, want, and can."""
 
     verbs = family_verbs
-    list_display = ("name", "vendor", "model", "firmware", "subject_rule", "chain_content")
+    list_display = ("name", "stations", "firmware", "versions", "how_many", "ready")
     search_fields = ("name", "vendor", "model")
     search_help_text = "Name, vendor or model"
     ordering = ("name",)
@@ -67,6 +71,41 @@ class ChargerFamilyAdmin(PageWithActions, EditableAdmin):
 
     def described(self, target: ChargerFamily) -> list[tuple[str, str]]:
         return [("Family", target.name), ("Stations", f"{target.vendor} {target.model}")]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list, with what is known of all families on it asked at once."""
+        changelist = super().get_changelist_instance(request)
+        families = list(changelist.result_list)
+        standing = family_standing.of(families)
+        for family in families:
+            family.standing_in_list = standing[family.pk]
+        changelist.result_list = families
+        return changelist
+
+    @admin.display(description="Stations")
+    def stations(self, family: ChargerFamily) -> str:
+        return f"{family.vendor} {family.model}"
+
+    @admin.display(description="OCPP")
+    def versions(self, family: ChargerFamily) -> str:
+        found = family.standing_in_list.protocols  # type: ignore[attr-defined]  # put there by get_changelist_instance
+        return ", ".join(protocol_words(protocol).removeprefix("OCPP ") for protocol in found) or "not seen yet"
+
+    @admin.display(description="Chargers")
+    def how_many(self, family: ChargerFamily) -> SafeString:
+        number = family.standing_in_list.chargers  # type: ignore[attr-defined]  # as above
+        words = f"more than {family_standing.CAP:,}" if number > family_standing.CAP else f"{number:,}"
+        listing = reverse("admin:inventory_managedidentity_changelist")
+        return link(f"{listing}?family__id__exact={family.pk}", words)
+
+    @admin.display(description="Ready for Profile 3")
+    def ready(self, family: ChargerFamily) -> SafeString | str:
+        missing = family.standing_in_list.missing  # type: ignore[attr-defined]  # as above
+        if not missing:
+            return Badge("Yes", "success").__html__()
+        shown = ", ".join(missing[:MISSING]) + (f" and {len(missing) - MISSING} more" if len(missing) > MISSING else "")
+        title = "\n".join(missing)
+        return format_html('{}<div class="c-subtle" title="{}">Missing: {}</div>', Badge("No", "warning"), title, shown)
 
     @admin.display(description="Firmware")
     def firmware(self, family: ChargerFamily) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -27,14 +27,14 @@ from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.editing import REASON, EditableAdmin
 from inventory.admin.history import HistoryMixin
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
-from inventory.choices import PLAN_COLOURS, TARGET_COLOURS, PlanRun, PlanState, TargetOutcome
+from inventory.choices import OPEN_PLAN_STATES, PLAN_COLOURS, TARGET_COLOURS, PlanRun, PlanState, TargetOutcome
 from inventory.errors import InventoryError, ParametersError
 from inventory.models import Plan, PlanTarget, SitePolicy
 from inventory.services import plans
 from inventory.services.actions import AvailableAction
 from inventory.services.changes import entries_of
 from inventory.services.plans import offers
-from inventory.services.plans.kinds import Field, words_for
+from inventory.services.plans.kinds import Field, FollowedPlanKind, Stand, words_for
 from inventory.words import actor_words, counted
 
 TARGETS = 50
@@ -219,6 +219,8 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         chosen, after = request.GET.get("show", ""), max(0, key_of(request.GET.get("after", "0")))
         keyset = _keyset(chosen)
         targets = list(_targets(plan, chosen).filter(**{f"{keyset}__gt": after}).order_by(keyset)[: TARGETS + 1])
+        followed = kind if plan.state == PlanState.APPLIED and isinstance(kind, FollowedPlanKind) else None
+        standing = followed.standing(plan, targets[:TARGETS]) if followed else {}
         context = {
             **self.admin_site.each_context(request),
             "title": self.crumb_title(plan),
@@ -233,7 +235,12 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             "preparing": plan.state == PlanState.PREPARING,
             "badge": _state_badge(plan),
             "run": PlanRun(plan.run).label if plan.run else "",
-            "steps": [(words_for(kind, code), number) for code, number in plan.steps.items()],
+            "steps": [(words_for(kind, code), plan.steps[code]) for code in sorted(plan.steps, key=_natural)],
+            "made": [(label, item, _page_of(item)) for label, item in followed.made(plan) if _may_view(request, item)]
+            if followed
+            else [],
+            "can_lapse": plan.state in OPEN_PLAN_STATES,
+            "followed": followed is not None or bool(plan.run),
             "risks": [
                 ("By family", plan.risk.get("families", []), plan.risk.get("more_families", 0)),
                 ("By site", plan.risk.get("sites", []), plan.risk.get("more_sites", 0)),
@@ -241,7 +248,11 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             "groups": _groups(plan, kind),
             "chosen": chosen,
             "targets": [
-                (target, ", ".join(words_for(kind, step) for step in target.steps), _outcome_badge(target))
+                (
+                    target,
+                    ", ".join(words_for(kind, step) for step in target.steps),
+                    *_standing_of(target, standing.get(target.identity_id)),
+                )
                 for target in targets[:TARGETS]
             ],
             "next_after": getattr(targets[TARGETS - 1], keyset) if len(targets) > TARGETS else None,
@@ -325,8 +336,25 @@ def _state_badge(plan: Plan) -> Badge:
     return Badge(PlanState(plan.state).label, PLAN_COLOURS[plan.state])
 
 
-def _outcome_badge(target: PlanTarget) -> Badge | None:
-    return Badge(TargetOutcome(target.outcome).label, TARGET_COLOURS[target.outcome]) if target.outcome else None
+def _standing_of(target: PlanTarget, stand: Stand | None) -> tuple[Badge | None, str]:
+    """The outcome of a target, or how what the plan has made for it stands."""
+    if target.outcome:
+        return Badge(TargetOutcome(target.outcome).label, TARGET_COLOURS[target.outcome]), target.detail
+    return (Badge(stand.label, stand.tone), stand.detail) if stand is not None else (None, target.detail)
+
+
+def _natural(code: str) -> tuple[str, int, str]:
+    """Steps by name, and groups of one name by their number: wave:2 before wave:10."""
+    name, _, rest = code.partition(":")
+    return name, int(rest) if rest.isdecimal() else 0, rest
+
+
+def _page_of(item: Model) -> str:
+    return reverse(f"admin:{item._meta.app_label}_{item._meta.model_name}_change", args=[item.pk])
+
+
+def _may_view(request: HttpRequest, item: Model) -> bool:
+    return bool(request.user.has_perm(f"{item._meta.app_label}.view_{item._meta.model_name}"))
 
 
 def _targets(plan: Plan, chosen: str) -> QuerySet[PlanTarget]:

@@ -4,7 +4,7 @@ Unknown is not capable. Evidence beats a declaration, and evidence against a cap
 station's NotSupported is enough, and only a person declares it anew.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,12 +76,21 @@ def missing_for_profile_3(family: ChargerFamily) -> list[Capability]:
 
     An approved key path stands in for the second key slot: the appendix asks for one or the other.
     """
-    states = state_of(family)
-    return [
-        capability
-        for capability in MANDATORY_FOR_PROFILE_3
-        if not states[capability].supported and not states[capability].stands_in
-    ]
+    return missing_of([family])[family.pk]
+
+
+def missing_of(families: Sequence[ChargerFamily]) -> dict[int, list[Capability]]:
+    """As `missing_for_profile_3`, of many families in one query."""
+    known = FamilyCapability.objects.filter(family__in=families, supported=True).values_list("family_id", "capability")
+    has = set(known) if families else set()
+    return {
+        family.pk: [
+            capability
+            for capability in MANDATORY_FOR_PROFILE_3
+            if (family.pk, capability.value) not in has and not _stands_in(family, capability)
+        ]
+        for family in families
+    }
 
 
 def declare(

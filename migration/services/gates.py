@@ -77,24 +77,32 @@ def _make_sense(counts: Counts, thresholds: Thresholds) -> bool:
 
 
 def explain(found: Verdict, counts: Counts, thresholds: Thresholds, *, past_deadline: bool) -> str:
-    """The verdict in a sentence for the operator."""
-    standing = (
-        f"{counts.succeeded} of {counts.total} are active, {counts.failed} failed, {counts.undecided} are undecided"
-    )
+    """The verdict in a sentence for the operator.
+
+    A decision is told with its figures as they were when it was taken: chargers go on afterwards, and the sentence
+    stays.
+    """
     asked = needed(counts.total, thresholds.success_percent) if counts.total else 0
+    if found == Verdict.UNDECIDED:
+        return (
+            f"Not yet decided: {counts.succeeded} of {counts.total} are active, {counts.failed} failed, "
+            f"{counts.undecided} are undecided; {asked} are needed."
+        )
+    standing = (
+        f"{counts.succeeded} of {counts.total} were active, {counts.failed} had failed and {counts.undecided} were "
+        "undecided"
+    )
     if found == Verdict.PASS:
-        return f"Passed: {standing}; {asked} were needed."
+        return f"Passed when {standing}; {asked} were needed."
     if found == Verdict.FAIL:
         return (
-            f"Failed: {standing}; more than {thresholds.failure_percent} % of the {counts.decided} decided failed. "
+            f"Failed when {standing}: more than {thresholds.failure_percent} % of the {counts.decided} decided. "
             "Find the cause, retry the failed, then resume."
         )
-    if found == Verdict.UNDECIDED:
-        return f"Not yet decided: {standing}; {asked} are needed."
     if not _make_sense(counts, thresholds):
         return f"Inconclusive: its counts or thresholds make no sense ({standing}). Stop the rollout and plan it again."
-    because = "its deadline has passed" if past_deadline else "nothing more will come"
+    because = "its deadline had passed" if past_deadline else "nothing more was to come"
     return (
-        f"Inconclusive: {standing}; {asked} are needed, and {because}. See why the others are not active, retry the "
-        "failed, then resume; or stop the rollout and plan the rest again."
+        f"Inconclusive when {standing}: {asked} were needed, and {because}. See why the others are not active, retry "
+        "the failed, then resume; or stop the rollout and plan the rest again."
     )

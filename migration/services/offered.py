@@ -4,7 +4,7 @@ from inventory.actors import Actor
 from inventory.services.actions import AvailableAction
 from inventory.words import actor_words
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
-from migration.services import lowering
+from migration.services import lowering, rollouts
 from migration.states import CaseState, RolloutState, WaveState
 
 R, W, C = RolloutState, WaveState, CaseState
@@ -35,7 +35,7 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "next",
             "Start the next wave",
             "The next wave starts, if the one before has passed and its trust anchors are confirmed.",
-            _only(state, R.RUNNING),
+            _only(state, R.RUNNING) or rollouts.why_no_next(rollout),
             actor,
             "advance_migrationrollout",
         ),
@@ -44,7 +44,8 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "Retry the failed",
             "Its quarantined chargers are released and its failed ones tried anew, each with a whole retry budget. "
             "Those of a stopped family or site stay.",
-            _only(state, R.RUNNING, R.PAUSED),
+            _only(state, R.RUNNING, R.PAUSED)
+            or ("" if rollouts.failed(rollout).exists() else "None of its chargers has failed."),
             actor,
             "retry_migrationrollout",
         ),

@@ -159,8 +159,8 @@ def _key_path_check(family: ChargerFamily | None) -> Check:
 
 def _missing_capabilities(families: Sequence[ChargerFamily]) -> dict[int, list[str]]:
     return {
-        family.pk: [str(capability.label) for capability in capabilities.missing_for_profile_3(family)]
-        for family in families
+        family_id: [str(capability.label) for capability in missing]
+        for family_id, missing in capabilities.missing_of(families).items()
     }
 
 

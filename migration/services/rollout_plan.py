@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from inventory.actors import Actor
 from inventory.audit import current_attribution
@@ -13,11 +13,11 @@ from inventory.errors import InvalidInputError, ParametersError
 from inventory.models import Cohort, DomainEvent, ManagedIdentity, Plan, PlanTarget
 from inventory.services.plans import selection
 from inventory.services.plans.errors import NothingToPlanError
-from inventory.services.plans.kinds import Field, PlanCounts, Verdict, excluded, included
+from inventory.services.plans.kinds import Field, PlanCounts, Stand, Verdict, excluded, included
 from migration.models import MigrationCase, MigrationRollout, Wave
 from migration.services import cases, forecast, plan_load, readiness
 from migration.services.readiness import PROFILE_3
-from migration.states import WHAT_NEXT, CaseState, ReasonCode, RolloutState, WaveState
+from migration.states import CASE_COLOURS, WHAT_NEXT, CaseState, ReasonCode, RolloutState, WaveState
 from trustanchors.choices import GATING_PURPOSES
 from trustanchors.models import BundleInstallation
 
@@ -89,6 +89,7 @@ class MigrationPlan:
             for name, (default, text) in _FLAGS.items()
         ),
     )
+    groups: Sequence[str] = ("wave",)
     words: Mapping[str, str] = {
         "wave": "wave",
         "issue": "issue and install a certificate",
@@ -185,6 +186,19 @@ class MigrationPlan:
             )
         rollout.run()
         rollout.save()
+
+    def made(self, plan: Plan) -> Sequence[tuple[str, Model]]:
+        return [("Rollout", rollout) for rollout in MigrationRollout.objects.filter(plan=plan)]
+
+    def standing(self, plan: Plan, targets: Sequence[PlanTarget]) -> Mapping[int, Stand]:
+        """The newest case of each that this plan's rollout has, with why it is not active."""
+        mine = MigrationCase.objects.filter(
+            wave__rollout__plan=plan, identity__in=[target.identity_id for target in targets if target.included]
+        )
+        return {
+            case.identity_id: Stand(CaseState(case.state).label, CASE_COLOURS[case.state], case.why)
+            for case in mine.order_by("pk")
+        }
 
 
 def _numbers(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,16 +95,29 @@ def retry_failed(*, rollout: MigrationRollout, actor: Actor, reason: str, now: d
     """
     now = now or timezone.now()
     actor.require("migration.retry_migrationrollout")
-    failed = MigrationCase.objects.filter(wave__rollout=rollout).filter(
-        Q(state=S.QUARANTINE) | Q(state=S.PENDING, failed_at__isnull=False)
-    )
     stopped = breakers.open_now()
     retried = 0
     # In the order in which identities are locked everywhere: the caller may have one transaction around them all.
-    for case in failed.order_by("identity_id"):
+    for case in failed(rollout).order_by("identity_id"):
         if stopped.stopping(case) is None:
             retried += _retry(case, rollout.retry_budget, actor, reason, now)
     return retried
+
+
+def failed(rollout: MigrationRollout) -> QuerySet[MigrationCase]:
+    """The chargers of a rollout that can be tried anew."""
+    return MigrationCase.objects.filter(wave__rollout=rollout).filter(
+        Q(state=S.QUARANTINE) | Q(state=S.PENDING, failed_at__isnull=False)
+    )
+
+
+def why_no_next(rollout: MigrationRollout) -> str:
+    """Why no further wave may start now; empty where one may."""
+    wave = rollout.waves.filter(state=WaveState.PENDING).order_by("position").first()
+    if wave is None:
+        return "It has no further wave to start."
+    wave.rollout = rollout
+    return waves.why_not_start(wave)
 
 
 def _retry(case: MigrationCase, tries: int, actor: Actor, reason: str, now: datetime) -> bool:

@@ -28,6 +28,7 @@ from inventory.models import (
     Plan,
     PlanTarget,
     SecurityEvent,
+    Setback,
     SitePolicy,
     StationLog,
     Upstream,
@@ -296,6 +297,19 @@ def site_policy() -> SitePolicy:
     return catalogue.save(entry=SitePolicy(site=f"Depot {uuid4().hex[:6]}"), actor=OPERATOR, reason="given")
 
 
+def setback(identity: ManagedIdentity | None = None) -> Setback:
+    """A piece of work that failed, and waits for its next try."""
+    now = datetime.now(UTC)
+    return Setback.objects.create(
+        work="anchors-begin",
+        key=uuid4().int % 10**9,
+        identity=identity,
+        since=now,
+        until=now + timedelta(minutes=5),
+        error="Its family has no such anchor.",
+    )
+
+
 def plan() -> Plan:
     """A plan to revoke the certificate of one charger."""
     record = active_record(charger())
@@ -373,6 +387,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     InboxMessage: lambda: inbox_message(charger()),
     Plan: plan,
     PlanTarget: lambda: plan().targets.get(),
+    Setback: lambda: setback(charger()),
     SitePolicy: site_policy,
     Upstream: upstream,
     AuthorizationKey: lambda: authorization_key(charger()),

@@ -54,7 +54,7 @@ def test_who_would_not_move_is_named_with_the_first_thing_to_mend(plane: Control
         "CS-below": "below_profile_2",
     }
     assert plan.included == 1
-    assert plan.steps == {"cut_over": 1, "issue": 1, "wave": 1}
+    assert plan.steps == {"cut_over": 1, "issue": 1, "wave:1": 1}
     target = PlanTarget.objects.get(plan=plan, reason_code="key_not_rotated")
     assert "Rotate its AuthorizationKey" in target.reason
     # The answer to why is the same as the plan's.

@@ -5,6 +5,8 @@ from django.contrib import admin
 from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from bfcerts.console.filters import ChoiceFilter
@@ -17,7 +19,8 @@ from inventory.services.actions import AvailableAction
 from trustanchors.admin import cells
 from trustanchors.choices import InstallationState, RolloutState
 from trustanchors.models import BundleRollout
-from trustanchors.services import actions, control, releasing
+from trustanchors.services import actions, control, family_standing, releasing
+from trustanchors.services.family_standing import FamilyStanding
 
 
 class AllowForm(ActionForm):
@@ -74,6 +77,15 @@ for verb in (
     Verb("roll_back", "undo", _roll_back),
 ):
     rollout_verbs.register(verb)
+
+
+def _told(item: FamilyStanding) -> SafeString:
+    """The sentence of a family, with the installation of its canary and what to do."""
+    parts: list[SafeString | str] = [item.sentence]
+    if item.canary is not None:
+        parts.append(cells.page_of(item.canary, f"Installation on {item.canary.identity.authoritative_identifier}"))
+    parts.append(item.what_next)
+    return format_html_join("", "<div>{}</div>", ((part,) for part in parts if part))
 
 
 @admin.register(BundleRollout)
@@ -166,17 +178,17 @@ class BundleRolloutAdmin(PageWithActions, HistoryMixin, ReadOnlyAdmin):
     @admin.display(description="Families")
     def by_family(self, rollout: BundleRollout) -> SafeString | str:
         return cells.table(
-            ("No.", "Family", "Canary", "Confirmed", "Failed", ""),
+            ("No.", "Family", "How it stands", "Confirmed", "Failed", ""),
             (
                 (
-                    group.pk,
-                    group,
-                    moment(group.proven_at) if group.proven_at else group.halted_by or "has not come back yet",
-                    f"{group.confirmed} of {group.targets}",
-                    f"{group.failed} (stops at {group.failure_limit})",
-                    Badge("Stopped", "danger") if group.stopped or group.halted_by else Badge("Goes on", "success"),
+                    item.group.pk,
+                    item.group,
+                    _told(item),
+                    f"{item.group.confirmed} of {item.group.targets}",
+                    f"{item.group.failed} (stops at {item.group.failure_limit})",
+                    Badge(item.label, item.tone),
                 )
-                for group in rollout.families.select_related("family").order_by("pk")
+                for item in family_standing.of(rollout, timezone.now())
             ),
         )
 

@@ -113,7 +113,7 @@ class Command(BaseCommand):
             write(f"  {sum(plan.excluded.values()):,} are excluded")
         for code, number in plan.excluded.items():
             example = PlanTarget.objects.filter(plan=plan, reason_code=code).order_by("position").first()
-            write(f"    {number:>8,}  {words_for(kind, code)}: {example.reason if example else ''}")
+            write(f"    {number:>8,}  {words_for(kind, code)}{f'; for example: {example.reason}' if example else ''}")
         for name, title in (("families", "Families"), ("sites", "Sites")):
             for entry in plan.risk[name][:SHOWN]:
                 of = f" of {entry['chargers']:,}" if entry["chargers"] is not None else ""

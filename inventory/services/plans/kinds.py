@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from inventory.actors import Actor
 from inventory.choices import TargetOutcome
@@ -134,6 +134,35 @@ class BatchedPlanKind(RunningPlanKind, Protocol):
 
         :raises InventoryError: when one of them cannot be; each is then started alone.
         """
+
+
+@runtime_checkable
+class GroupedPlanKind(PlanKind, Protocol):
+    """A kind some of whose steps stand for groups of targets, as waves do: each group is counted by itself."""
+
+    groups: Sequence[str]
+    """What stands before the colon of such steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How one target of an applied plan stands now."""
+
+    label: str
+    tone: str
+    """Of the badge: `success`, `info`, `warning`, `danger` or `default`."""
+    detail: str = ""
+
+
+@runtime_checkable
+class FollowedPlanKind(PlanKind, Protocol):
+    """A kind whose plan makes something that goes on by itself, so that its targets have no outcome of their own."""
+
+    def made(self, plan: Plan) -> Sequence[tuple[str, Model]]:
+        """What an applied plan has made, each with what it is called."""
+
+    def standing(self, plan: Plan, targets: Sequence[PlanTarget]) -> Mapping[int, Stand]:
+        """How these targets stand, by identity, in a number of queries that does not grow with theirs."""
 
 
 _kinds: dict[str, PlanKind] = {}

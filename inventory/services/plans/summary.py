@@ -9,7 +9,7 @@ from django.db.models import Count
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity, Plan, PlanTarget
 from inventory.services.plans import selection
-from inventory.services.plans.kinds import PlanCounts, PlanKind
+from inventory.services.plans.kinds import GroupedPlanKind, PlanCounts, PlanKind, kind_named
 
 SHOWN = 50
 """Families and sites that a plan names; the rest is counted."""
@@ -23,11 +23,13 @@ def title(kind: PlanKind, parameters: Mapping[str, Any]) -> str:
 def counts(plan: Plan) -> PlanCounts:
     """What the stored targets add up to."""
     excluded = PlanTarget.objects.filter(plan=plan, included=False).values_list("reason_code").annotate(Count("pk"))
+    kind = kind_named(plan.kind)
+    groups = list(kind.groups) if isinstance(kind, GroupedPlanKind) else []
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT split_part(step, ':', 1), count(*) FROM inventory_plantarget, unnest(steps) AS step "
-            "WHERE plan_id = %s AND included GROUP BY 1 ORDER BY 1",
-            [plan.pk],
+            "SELECT CASE WHEN split_part(step, ':', 1) = ANY(%s) THEN step ELSE split_part(step, ':', 1) END, count(*) "
+            "FROM inventory_plantarget, unnest(steps) AS step WHERE plan_id = %s AND included GROUP BY 1 ORDER BY 1",
+            [groups, plan.pk],
         )
         steps = dict(cursor.fetchall())
     return PlanCounts(plan.candidates, plan.included, dict(excluded.order_by("reason_code")), steps)

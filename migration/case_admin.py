@@ -1,4 +1,4 @@
-"""Migrations in the console: rollouts, waves, chargers on their way, and breakers."""
+"""Migrations in the console: chargers on their way, and breakers."""
 
 from datetime import datetime
 from typing import Any
@@ -6,37 +6,28 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
 
 from bfcerts.console.filters import ChoiceFilter
-from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.presentation import NOTHING, Badge, document, link, moment
+from bfcerts.console.presentation import NOTHING, Badge, document, moment
 from inventory.admin import states
-from inventory.admin.actions import PageWithActions, actor_of
+from inventory.admin.actions import actor_of
 from inventory.admin.history import HistoryMixin
 from inventory.admin.panels import Panel, register_identity_panel
 from inventory.admin.search import identities_matching
-from inventory.admin.verbs import Order, Verb, Verbs
+from inventory.admin.verbs import Order, Verb
 from inventory.choices import SubjectKind
 from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
+from migration.acting_admin import ActingAdmin, verbs_of
 from migration.forecast_admin import ForecastMixin
-from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
+from migration.models import Breaker, MigrationCase
 from migration.services import breakers, offered, rollouts
 from migration.services.readiness import check_one
 from migration.services.why import Why, why, whys
-from migration.states import CASE_COLOURS, ROLLOUT_COLOURS, WAVE_COLOURS, CaseState, RolloutState, WaveState
-
-
-def _on_rollout(verb: Any, told: str) -> Any:
-    def carry_out(order: Order) -> str:
-        verb(rollout=order.target, actor=order.actor, reason=order.reason, now=order.now)
-        return f"Rollout “{order.target.name}” {told}."
-
-    return carry_out
+from migration.states import CASE_COLOURS, CaseState
 
 
 def _on_case(verb: Any, told: str) -> Any:
@@ -47,155 +38,16 @@ def _on_case(verb: Any, told: str) -> Any:
     return carry_out
 
 
-def _roll_back_wave(order: Order) -> str:
-    rollouts.roll_back(wave=order.target, actor=order.actor, reason=order.reason, now=order.now)
-    return f"{order.target} is rolled back, one charger after the other."
-
-
 def _close(order: Order) -> str:
     breakers.close(breaker=order.target, actor=order.actor, reason=order.reason, now=order.now)
     return f"{order.target}: its chargers are moved again."
-
-
-def _verbs(*verbs: Verb) -> Verbs:
-    made = Verbs()
-    for verb in verbs:
-        made.register(verb)
-    return made
-
-
-class ActingAdmin(PageWithActions, ReadOnlyAdmin):
-    """A page with facts, and verbs beside them."""
-
-    change_form_template = "admin/console/read_only_with_actions.html"
-
-
-@admin.register(MigrationRollout)
-class MigrationRolloutAdmin(HistoryMixin, ActingAdmin):
-    """Migrations to Profile 3. A plan makes them."""
-
-    verbs = _verbs(
-        Verb("pause", "pause", _on_rollout(rollouts.pause, "is paused")),
-        Verb("resume", "play_arrow", _on_rollout(rollouts.resume, "goes on")),
-        Verb("next", "skip_next", _on_rollout(rollouts.start_next, "has started its next wave")),
-        Verb("retry_failed", "restart_alt", _on_rollout(rollouts.retry_failed, "tries its failed chargers anew")),
-        Verb("stop", "stop", _on_rollout(rollouts.stop, "is stopped")),
-    )
-    version_fields = ("state", "note")
-    list_display = ("name", "badge", "note", "created")
-    list_filter = (("state", ChoiceFilter),)
-    search_fields = ("name",)
-    search_help_text = "Name"
-    fields = (
-        "name",
-        "badge",
-        "note",
-        "standing",
-        "waves_of",
-        "success_threshold_percent",
-        "failure_threshold_percent",
-        "minimum_sample",
-        "retry_budget",
-        "case_deadline",
-        "return_deadline",
-        "family_failure_limit",
-        "site_failure_limit",
-        "advance_automatically",
-        "overrides_forecast",
-        "reason",
-        "created",
-    )
-    readonly_fields = ("badge", "standing", "waves_of", "created")
-
-    def crumb_title(self, target: MigrationRollout) -> str:
-        return target.name
-
-    def available_actions(self, request: HttpRequest, target: MigrationRollout) -> list[AvailableAction]:
-        return offered.for_rollout(target, actor_of(request))
-
-    def described(self, target: MigrationRollout) -> list[tuple[str, str]]:
-        return [("Rollout", target.name), ("State", target.get_state_display()), ("Chargers", self.standing(target))]
-
-    @admin.display(description="State")
-    def badge(self, rollout: MigrationRollout) -> Badge:
-        return Badge(RolloutState(rollout.state).label, ROLLOUT_COLOURS[rollout.state])
-
-    @admin.display(description="Chargers")
-    def standing(self, rollout: MigrationRollout) -> str:
-        numbers = rollouts.standing(rollout)
-        return (
-            ", ".join(f"{numbers[state]} {state.label.lower()}" for state in CaseState if state in numbers) or NOTHING
-        )
-
-    @admin.display(description="Waves")
-    def waves_of(self, rollout: MigrationRollout) -> SafeString:
-        return link(f"{reverse('admin:migration_wave_changelist')}?rollout__id__exact={rollout.pk}", "Show its waves")
-
-    @admin.display(description="Made")
-    def created(self, rollout: MigrationRollout) -> SafeString | str:
-        return moment(rollout.created_at)
-
-
-@admin.register(Wave)
-class WaveAdmin(HistoryMixin, ActingAdmin):
-    """The ordered parts of rollouts, each with its gate."""
-
-    verbs = _verbs(Verb("roll_back", "undo", _roll_back_wave))
-    version_fields = ("state",)
-    list_display = ("title", "cohort", "badge", "total", "verdict", "until")
-    list_filter = (("state", ChoiceFilter), ("rollout", RelatedDropdownFilter))
-    list_select_related = ("rollout", "cohort")
-    fields = (
-        "title",
-        "cohort",
-        "badge",
-        "verdict",
-        "total",
-        "concurrency",
-        "per_minute",
-        "per_family",
-        "per_site",
-        "success_threshold_percent",
-        "failure_threshold_percent",
-        "minimum_sample",
-        "until",
-        "cases_of",
-    )
-    readonly_fields = ("title", "badge", "until", "cases_of")
-
-    def crumb_title(self, target: Wave) -> str:
-        return str(target)
-
-    def available_actions(self, request: HttpRequest, target: Wave) -> list[AvailableAction]:
-        return offered.for_wave(target, actor_of(request))
-
-    def described(self, target: Wave) -> list[tuple[str, str]]:
-        return [("Wave", str(target)), ("Cohort", str(target.cohort)), ("State", target.get_state_display())]
-
-    @admin.display(description="Wave")
-    def title(self, wave: Wave) -> str:
-        return str(wave)
-
-    @admin.display(description="State")
-    def badge(self, wave: Wave) -> Badge:
-        return Badge(WaveState(wave.state).label, WAVE_COLOURS[wave.state])
-
-    @admin.display(description="Decided by")
-    def until(self, wave: Wave) -> SafeString | str:
-        return moment(wave.deadline)
-
-    @admin.display(description="Chargers")
-    def cases_of(self, wave: Wave) -> SafeString:
-        return link(
-            f"{reverse('admin:migration_migrationcase_changelist')}?wave__id__exact={wave.pk}", "Show its chargers"
-        )
 
 
 @admin.register(MigrationCase)
 class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
     """Every charger on its way to Profile 3, and why it is not there yet."""
 
-    verbs = _verbs(
+    verbs = verbs_of(
         Verb("release", "lock_open", _on_case(rollouts.release, "is tried again")),
         Verb("approve_exception", "verified", _on_case(rollouts.approve_exception, "stays as it is")),
         Verb("quarantine", "front_hand", _on_case(rollouts.quarantine, "is in quarantine")),
@@ -206,6 +58,8 @@ class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
     list_display = ("whose", "badge", "answer", "wave", "since")
     list_filter = (
         ("state", ChoiceFilter),
+        ("reason_code", ChoiceFilter),
+        ("wave__rollout", AutocompleteSelectFilter),
         ("wave", AutocompleteSelectFilter),
         ("identity", AutocompleteSelectFilter),
     )
@@ -301,7 +155,7 @@ class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
 class BreakerAdmin(HistoryMixin, ActingAdmin):
     """Families and sites that were stopped alone."""
 
-    verbs = _verbs(Verb("close", "power_settings_new", _close))
+    verbs = verbs_of(Verb("close", "power_settings_new", _close))
     version_fields = ("closed_at",)
     list_display = ("title", "badge", "failures", "rollout", "opened")
     list_filter = (("kind", ChoiceFilter), ("rollout", RelatedDropdownFilter))
