@@ -8,6 +8,8 @@ from inventory.errors import NotPermittedError
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+_PERSON = "person:"
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -15,10 +17,17 @@ class Actor:
 
     name: str
     user: "User | None" = None
+    departed: bool = False
+    """A person whose account is gone: named in what was done, and permitted nothing."""
+
+    @classmethod
+    def named(cls, name: str) -> "Actor":
+        """Whoever is stored by name alone: a part of the system, or a person who has no account any more."""
+        return cls(name=name, departed=name.startswith(_PERSON))
 
     @classmethod
     def person(cls, user: "User") -> "Actor":
-        return cls(name=f"person:{user.get_username()}", user=user)
+        return cls(name=f"{_PERSON}{user.get_username()}", user=user)
 
     @classmethod
     def system(cls, part: str) -> "Actor":
@@ -35,9 +44,14 @@ class Actor:
         :raises NotPermittedError: for a person without it. System actors have no accounts; their permission is
             that only the policy, the worker or the gateway can name them.
         """
+        permission = verb if "." in verb else f"inventory.{verb}"
+        if self.departed:
+            raise NotPermittedError(
+                f"{self.name.removeprefix(_PERSON)} has no account any more, so nothing is done in that name. Have "
+                f"somebody with the permission “{permission}” do it."
+            )
         if self.user is None:
             return
-        permission = verb if "." in verb else f"inventory.{verb}"
         if not self.user.is_active or not self.user.has_perm(permission):
             raise NotPermittedError(
                 f"{self.user.get_username()} may not do this: the permission “{permission}” is missing. "

@@ -19,6 +19,7 @@ class MigrationConfig(AppConfig):
             bulk_rotation,
             cases,
             driving,
+            filling,
             forecast,
             key_actions,
             key_delivery,
@@ -45,4 +46,4 @@ class MigrationConfig(AppConfig):
         seams.lend_forecast(forecast.OfOneCharger())
         plans.register(MigrationPlan())
         plans.register(bulk_rotation.BulkRotation())
-        self.duties = (bulk_rotation, key_duties, rotation_need, recovery, driving)
+        self.duties = (bulk_rotation, key_duties, rotation_need, recovery, filling, driving)

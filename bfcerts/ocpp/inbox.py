@@ -80,10 +80,8 @@ def store(observations: Sequence[Observation]) -> None:
         )
         for item in observations
     ]
-    if len(messages) == 1:
-        rows.insert(messages[0], unless_known=True)
-    else:
-        InboxMessage.objects.bulk_create(messages, ignore_conflicts=True)
+    # Nothing is returned: the gateway may add to the inbox, and read nothing of it.
+    InboxMessage.objects.bulk_create(messages, ignore_conflicts=True)
     notify(Channel.WORK)
 
 

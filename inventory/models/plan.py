@@ -41,6 +41,9 @@ class Plan(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     applied_reason = models.TextField(blank=True)
+    applying_since = models.DateTimeField(
+        null=True, help_text="When comparing began; what it found does not keep long."
+    )
     check_cursor = models.BigIntegerField(default=0, help_text="The last identity that was compared while applying.")
     checked = models.PositiveIntegerField(default=0, help_text="How many were compared when it was last applied.")
     difference = models.JSONField(default=dict, help_text="What was found to have changed, while applying.")
@@ -80,8 +83,11 @@ class Plan(models.Model):
 
     @property
     def applier(self) -> Actor:
-        """In whose name it is applied and run, with that person's permissions as they are now."""
-        return Actor.person(self.applied_user) if self.applied_user else Actor(self.applied_by)
+        """In whose name it is applied and run, with that person's permissions as they are now.
+
+        A person whose account is gone has none; only what the system itself applied needs no account.
+        """
+        return Actor.person(self.applied_user) if self.applied_user else Actor.named(self.applied_by)
 
 
 class PlanTarget(models.Model):

@@ -8,8 +8,8 @@ from inventory.choices import EventType, RecordState, SecurityCategory, Security
 from inventory.errors import InventoryError
 from inventory.jobs.engine import Fail, Proceed, Recorder, Result, Succeed, Wait, give_up_request
 from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent, IssuingAuthority, LifecyclePolicy
-from inventory.services import intents, policies, transitions
-from inventory.services.delivery import locked_record
+from inventory.services import holding, intents, policies, transitions
+from inventory.services.delivery import HELD_BACK, LOOK_AGAIN_AT_HELD, locked_record
 from inventory.services.events import record_event
 from inventory.services.security_events import record_security_event
 
@@ -69,6 +69,17 @@ def waits(waiting_for: str, delay: timedelta, *, counted: bool = False) -> Recor
         if not counted:
             job.attempts = max(0, job.attempts - 1)
         return Wait(waiting_for[:200], now + delay, job.step, job.queue)
+
+    return record_it
+
+
+def held_back(why: str) -> Recorder:
+    """Do not ask the CA for a server certificate after which chargers could not reconnect; look again later."""
+
+    def record_it(job: CertificateJob, now: datetime) -> Result:
+        holding.tell_of_held_server_certificate(job, why, now)
+        job.attempts, job.outcome = max(0, job.attempts - 1), why
+        return Wait(HELD_BACK, now + LOOK_AGAIN_AT_HELD, job.step, job.queue)
 
     return record_it
 

@@ -50,7 +50,7 @@ from inventory.models import (
     LifecyclePolicy,
 )
 from inventory.purposes import BACKEND_SERVER, purpose, purposes
-from inventory.services import ca_answers, intents, policies, rate_limits
+from inventory.services import ca_answers, holding, intents, policies, rate_limits
 from inventory.services.audit_reports import StoredReportBook
 from inventory.services.csr_policy import BoundCsr
 from inventory.services.delivery import record_id
@@ -189,6 +189,11 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
                 intents.tell_of_a_lost_answer(intent, now)
             return ca_answers.give_up(f"Refused by the PKI worker: {error}", _rule(error))
         refusal = error
+    if intent is None or intent.submitted_at is None:
+        # Asked again, because the request may have waited long, and its CA may have another root by now.
+        held = holding.why_no_server_certificate(job, now) if record.purpose == BACKEND_SERVER.key else None
+        if held is not None:
+            return ca_answers.held_back(held)
     try:
         authority = authority_for(record.trust_domain)
         if intent is None:

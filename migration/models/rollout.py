@@ -54,8 +54,11 @@ class MigrationRollout(ProtectedState):
     note = models.TextField(blank=True, help_text="Why it is paused or stopped.")
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
+    filled_to = models.BigIntegerField(
+        default=0, editable=False, help_text="The last identity whose case was opened; all are once it has run."
+    )
 
-    history = history()
+    history = history(excluded_fields=["filled_to"])
 
     class Meta:
         ordering = ["-id"]

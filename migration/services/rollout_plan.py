@@ -4,24 +4,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import connection
 from django.db.models import Model, Q, QuerySet
 
 from inventory.actors import Actor
-from inventory.audit import current_attribution
-from inventory.choices import CohortKind, EventType, SubjectKind
+from inventory.choices import CohortKind, SubjectKind
 from inventory.errors import InvalidInputError, ParametersError
-from inventory.models import Cohort, DomainEvent, ManagedIdentity, Plan, PlanTarget
+from inventory.models import Cohort, ManagedIdentity, Plan, PlanTarget
 from inventory.services.plans import selection
 from inventory.services.plans.errors import NothingToPlanError
 from inventory.services.plans.kinds import Field, PlanCounts, Stand, Verdict, excluded, included
 from migration.models import MigrationCase, MigrationRollout, Wave
-from migration.services import cases, forecast, plan_load, readiness
+from migration.services import filling, forecast, plan_load, readiness
 from migration.services.readiness import PROFILE_3
 from migration.states import CASE_COLOURS, WHAT_NEXT, CaseState, ReasonCode, RolloutState, WaveState
-from trustanchors.choices import GATING_PURPOSES
-from trustanchors.models import BundleInstallation
 
-BATCH = 2_000
 MOST_WAVES = 50
 S = CaseState
 PER_WAVE: tuple[tuple[str, int | None, int, int], ...] = (
@@ -101,6 +98,12 @@ class MigrationPlan:
         **{str(code.value): str(code.label) for code in ReasonCode if code},
     }
 
+    def __init__(self, cases_at_once: int = filling.BATCH) -> None:
+        """
+        :param cases_at_once: how many cases are open when it is applied; `filling` opens the others.
+        """
+        self._cases_at_once = cases_at_once
+
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         known = {"cohorts", "waves", "name", *_FLAGS, *(item[0] for item in ALL), *(item[0] for item in PER_WAVE)}
         if unknown := sorted(set(parameters) - known):
@@ -152,7 +155,7 @@ class MigrationPlan:
         return plan_load.duration(plan, now)
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
-        """Make rollout, waves and cases, and let the first wave start.
+        """Make the rollout and its waves, and open the first of its cases; `filling` opens the others.
 
         :raises NothingToPlanError: when a wave would have no charger.
         """
@@ -177,15 +180,14 @@ class MigrationPlan:
         )
         rollout.save()
         waves = _make_waves(rollout, parameters)
-        filled = _fill(plan, waves, rollout, now)
-        if empty := [wave for wave in waves.values() if not filled.get(wave.pk)]:
+        planned = _planned_of(plan)
+        if empty := [wave for position, wave in waves.items() if position not in planned]:
             names = ", ".join(f"wave {wave.position} (cohort {wave.cohort})" for wave in empty)
             raise NothingToPlanError(
                 f"No charger would move in {names}: every member is excluded, or there is none. See the reasons in the "
                 "plan, then plan again without these cohorts."
             )
-        rollout.run()
-        rollout.save()
+        filling.fill_batch(plan, self, now, self._cases_at_once)
 
     def made(self, plan: Plan) -> Sequence[tuple[str, Model]]:
         return [("Rollout", rollout) for rollout in MigrationRollout.objects.filter(plan=plan)]
@@ -346,78 +348,12 @@ def _make_waves(rollout: MigrationRollout, parameters: Mapping[str, Any]) -> dic
     return waves
 
 
-def _fill(plan: Plan, waves: Mapping[int, Wave], rollout: MigrationRollout, now: datetime) -> dict[int, int]:
-    """Open the case of every included charger, or take over the one that waits for a rollout; a batch at a time.
-
-    :returns: how many chargers each wave has.
-    """
-    filled: dict[int, int] = {}
-    anchors: dict[int, set[int]] = {wave.pk: set() for wave in waves.values()}
-    targets = PlanTarget.objects.filter(plan=plan, included=True).select_related("identity").order_by("identity_id")
-    after = 0
-    while batch := list(targets.filter(identity_id__gt=after)[:BATCH]):
-        after = batch[-1].identity_id
-        by_identity = {target.identity_id: waves[_position(target)] for target in batch}
-        for wave in by_identity.values():
-            filled[wave.pk] = filled.get(wave.pk, 0) + 1
-        _open_cases(batch, by_identity, rollout, now)
-        for identity_id, rollout_id in BundleInstallation.objects.filter(
-            identity__in=by_identity, current=True, purpose__in=GATING_PURPOSES
-        ).values_list("identity_id", "rollout_id"):
-            anchors[by_identity[identity_id].pk].add(rollout_id)
-    for wave in waves.values():
-        wave.anchor_rollouts.set(anchors[wave.pk])
-    return filled
-
-
-def _position(target: PlanTarget) -> int:
-    return next(int(step.partition(":")[2]) for step in target.steps if step.startswith("wave:"))
-
-
-def _open_cases(
-    batch: Sequence[PlanTarget], wave_of: Mapping[int, Wave], rollout: MigrationRollout, now: datetime
-) -> None:
-    known = {
-        case.identity_id: case
-        for case in MigrationCase.objects.live().filter(identity__in=list(wave_of)).order_by("pk")
-    }
-    new: list[MigrationCase] = []
-    taken: list[MigrationCase] = []
-    for target in batch:
-        wave, identity = wave_of[target.identity_id], target.identity
-        case = known.get(identity.pk) or MigrationCase(identity=identity, entered_state_at=now, opened_at=now)
-        case.identity = identity
-        case.wave, case.family_id, case.site = wave, identity.family_id, identity.site
-        case.tries_left, case.failed_at, case.last_failure, case.next_look_at = rollout.retry_budget, None, "", now
-        case.reason_code, case.why = ReasonCode.WAVE_NOT_STARTED, f"It moves with {wave}, which has not started yet."
-        (new if case._state.adding else taken).append(case)
-    MigrationCase.objects.bulk_create(new)
-    if taken:
-        MigrationCase.objects.bulk_update(taken, _TAKEN_OVER)
-    attribution = current_attribution()
-    DomainEvent.objects.bulk_create(
-        DomainEvent(
-            type=EventType.MIGRATION_STATE_CHANGED,
-            occurred_at=now,
-            actor=attribution.actor.name,
-            reason=attribution.reason,
-            correlation_id=attribution.correlation_id,
-            identity_id=case.identity_id,
-            resulting_state=case.state,
-            payload=cases.event_payload(case, ""),
+def _planned_of(plan: Plan) -> set[int]:
+    """The positions of the waves that somebody moves in."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT split_part(step, ':', 2)::int FROM inventory_plantarget, unnest(steps) AS step "
+            "WHERE plan_id = %s AND included AND step LIKE 'wave:%%'",
+            [plan.pk],
         )
-        for case in new
-    )
-
-
-_TAKEN_OVER = [
-    "wave",
-    "family",
-    "site",
-    "tries_left",
-    "failed_at",
-    "last_failure",
-    "next_look_at",
-    "reason_code",
-    "why",
-]
+        return {position for (position,) in cursor.fetchall()}

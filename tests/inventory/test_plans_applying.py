@@ -171,6 +171,42 @@ def test_who_lost_the_permission_meanwhile_applies_nothing(clock: Clock) -> None
 
 
 @pytest.mark.django_db
+def test_a_plan_whose_applier_has_no_account_any_more_is_refused(clock: Clock) -> None:
+    user = User.objects.create_user("maria")
+    user.user_permissions.add(Permission.objects.get(codename="change_managedidentity"))
+    plan = large(clock)
+    apply(plan, clock, Actor.person(User.objects.get(pk=user.pk)))
+    Plan.objects.filter(pk=plan.pk).update(applied_user=None)
+
+    applying.check_waiting(clock())
+
+    plan.refresh_from_db()
+    assert (plan.state, plan.refusal["code"], applied) == (PlanState.PLANNED, "not_permitted", [])
+    assert plan.refusal["sentence"] == (
+        "maria has no account any more, so nothing is done in that name. Have somebody with the permission "
+        "“inventory.change_managedidentity” do it."
+    )
+
+
+@pytest.mark.django_db
+def test_what_was_compared_too_long_ago_is_not_applied(clock: Clock) -> None:
+    plan = large(clock)
+    apply(plan, clock)
+    clock.advance(hours=1, seconds=1)
+
+    applying.check_waiting(clock())
+
+    plan.refresh_from_db()
+    assert (plan.state, plan.refusal["code"], applied) == (PlanState.PLANNED, "plan_compared_too_long", [])
+    assert "for more than 60 minutes" in plan.refusal["sentence"]
+    apply(plan, clock)
+    clock.advance(minutes=59)
+    applying.check_waiting(clock())
+    plan.refresh_from_db()
+    assert plan.state == PlanState.APPLIED
+
+
+@pytest.mark.django_db
 def test_a_cohort_that_goes_away_while_it_is_compared_is_the_refusal(clock: Clock) -> None:
     cohort = Cohort(name="Passing", kind="filter", filter={"site": "Depot"})
     catalogue.save(entry=cohort, actor=OPERATOR, reason="test")

@@ -11,7 +11,14 @@ from django.urls import reverse
 from bfcerts.pki.csr import parse_csr
 from inventory.actors import Actor
 from inventory.errors import InvalidInputError, NotPermittedError
-from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity, SecurityEvent
+from inventory.models import (
+    CertificateJob,
+    CertificateRecord,
+    IssuanceIntent,
+    IssuingAuthority,
+    ManagedIdentity,
+    SecurityEvent,
+)
 from inventory.services import jobs, lifecycle
 from inventory.services.listeners import ListenerCertificates
 from tests.admin.given import administrator, person, speaker, view_permissions
@@ -110,6 +117,30 @@ def test_who_has_the_permission_lets_it_go_on_all_the_same(plane: ControlPlane) 
     job.refresh_from_db()
     assert job.waiting_for == "a request from our listener"
     assert "the root is lost" in [row.history_change_reason for row in job.history.all()]
+
+
+def test_a_root_that_changes_before_the_ca_is_asked_is_seen_then(plane: ControlPlane) -> None:
+    record = presented(plane)
+    lost = on_profile_2("CS-1")
+    job = renewed(plane, record)
+    ca_moves_to_another_root(plane)
+    listeners = ListenerCertificates()
+    (wanted,) = listeners.wanted(HOST)
+
+    listeners.submit_request(wanted.reference, request_for(HOST), plane.clock())
+    plane.work()
+
+    job.refresh_from_db()
+    assert (job.state, job.step) == ("waiting", "issue")
+    assert job.waiting_for.startswith("the chargers that could not reconnect")
+    assert SecurityEvent.objects.get(type="ServerCertificateHeldBack").message.endswith(job.outcome)
+    assert not IssuanceIntent.objects.filter(record=job.record).exists(), "the CA was not asked"
+
+    ManagedIdentity.objects.filter(pk=lost.pk).update(enabled=False)
+    jobs.run_now(job=job, actor=OPERATOR, reason="it is gone", now=plane.clock())
+    plane.work()
+
+    assert IssuanceIntent.objects.filter(record=job.record).exists()
 
 
 def test_the_first_certificate_of_a_gateway_is_held_back_by_nobody(plane: ControlPlane) -> None:

@@ -19,6 +19,7 @@ from inventory.models import Plan
 from inventory.services.command import command
 from inventory.services.plans.comparing import add_up, compare_batch, refusal_of
 from inventory.services.plans.errors import (
+    ComparedTooLongError,
     NothingToPlanError,
     PlanBeingAppliedError,
     PlanError,
@@ -28,6 +29,9 @@ from inventory.services.plans.errors import (
 )
 from inventory.services.plans.kinds import kind_named
 from inventory.services.plans.turns import take_turns
+
+LONGEST_COMPARISON = timedelta(hours=1)
+"""From `apply` until the last batch is compared."""
 
 
 def apply(*, plan: Plan, digest: str, actor: Actor, reason: str, now: datetime) -> Plan:
@@ -62,6 +66,7 @@ def apply(*, plan: Plan, digest: str, actor: Actor, reason: str, now: datetime) 
         if not locked.included:
             raise NothingToPlanError("The plan includes nobody: there is nothing to apply. Its exclusions say why.")
         locked.state, locked.check_cursor, locked.checked = PlanState.APPLYING, 0, 0
+        locked.applying_since = now
         locked.applied_by, locked.applied_user, locked.applied_reason = actor.name, actor.user, reason.strip()
         locked.difference, locked.refusal = {}, {}
         locked.save()
@@ -174,6 +179,7 @@ def _go_on(plan: Plan, now: datetime) -> InventoryError | None:
     kind = kind_named(plan.kind)
     try:
         with transaction.atomic():
+            _refuse_stale(plan, now)
             compared = compare_batch(kind, plan, plan.check_cursor, now)
             plan.check_cursor, plan.checked = compared.until, plan.checked + compared.looked_at
             plan.difference = add_up(kind, plan.difference, compared)
@@ -194,6 +200,16 @@ def _go_on(plan: Plan, now: datetime) -> InventoryError | None:
     return None
 
 
+def _refuse_stale(plan: Plan, now: datetime) -> None:
+    """What was compared first is not looked at again before it is applied, so comparing may not go on for ever."""
+    if plan.applying_since is not None and now - plan.applying_since > LONGEST_COMPARISON:
+        minutes = LONGEST_COMPARISON.total_seconds() / 60
+        raise ComparedTooLongError(
+            f"Plan {plan.pk} was being compared for more than {minutes:.0f} minutes, so what was found first may be "
+            "true no longer. Nothing was done. See that a worker runs, then apply it again."
+        )
+
+
 def _refuse(plan: Plan, error: InventoryError, now: datetime) -> None:
     """Leave a plan as it was before, with the reason for whoever looks at it; it can be applied again."""
     plan.refresh_from_db()
@@ -206,4 +222,5 @@ def _refuse(plan: Plan, error: InventoryError, now: datetime) -> None:
     }
     plan.state, plan.difference = PlanState.PLANNED, {}
     plan.applied_by, plan.applied_user, plan.applied_reason = "", None, ""
+    plan.applying_since = None
     plan.save()

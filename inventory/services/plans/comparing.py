@@ -9,7 +9,7 @@ from typing import Any
 from inventory.models import ManagedIdentity, Plan, PlanTarget
 from inventory.services.plans.errors import PlanError
 from inventory.services.plans.judging import BATCH, Judged, next_batch, stored_batch
-from inventory.services.plans.kinds import PlanKind, words_for
+from inventory.services.plans.kinds import PlanKind, Verdict, words_for
 
 NAMED = 50
 """Changed targets that a refusal names; the rest is counted."""
@@ -141,6 +141,19 @@ def _described(
     present = _in_words(kind, verdict.included, verdict.reason, verdict.steps) if verdict is not None else ""
     change = _present(_change(target, fresh))
     return ChangedTarget(identity.pk, identity.authoritative_identifier, change, planned, present)
+
+
+def departure_of(kind: PlanKind, target: PlanTarget, present: Verdict | None) -> str:
+    """How one target is not as the plan has it any more; empty where it still is.
+
+    :param present: the verdict of now; None where the target is no candidate any more.
+    """
+    was = _in_words(kind, target.included, target.reason, target.steps)
+    if present is None:
+        return f"it is no longer concerned (was: {was})"
+    if _change(target, (target.identity, present)) is None:
+        return ""
+    return f"was {was}, is now {_in_words(kind, present.included, present.reason, present.steps)}"
 
 
 def _in_words(kind: PlanKind, included: bool, reason: str, steps: Sequence[str]) -> str:

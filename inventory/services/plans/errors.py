@@ -37,3 +37,9 @@ class PlanBeingAppliedError(PlanError):
     """Somebody applies it already, and it is not decided yet."""
 
     code = "plan_being_applied"
+
+
+class ComparedTooLongError(PlanError):
+    """Comparing it took so long that what was found first may be true no longer."""
+
+    code = "plan_compared_too_long"
