@@ -198,7 +198,11 @@ class CaseViewSet(Listing):
     @extend_schema(parameters=_ANSWERS, responses=AnswerSerializer(many=True), filters=False)
     @action(detail=False, filter_backends=[])
     def why(self, request: Request) -> Response:
-        """Why chargers are not active on Profile 3; null where one is. Each has one answer."""
+        """Why chargers are not active on Profile 3; null where one is. Each has one answer.
+
+        It names chargers, so it asks for `inventory.view_managedidentity` as `/identities` does.
+        """
+        self.actor.require("view_managedidentity")
         chargers = ManagedIdentity.objects.filter(kind=SubjectKind.CHARGER).select_related("family")
         narrowed = AnswerFilter(request.query_params, queryset=chargers, request=request)
         if not narrowed.is_valid():
@@ -218,7 +222,11 @@ class CaseViewSet(Listing):
     )
     @action(detail=False, pagination_class=None, filter_backends=[])
     def forecast(self, request: Request) -> Response:
-        """Exactly which chargers could not reconnect after a change, and on what evidence."""
+        """Exactly which chargers could not reconnect after a change, and on what evidence.
+
+        It names chargers, so it asks for `inventory.view_managedidentity` as `/identities` does.
+        """
+        self.actor.require("view_managedidentity")
         if unknown := set(request.query_params) - _FORECAST:
             known = ", ".join(sorted(_FORECAST))
             raise ValidationError({name: [f"There is no such parameter; use one of {known}."] for name in unknown})

@@ -82,6 +82,9 @@ class StationLog(models.Model):
         ]
         indexes = [
             models.Index(fields=["upload_until"], condition=Q(state__in=LOG_OPEN_STATES), name="log_deadlines"),
+            models.Index(
+                fields=["upload_begun_at"], condition=Q(upload_begun_at__isnull=False), name="log_being_uploaded"
+            ),
             models.Index(fields=["identity", "-id"]),
         ]
 

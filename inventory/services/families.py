@@ -7,6 +7,7 @@ from inventory import seams
 from inventory.audit import current_attribution
 from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.models import ChargerFamily, ManagedIdentity
+from inventory.services import boot_changes
 from inventory.services.security_events import record_security_event
 
 _PARTS = re.compile(r"\d+|[a-z]+")
@@ -71,8 +72,8 @@ def booted(boot: seams.Boot) -> None:
     if (family.pk if family else None) == identity.family_id:
         return
     identity.family = family
-    identity.save()
-    _report(identity, former, family, boot, firmware, boot.at)
+    if boot_changes.save(identity, ["family_id"], boot.at):
+        _report(identity, former, family, boot, firmware, boot.at)
 
 
 def _of_model(family: ChargerFamily, vendor: str, model: str) -> bool:

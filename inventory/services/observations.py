@@ -14,6 +14,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import SecurityCategory, SecuritySource, Severity
 from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.services import boot_changes
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import classify_station_event, record_security_event
 
@@ -126,7 +127,7 @@ def booted(identity: ManagedIdentity, entry: InboxEntry) -> None:
     with attributed(Actor.station(entry.station_id), reason), transaction.atomic():
         locked = lock_identity(identity.pk)
         locked.firmware_version = firmware
-        locked.save()
+        boot_changes.save(locked, ["firmware_version"], entry.received_at)
 
 
 def connected(identity: ManagedIdentity | None, entry: InboxEntry) -> None:

@@ -134,9 +134,7 @@ def receive(*, token: str, chunks: Iterable[bytes], now: datetime | None = None)
     :raises UploadRefusedError: when the address is not one of ours, was used, or is over; nothing was kept then.
     """
     now = now or timezone.now()
-    log, given_up = _claim(token, now)
-    if given_up:
-        artifacts.store().delete(_place(log, given_up))
+    log = _claim(token, now)
     place = _place(log, log.upload_claim)
     try:
         stored = artifacts.store().put(place, chunks, largest=_largest())
@@ -163,10 +161,10 @@ def _place(log: StationLog, claim: str) -> str:
     return f"security-logs/{log.created_at:%Y/%m}/{log.pk}-{claim}.log"
 
 
-def _claim(token: str, now: datetime) -> tuple[StationLog, str]:
+def _claim(token: str, now: datetime) -> StationLog:
     """One upload at a time for one address, whoever else knows it.
 
-    :returns: the log with the claim of this upload, and the claim of one that was broken off without our noticing.
+    :returns: the log with the claim of this upload.
     """
     try:
         number = int(_signer.unsign(token))
@@ -178,9 +176,19 @@ def _claim(token: str, now: datetime) -> tuple[StationLog, str]:
             raise UploadOverError(_OVER)
         if log.upload_begun_at is not None and log.upload_begun_at > now - UPLOAD_TAKES:
             raise UploadOverError(_OVER)
-        given_up, log.upload_claim = log.upload_claim, secrets.token_hex(8)
+        _clear_away(log)
+        log.upload_claim = secrets.token_hex(8)
         StationLog.objects.filter(pk=log.pk).update(upload_begun_at=now, upload_claim=log.upload_claim)
-    return log, given_up
+    return log
+
+
+def _clear_away(log: StationLog) -> None:
+    """Delete what an upload that was broken off without our noticing has left in the store; the log is locked.
+
+    Before its claim is forgotten: a process that dies in between leaves the claim, and the next one deletes it again.
+    """
+    if log.upload_claim:
+        artifacts.store().delete(_place(log, log.upload_claim))
 
 
 def _keep(log: StationLog, place: str, stored: Stored, now: datetime) -> StationLog | None:
@@ -272,6 +280,31 @@ def _end_if_overdue(number: int, now: datetime) -> bool:
             return False
         said = f" It said last: {log.station_status}." if log.station_status else ""
         _end(log, StationLogState.FAILED, f"No upload came in time.{said}", now)
+    return True
+
+
+@duty("abandoned_uploads", timedelta(minutes=1))
+def clear_abandoned(now: datetime) -> int:
+    """Delete what uploads left whose process died before they were kept: no row, so no retention, names it.
+
+    :returns: how many.
+    """
+    abandoned = StationLog.objects.filter(upload_begun_at__lte=now - UPLOAD_TAKES).order_by("upload_begun_at")
+    cleared = 0
+    waiting = setbacks.without(abandoned, "abandoned_uploads", now)
+    for number, identity_id in list(waiting.values_list("pk", "identity_id")[:BATCH]):
+        step = partial(_clear_if_abandoned, number, now)
+        cleared += setbacks.apart("abandoned_uploads", number, now, step, identity_id=identity_id) or False
+    return cleared
+
+
+def _clear_if_abandoned(number: int, now: datetime) -> bool:
+    with transaction.atomic():
+        log = _lock(number)
+        if log.upload_begun_at is None or log.upload_begun_at > now - UPLOAD_TAKES:
+            return False
+        _clear_away(log)
+        _give_back(log)
     return True
 
 

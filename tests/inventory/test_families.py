@@ -134,3 +134,29 @@ def test_a_charger_stays_where_a_person_has_put_it_when_nothing_fits(plane: Cont
 
     assert identity.family == by_hand
     assert not SecurityEvent.objects.filter(type="FamilyChanged").exists()
+
+
+@pytest.mark.django_db
+def test_a_charger_that_says_something_else_at_each_boot_does_not_fill_the_history(plane: ControlPlane) -> None:
+    old, new = family("old", "1.0", "1.9"), family("new", "2.0", "2.9")
+    identity = charger("CS-1")
+    before = identity.history.count()
+
+    for number in range(12):
+        boot(plane, identity, f"{1 + number % 2}.{number // 2}")
+        plane.clock.advance(seconds=1)
+        # Whatever is in the history: what it says last is what counts.
+        assert identity.firmware_version == f"{1 + number % 2}.{number // 2}"
+        assert identity.family == (new if number % 2 else old)
+
+    assert identity.history.count() - before == 6
+    assert SecurityEvent.objects.filter(type="FamilyChanged").count() == 3
+    warning = SecurityEvent.objects.get(type="BootReportsKeepChanging")
+    assert warning.identity == identity
+    assert "says something else of itself at each boot" in warning.message
+
+    plane.clock.advance(hours=2)
+    boot(plane, identity, "1.8")
+
+    assert identity.history.count() - before == 8
+    assert identity.history.latest().firmware_version == "1.8"

@@ -226,6 +226,25 @@ def test_what_a_slow_upload_brings_later_never_takes_the_place_of_what_was_kept(
     assert [path.name for path in folder.rglob("*.log")] == [Path(kept.name).name]
 
 
+def test_what_an_upload_left_whose_process_died_leaves_the_store(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    claim = "0123456789abcdef"
+    StationLog.objects.update(upload_begun_at=plane.clock(), upload_claim=claim)  # as a killed process leaves it
+    place = f"security-logs/{log.created_at:%Y/%m}/{log.pk}-{claim}.log"
+    artifacts.store().put(place, [CONTENT], largest=1000)
+    folder = Path(str(django_settings.CONFIGURATION.artifact_directory))
+
+    plane.sweep()
+    assert [path.name for path in folder.rglob("*.log")] == [Path(place).name]  # it may still be under way
+    plane.clock.advance(minutes=15)
+    plane.sweep()
+
+    assert not list(folder.rglob("*.log"))
+    assert (again(log).upload_begun_at, again(log).upload_claim) == (None, "")
+    upload(plane, token(log))
+    assert again(log).state == "uploaded"
+
+
 def test_the_end_of_an_upload_that_was_given_up_frees_nobody_elses_claim(plane: ControlPlane) -> None:
     log = ask(plane, charger("CS-1"))
     key = token(log)

@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
+from tests.admin.given import person, speaker
 from tests.migration.fleet import cohort
 from tests.support import charger
 
@@ -59,3 +60,17 @@ def test_the_forecast_takes_only_what_it_knows_and_a_cohort_by_its_name(api: API
     assert by_name.json() == by_id.json()
     unknown = api.get(FORECAST, {"change": "cut_over", "cohort": "Nobody"})
     assert "There is no cohort 'Nobody'" in unknown.content.decode()
+
+
+@pytest.mark.parametrize(("url", "asked"), [(WHY, {}), (FORECAST, {"change": "cut_over"})])
+def test_what_names_chargers_is_for_those_who_may_see_chargers(url: str, asked: dict[str, str]) -> None:
+    charger("CS-secret")
+    guest = speaker(person("guest", "migration.view_migrationcase"))
+
+    refused = guest.get(url, asked)
+
+    assert refused.status_code == 403
+    assert "inventory.view_managedidentity" in refused.content.decode()
+    assert "CS-secret" not in refused.content.decode()
+    colleague = speaker(person("jan", "migration.view_migrationcase", "inventory.view_managedidentity"))
+    assert colleague.get(url, asked).status_code == 200

@@ -120,6 +120,19 @@ def test_a_withdrawal_closes_the_gate_for_whoever_has_not_started(plane: Control
     assert (rollout.state, rollout.waves.get().state) == ("paused", "paused")
 
 
+def test_a_gate_that_has_closed_keeps_whoever_has_its_certificate_from_leaving(
+    plane: ControlPlane, fleet: Fleet
+) -> None:
+    roll_out(plane, cohort("All", [station.identity for station in fleet.stations]))
+    fleet.turn()
+    assert set(fleet.states().values()) == {"installing"}
+    BundleInstallation.objects.update(state="mismatched")
+
+    assert "trust anchors is closed" in refused(
+        "UPDATE migration_migrationcase SET state = 'pending_activation', deadline = now()"
+    )
+
+
 def test_the_number_of_chargers_of_a_wave_is_fixed_when_it_starts(plane: ControlPlane, fleet: Fleet) -> None:
     roll_out(plane, cohort("All", [station.identity for station in fleet.stations]))
     fleet.turn()

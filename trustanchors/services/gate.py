@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from inventory.choices import SubjectKind
@@ -17,10 +18,25 @@ from inventory.seams import Gated
 from trustanchors.choices import GATING_PURPOSES, RolloutState
 from trustanchors.models import BundleInstallation, BundleRollout
 
+_HOLD = """
+SELECT 1 FROM trustanchors_bundlerollout WHERE id IN (
+    SELECT rollout_id FROM trustanchors_bundleinstallation
+    WHERE identity_id = %s AND current AND purpose = ANY(%s)
+) ORDER BY id FOR SHARE
+"""
+
 
 def gate(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
-    """Why this identity may not be enrolled or cut over now; None where nothing is in the way."""
-    return why_closed(identity, now) if identity.kind == SubjectKind.CHARGER else None
+    """Why this identity may not be enrolled or cut over now; None where nothing is in the way.
+
+    What is said of a cut-over holds until the end of the transaction: a withdrawal waits until then, or was seen.
+    """
+    if identity.kind != SubjectKind.CHARGER:
+        return None
+    if action == Gated.CUT_OVER:
+        with connection.cursor() as cursor:
+            cursor.execute(_HOLD, [identity.pk, list(GATING_PURPOSES)])
+    return why_closed(identity, now)
 
 
 def why_closed(identity: ManagedIdentity, now: datetime) -> str | None:
