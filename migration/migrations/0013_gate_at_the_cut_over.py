@@ -71,5 +71,5 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0011_stage_words"), ("trustanchors", "0002_guards")]
+    dependencies = [("migration", "0012_rollout_filling"), ("trustanchors", "0002_guards")]
     operations = [migrations.RunSQL(CASE_GUARD, migrations.RunSQL.noop)]
