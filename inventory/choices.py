@@ -300,7 +300,7 @@ class SystemPart(models.TextChoices):
     TRUST_ANCHORS = "trust-anchors", "Trust anchor releases"
     MIGRATION = "migration", "Migration to Profile 3"
     KEY_ROTATION = "key-rotation", "AuthorizationKey rotation"
-    RECOVERY = "recovery", "Recovery doors"
+    RECOVERY = "recovery", "Narrow doors"
     STATION_LOGS = "station-logs", "Station logs"
     ARTIFACTS = "artifacts", "Artifact store"
     DEMO = "demo", "Demo"

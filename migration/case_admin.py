@@ -26,7 +26,7 @@ from migration.forecast_admin import ForecastMixin
 from migration.models import Breaker, MigrationCase
 from migration.services import breakers, offered, rollouts
 from migration.services.readiness import check_one
-from migration.services.why import Why, why, whys
+from migration.services.why import Why, why, why_of, whys_of
 from migration.states import CASE_COLOURS, CaseState
 
 
@@ -96,9 +96,9 @@ class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The list, with the answer for everybody on it asked at once."""
         changelist = super().get_changelist_instance(request)
-        answers = whys([case.identity for case in changelist.result_list], timezone.now())
+        answers = whys_of(list(changelist.result_list), timezone.now())
         for case in changelist.result_list:
-            case.answer_of_list = answers[case.identity_id]
+            case.answer_of_list = answers[case.pk]
         return changelist
 
     def crumb_title(self, target: MigrationCase) -> str:
@@ -118,7 +118,7 @@ class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
         if hasattr(case, "answer_of_list"):
             known: Why | None = case.answer_of_list
             return known
-        return why(case.identity, timezone.now())
+        return why_of(case, timezone.now())
 
     @admin.display(description="Charger")
     def whose(self, case: MigrationCase) -> SafeString | str:

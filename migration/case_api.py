@@ -22,7 +22,7 @@ from inventory.errors import InvalidInputError
 from inventory.models import Cohort, ManagedIdentity
 from migration.models import MigrationCase
 from migration.services import forecast, rollouts
-from migration.services.why import why, whys
+from migration.services.why import why_of, whys
 from migration.states import CaseState
 from trustanchors.models import TrustAnchorBundle
 from trustanchors.services import server_certificates
@@ -82,8 +82,8 @@ class CaseSerializer(serializers.ModelSerializer[MigrationCase]):
 
     @extend_schema_field(WhySerializer(allow_null=True))
     def get_why(self, case: MigrationCase) -> Any:
-        """The one answer; null where the charger is active on Profile 3."""
-        answer = why(case.identity, timezone.now())
+        """The one answer; null where the charger is active on Profile 3. An ended case says why it ended."""
+        answer = why_of(case, timezone.now())
         return None if answer is None else WhySerializer(answer).data
 
 
@@ -139,7 +139,9 @@ _CHANGE = OpenApiParameter(
 _COHORT = OpenApiParameter(
     "cohort", str, description="For cut_over: whom it is about, by its name or id; else everybody who waits."
 )
-_IDENTITY = OpenApiParameter("identity", int, description="For cut_over of one charger, with the certificate it has.")
+_IDENTITY = OpenApiParameter(
+    "identity", str, description="For cut_over of one charger, by its identifier or id, with the certificate it has."
+)
 _BUNDLE = OpenApiParameter("bundle", int, description="For anchor_withdrawal: which bundle.")
 _CHAIN = OpenApiParameter(
     "chain", str, description="For server_certificate: the chain presented then in PEM, instead of root."
@@ -251,13 +253,21 @@ def _cohort(value: str) -> Cohort:
     return found
 
 
+def _charger(value: str) -> ManagedIdentity:
+    """By its identifier, as in the command and in plans; or by its id, as in filters."""
+    chargers = ManagedIdentity.objects.filter(kind=SubjectKind.CHARGER)
+    found = chargers.filter(authoritative_identifier=value).first()
+    if found is None and value.isascii() and value.isdigit() and len(value) <= LONGEST_ID:
+        found = chargers.filter(pk=int(value)).first()
+    if found is None:
+        raise InvalidInputError(f"There is no charger {value!r}; give its identifier or its id.")
+    return found
+
+
 def _change(request: Request) -> forecast.Change:
     match request.query_params.get("change", ""):
         case "cut_over" if "identity" in request.query_params:
-            identity = ManagedIdentity.objects.filter(pk=_number(request, "identity"), kind=SubjectKind.CHARGER).first()
-            if identity is None:
-                raise InvalidInputError("There is no such charger.")
-            return forecast.of_one(identity)
+            return forecast.of_one(_charger(request.query_params["identity"]))
         case "cut_over" if "cohort" not in request.query_params:
             waiting = MigrationCase.objects.filter(state=CaseState.PENDING).select_related("identity").order_by("pk")
             return forecast.CutOver([case.identity for case in waiting[:MOST_FORECAST]], certificates_to_come=True)
@@ -276,7 +286,11 @@ def _change(request: Request) -> forecast.Change:
             if not roots:
                 raise InvalidInputError("Give the fingerprints of the roots that will be presented as root=….")
             return forecast.ServerCertificateChange(roots)
-    raise InvalidInputError("change is cut_over, anchor_withdrawal or server_certificate.")
+    raise InvalidInputError(
+        "Say what changes: change is cut_over, anchor_withdrawal or server_certificate. For cut_over name one charger "
+        "as identity=… or a cohort as cohort=…, else it is about everybody who waits; the others need bundle=…, and "
+        "root=… or chain=…."
+    )
 
 
 router = SimpleRouter(trailing_slash=False)

@@ -1,7 +1,7 @@
 """Narrow doors and vendors' default keys in the console; a key is never shown again once its form is left."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -19,6 +19,7 @@ from inventory.admin.actions import PageWithActions, actor_of
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
 from inventory.admin.history import HistoryMixin
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs, identity_verbs
+from inventory.models import ManagedIdentity
 from inventory.services.actions import AvailableAction
 from migration.key_admin import ByCharger
 from migration.key_choices import RecoveryCause
@@ -48,6 +49,18 @@ class DoorForm(HoursForm):
         widget=forms.TextInput(attrs={"readonly": True, "autocomplete": "off", "class": "c-mono"}),
         help_text="Note it before you confirm: it is never shown again.",
     )
+    although_it_works = forms.BooleanField(
+        label="Although its certificate works",
+        error_messages={"required": "Its certificate works: confirm that the door is to be opened all the same."},
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        warning = recovery.what_it_costs(cast(ManagedIdentity, self.target), timezone.now())
+        if warning is None:
+            del self.fields["although_it_works"]
+        else:
+            self.fields["although_it_works"].help_text = warning
 
 
 def _open_door(order: Order) -> str:
@@ -58,6 +71,7 @@ def _open_door(order: Order) -> str:
         until=order.now + timedelta(hours=order.values["hours"]),
         actor=order.actor,
         reason=order.reason,
+        although_it_works=order.values.get("although_it_works", False),
         now=order.now,
     )
     return f"{order.target.authoritative_identifier} is let in with the key until {door.until:%Y-%m-%d %H:%M} UTC."

@@ -56,6 +56,10 @@ class NewDoorSerializer(serializers.Serializer[Any]):
     cause = serializers.ChoiceField(choices=RecoveryCause.choices)
     secret = _secret("A fresh random key, which you bring to the charger")
     until = serializers.DateTimeField(help_text=f"At most {recovery.LONGEST.days} days from now.")
+    although_it_works = serializers.BooleanField(
+        required=False,
+        help_text="For “lost”: open it although a certificate of the charger works, and it may need no door.",
+    )
     reason = serializers.CharField(max_length=1000, help_text=REASON)
 
 

@@ -256,7 +256,7 @@ class WaveAdmin(HistoryMixin, ActingAdmin):
     def badge(self, wave: Wave) -> Badge:
         return Badge(WaveState(wave.state).label, WAVE_COLOURS[wave.state])
 
-    @admin.display(description="Decided by")
+    @admin.display(description="Decided at the latest")
     def until(self, wave: Wave) -> SafeString | str:
         return moment(wave.deadline)
 

@@ -19,9 +19,10 @@ ROLLOUT_TRANSITIONS: dict[str, frozenset[str]] = {
     _R.RUNNING: frozenset({_R.PAUSED, _R.STOPPED, _R.COMPLETE}),
     _R.PAUSED: frozenset({_R.RUNNING, _R.STOPPED}),
     _R.STOPPED: frozenset(),
-    _R.COMPLETE: frozenset({_R.PAUSED}),
+    _R.COMPLETE: frozenset({_R.PAUSED, _R.RUNNING}),
 }
-"""A complete rollout is paused when a wave that had passed fails after all, or is rolled back."""
+"""A complete rollout is paused when a wave that had passed is rolled back, and runs again when one of its
+chargers is released."""
 ROLLOUT_COLOURS: dict[str, str] = {
     _R.PLANNED: "info",
     _R.RUNNING: "success",

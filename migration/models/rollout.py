@@ -53,7 +53,9 @@ class MigrationRollout(ProtectedState):
     reason = models.TextField()
     note = models.TextField(blank=True, help_text="Why it is paused or stopped.")
     created_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it ended last; a charger that is released later has it run again."
+    )
     filled_to = models.BigIntegerField(
         default=0, editable=False, help_text="The last identity whose case was opened; all are once it has run."
     )
@@ -88,9 +90,9 @@ class MigrationRollout(ProtectedState):
     def __str__(self) -> str:
         return self.name
 
-    @transition(field=state, source=[S.PLANNED, S.PAUSED], target=S.RUNNING)
+    @transition(field=state, source=[S.PLANNED, S.PAUSED, S.COMPLETE], target=S.RUNNING)
     def run(self) -> None:
-        """Waves are started and driven."""
+        """Waves are started and driven; after it was complete, the chargers that were released."""
 
     @transition(field=state, source=[S.RUNNING, S.COMPLETE], target=S.PAUSED)
     def pause(self) -> None:

@@ -1,7 +1,7 @@
 """Breakers: a family or a site whose failures cross its limit is stopped, and nothing else is.
 
 What counts are failures since the breaker was last closed. While it is open, its chargers on the way are quarantined
-and its pending ones wait; a person closes it.
+and its pending ones wait, in whatever rollout: the cause is in the family or at the site. A person closes it.
 """
 
 from collections.abc import Iterable
@@ -95,7 +95,7 @@ def _open(
         breaker = Breaker(kind=kind, family_id=family_id, site=site, rollout=rollout, failures=failures, opened_at=now)
         breaker.why = (
             f"{counted(failures, 'charger')} of {_name(breaker)} failed in rollout “{rollout.name}”. Its others are "
-            "not moved until somebody has found the cause and closes this breaker."
+            "not moved, in whatever rollout, until somebody has found the cause and closes this breaker."
         )
         breaker.save()
         record_security_event(

@@ -28,7 +28,7 @@ from inventory.services.plans import running, selection
 from inventory.services.plans.kinds import Field, PlanCounts, Started, Verdict, excluded, included
 from migration.key_choices import ACCEPTED_KEY_STATES, OPEN_STAGES, DeliveryChannel, KeyState
 from migration.models import AuthorizationKey, KeyRotation, RotationTurn
-from migration.services import rotation, rotation_need
+from migration.services import key_states, rotation, rotation_need
 
 KIND: Final = "key_rotation"
 BATCH: Final = 200
@@ -65,6 +65,7 @@ class BulkRotation:
         "family_unknown": "family unknown",
         "key_path_unapproved": "key path not approved",
         "cannot_now": "cannot be rotated now",
+        "under_way": "in another plan",
     }
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,19 +89,29 @@ class BulkRotation:
         keys: dict[int, list[AuthorizationKey]] = {}
         for key in AuthorizationKey.objects.filter(identity__in=identities, state__in=ACCEPTED_KEY_STATES):
             keys.setdefault(key.identity_id, []).append(key)
-        return [self._verdict(identity, keys.get(identity.pk, []), needs, now) for identity in identities]
+        elsewhere = _under_way_elsewhere(identities)
+        return [
+            self._verdict(identity, keys.get(identity.pk, []), needs, elsewhere.get(identity.pk), now)
+            for identity in identities
+        ]
 
     def _verdict(
         self,
         identity: ManagedIdentity,
         keys: list[AuthorizationKey],
         needs: Mapping[int, rotation_need.Need] | None,
+        elsewhere: int | None,
         now: datetime,
     ) -> Verdict:
         who, family = identity.authoritative_identifier, identity.family
         if needs is not None and identity.pk not in needs:
             return excluded(
                 "not_needed", f"The AuthorizationKey of {who} was made here, and nothing speaks against it."
+            )
+        if elsewhere is not None:
+            return excluded(
+                "under_way",
+                f"Plan {elsewhere} is to rotate the key of {who} already: wait until it has, or stop that plan.",
             )
         obstacle = rotation.why_not(identity, keys, now)
         if obstacle is not None:
@@ -237,6 +248,8 @@ def _begin(turn: RotationTurn, plan: Plan, now: datetime) -> bool:
         if _too_many_failed(plan, turn):
             outcome = TargetOutcome.SKIPPED
             detail = "Its family was stopped: too many of its chargers failed."
+        elif (settled := _settled_since(plan, turn, identity, now)) is not None:
+            outcome, detail = TargetOutcome.SKIPPED, settled
         elif identity.family is None or identity.family.key_path == KeyPath.UNAPPROVED:
             outcome, detail = TargetOutcome.SKIPPED, "The key path of its family is not approved any more."
         else:
@@ -249,6 +262,32 @@ def _begin(turn: RotationTurn, plan: Plan, now: datetime) -> bool:
         PlanTarget.objects.filter(pk=turn.target_id).update(outcome=outcome, detail=detail)
         locked.delete()
     return True
+
+
+def _settled_since(plan: Plan, turn: RotationTurn, identity: ManagedIdentity, now: datetime) -> str | None:
+    """Why a charger needs no key of this plan any more: another plan or a person has been there since it was made."""
+    steps = PlanTarget.objects.values_list("steps", flat=True).get(pk=turn.target_id)
+    accepted = list(AuthorizationKey.objects.filter(identity=identity, state__in=ACCEPTED_KEY_STATES))
+    coming = key_states.in_state(accepted, KeyState.PENDING)
+    if coming is not None:
+        return f"Key {coming.version} is on its way already, from elsewhere than this plan."
+    present = key_states.in_state(accepted, KeyState.ACTIVE)
+    if present is not None and f"rotate:{present.version}" not in steps:
+        return f"Its key was rotated since the plan was made: version {present.version} is in use."
+    if plan.parameters["only_needed"] and rotation_need.needs_rotation(identity, now) is None:
+        return "It needs no new key any more: its AuthorizationKey was made here, and nothing speaks against it."
+    return None
+
+
+def _under_way_elsewhere(identities: Sequence[ManagedIdentity]) -> dict[int, int]:
+    """Which of these an applied plan is to rotate and has not begun to, with the id of that plan."""
+    waiting = PlanTarget.objects.filter(
+        identity__in=identities,
+        plan__kind=KIND,
+        plan__run__in=[PlanRun.RUNNING, PlanRun.PAUSED],
+        included=True,
+    ).filter(Q(outcome=TargetOutcome.WAITING) | Q(pk__in=RotationTurn.objects.values("target_id")))
+    return dict(waiting.values_list("identity_id", "plan_id"))
 
 
 def _too_many_failed(plan: Plan, turn: RotationTurn) -> bool:

@@ -58,6 +58,8 @@ def _ended(case: MigrationCase, now: datetime) -> Hold | None:
         return Hold(ReasonCode.WAVE_ENDED, f"{wave} was rolled back.", later)
     if wave.state == WaveState.STOPPED or wave.rollout.state == RolloutState.STOPPED:
         return Hold(ReasonCode.WAVE_ENDED, f"Rollout “{wave.rollout.name}” was stopped.", later)
+    if wave.rollout.state == RolloutState.COMPLETE:
+        return Hold(ReasonCode.WAVE_ENDED, f"Rollout “{wave.rollout.name}” is complete and starts nobody.", later)
     return None
 
 

@@ -20,6 +20,7 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
     moved_up = identity.security_profile > PROFILE_2
     falls_back = identity.fallback_until is not None and identity.fallback_until > now
     open_door = moved_up and recovery.has_open_door(identity)
+    costs = recovery.what_it_costs(identity, now) if moved_up else None
     no_door = (
         disabled
         or ("" if moved_up else "It is not on Profile 3; set or rotate its AuthorizationKey instead.")
@@ -53,7 +54,8 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
             "open_door",
             "Open a narrow door with a fresh key",
             f"{who} is let in on Profile 2 with the key below, and with no other, until the time you name or until it "
-            "is back on Profile 3. The key is shown on this page only: note it now, and set it on the charger.",
+            "is back on Profile 3. The key is shown on this page only: note it now, and set it on the charger."
+            + (f" {costs}" if costs else ""),
             actor=actor,
             permission="migration.open_recoverydoor",
             obstacle=no_door,

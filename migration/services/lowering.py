@@ -197,6 +197,14 @@ def _roll_back(case_id: int, identity_id: int, now: datetime) -> bool:
     return True
 
 
+def would_go_back(wave: Wave) -> QuerySet[MigrationCase]:
+    """The chargers of a wave that a roll-back takes to Profile 2: those on the way, and the active ones that can."""
+    members = MigrationCase.objects.filter(wave=wave).select_related("identity__family")
+    return members.filter(
+        Q(state__in=[S.INSTALLING, S.PENDING_ACTIVATION]) | Q(state=S.ACTIVE, identity__family__can_lower_profile=True)
+    )
+
+
 def cannot_go_back(wave: Wave) -> QuerySet[MigrationCase]:
     """The active chargers of a wave whose family cannot lower its profile; they are listed and stay."""
     active = MigrationCase.objects.filter(wave=wave, state=S.ACTIVE).select_related("identity__family")

@@ -43,8 +43,8 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "retry_failed",
             "Retry the failed",
             "Its quarantined chargers are released and its failed ones tried anew, each with a whole retry budget. "
-            "Those of a stopped family or site stay.",
-            _only(state, R.RUNNING, R.PAUSED)
+            "Those of a stopped family or site stay. A complete rollout runs again for them.",
+            _only(state, R.RUNNING, R.PAUSED, R.COMPLETE)
             or ("" if rollouts.failed(rollout).exists() else "None of its chargers has failed."),
             actor,
             "retry_migrationrollout",
@@ -88,7 +88,7 @@ def for_case(case: MigrationCase, actor: Actor) -> list[AvailableAction]:
         _offer(
             "release",
             "Release",
-            "It is tried again when its turn comes, with a whole retry budget.",
+            _what_release_means(case),
             _only(state, C.QUARANTINE),
             actor,
             "release_migrationcase",
@@ -142,6 +142,21 @@ def for_breaker(breaker: Breaker, actor: Actor) -> list[AvailableAction]:
             "close_breaker",
         )
     ]
+
+
+def _what_release_means(case: MigrationCase) -> str:
+    wave = case.wave
+    if wave is None:
+        return "It waits for a rollout: plan one with a cohort that it belongs to."
+    name = wave.rollout.name
+    if wave.state in (W.ROLLED_BACK, W.STOPPED) or wave.rollout.state == R.STOPPED:
+        return f"Rollout “{name}” starts nobody any more: plan another one with a cohort that it belongs to."
+    again = "It is tried again when its turn comes, with a whole retry budget."
+    if wave.rollout.state == R.COMPLETE:
+        return f"{again} Rollout “{name}” is complete, and runs again until it has arrived or failed."
+    if wave.rollout.state == R.PAUSED:
+        return f"{again} Rollout “{name}” is paused: resume it."
+    return again
 
 
 def _why_not_back(case: MigrationCase, state: CaseState) -> str:

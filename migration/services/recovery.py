@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from bfcerts.ocpp.gateway.renewal_only import ENDED
+from bfcerts.ocpp.models import StationSession
 from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
@@ -54,6 +55,7 @@ def open_profile_2(
     until: datetime,
     actor: Actor,
     reason: str,
+    although_it_works: bool = False,
     now: datetime | None = None,
 ) -> RecoveryDoor:
     """Let one charger in on Profile 2 with a fresh key until then.
@@ -61,6 +63,7 @@ def open_profile_2(
     :param cause: a `RecoveryCause`; while a certificate of the charger works, only a lost one is a cause.
     :param secret: the fresh key, as `secrets_of_keys.generate` makes it; whoever opens the door brings it to the
         charger. It is stored as a digest only.
+    :param although_it_works: the door is wanted although, as far as we can see, a certificate of the charger works.
     :raises TransitionRefusedError: when the charger needs no door, or has one.
     """
     now = now or timezone.now()
@@ -73,6 +76,12 @@ def open_profile_2(
         obstacle = why_not(locked, cause, now)
         if obstacle is not None:
             raise TransitionRefusedError(obstacle)
+        warning = what_it_costs(locked, now)
+        if warning is not None and not although_it_works:
+            raise TransitionRefusedError(
+                f"{warning} If it is to be opened all the same, say so: “Although its certificate works” "
+                "(over the API although_it_works)."
+            )
         if AuthorizationKey.objects.filter(digest=digest).exists() or _is_default(digest):
             raise InvalidInputError("This key was used before; the door needs a fresh one.")
         for former in key_states.lock_accepted(locked):
@@ -130,6 +139,23 @@ def why_not(identity: ManagedIdentity, cause: str, now: datetime) -> str | None:
     if works is not None and cause != RecoveryCause.LOST:
         return f"Certificate {works.pk} of {who} works; only if the charger has lost it, it needs a door."
     return None
+
+
+def what_it_costs(identity: ManagedIdentity, now: datetime) -> str | None:
+    """What a door to Profile 2 costs a charger that seems to need none; None where no certificate of it works."""
+    works = working_certificate(identity, now)
+    if works is None:
+        return None
+    who = identity.authoritative_identifier
+    connected = StationSession.objects.filter(
+        station_id=who, closed_at__isnull=True, certificate_fingerprint=works.fingerprint
+    )
+    seen = ", and it is connected with it now" if connected.exists() else ""
+    return (
+        f"Certificate {works.pk} of {who} works{seen}: it seems to need no door. While the door is open, whoever has "
+        f"the key comes in as {who} on Profile 2, without a certificate; every other AuthorizationKey of it ends; and "
+        f"certificate {works.pk} goes on opening Profile 3, so revoke it if somebody else may have it."
+    )
 
 
 def working_certificate(identity: ManagedIdentity, now: datetime) -> CertificateRecord | None:

@@ -327,7 +327,7 @@ def _may_be_adopted(case: MigrationCase) -> bool:
     return (
         wave is None
         or wave.state in (WaveState.STOPPED, WaveState.ROLLED_BACK)
-        or (wave.rollout.state == RolloutState.STOPPED)
+        or wave.rollout.state in (RolloutState.STOPPED, RolloutState.COMPLETE)
     )
 
 

@@ -89,18 +89,21 @@ def start_next(*, rollout: MigrationRollout, actor: Actor, reason: str, now: dat
 def retry_failed(*, rollout: MigrationRollout, actor: Actor, reason: str, now: datetime | None = None) -> int:
     """Release the quarantined chargers of a rollout and try its failed ones anew, each with a whole retry budget.
 
-    Those that a breaker has stopped stay, until it is closed.
+    Those that a breaker has stopped stay, until it is closed. A complete rollout runs again until the others have
+    arrived or failed.
 
     :returns: how many.
     """
     now = now or timezone.now()
-    actor.require("migration.retry_migrationrollout")
     stopped = breakers.open_now()
     retried = 0
-    # In the order in which identities are locked everywhere: the caller may have one transaction around them all.
-    for case in failed(rollout).order_by("identity_id"):
-        if stopped.stopping(case) is None:
-            retried += _retry(case, rollout.retry_budget, actor, reason, now)
+    with command(actor, "migration.retry_migrationrollout", reason):
+        # In the order in which identities are locked everywhere; the rollout after all of them.
+        for case in failed(rollout).order_by("identity_id"):
+            if stopped.stopping(case) is None:
+                retried += _retry(case, rollout.retry_budget, now)
+        if retried:
+            waves.reopen(rollout.pk)
     return retried
 
 
@@ -120,17 +123,16 @@ def why_no_next(rollout: MigrationRollout) -> str:
     return waves.why_not_start(wave)
 
 
-def _retry(case: MigrationCase, tries: int, actor: Actor, reason: str, now: datetime) -> bool:
-    with command(actor, "migration.retry_migrationrollout", reason):
-        locked = _lock_case(case)
-        if locked.state == S.QUARANTINE:
-            cases.released(locked, now, tries=tries)
-        elif locked.state == S.PENDING and locked.failed_at is not None:
-            locked.failed_at, locked.last_failure, locked.tries_left = None, "", tries
-            cases.say(locked, ReasonCode.TURN, "It is tried anew and waits for its turn.", look_again_at=now)
-            locked.save(update_fields=["failed_at", "last_failure", "tries_left"])
-        else:
-            return False
+def _retry(case: MigrationCase, tries: int, now: datetime) -> bool:
+    locked = _lock_case(case)
+    if locked.state == S.QUARANTINE:
+        cases.released(locked, now, tries=tries)
+    elif locked.state == S.PENDING and locked.failed_at is not None:
+        locked.failed_at, locked.last_failure, locked.tries_left = None, "", tries
+        cases.say(locked, ReasonCode.TURN, "It is tried anew and waits for its turn.", look_again_at=now)
+        locked.save(update_fields=["failed_at", "last_failure", "tries_left"])
+    else:
+        return False
     return True
 
 
@@ -185,13 +187,19 @@ def quarantine(*, case: MigrationCase, actor: Actor, reason: str, now: datetime 
 
 
 def release(*, case: MigrationCase, actor: Actor, reason: str, now: datetime | None = None) -> MigrationCase:
-    """Let a quarantined charger be tried again, with a whole retry budget."""
+    """Let a quarantined charger be tried again, with a whole retry budget.
+
+    Its rollout runs again for it where that was complete. Where it was stopped or its wave was rolled back, the charger
+    waits for another plan.
+    """
     now = now or timezone.now()
     with command(actor, "migration.release_migrationcase", reason):
         locked = _lock_case(case)
         _check(locked, "released", S.QUARANTINE)
         tries = locked.wave.rollout.retry_budget if locked.wave is not None else DEFAULT_TRIES
         cases.released(locked, now, tries=tries)
+        if locked.wave is not None:
+            waves.reopen(locked.wave.rollout_id)
     return locked
 
 

@@ -43,10 +43,21 @@ def lock_rollout(rollout_id: int) -> MigrationRollout:
     return MigrationRollout.objects.select_for_update(of=("self",)).get(pk=rollout_id)
 
 
+def reopen(rollout_id: int) -> None:
+    """A complete rollout runs again, for a charger of it that was released in this transaction.
+
+    Locked even where it runs: so its gates are not judged, and it is not completed, before the release is seen.
+    """
+    rollout = lock_rollout(rollout_id)
+    if rollout.state == RolloutState.COMPLETE:
+        rollout.run()
+        rollout.save()
+
+
 def _judge(rollout: MigrationRollout, now: datetime) -> None:
     waves = list(rollout.waves.order_by("position"))
     standing = [wave for wave in waves if wave.state in (WaveState.RUNNING, WaveState.PASSED)]
-    counted = counts(standing)
+    counted = counts(standing, accepted_until=rollout.ended_at)
     for wave in standing:
         wave.rollout = rollout
         _judge_wave(wave, counted[wave.pk], now)
@@ -56,17 +67,20 @@ def _judge(rollout: MigrationRollout, now: datetime) -> None:
         _advance(rollout, waves, sum(item.open for item in counted.values()), now)
 
 
-def counts(waves: Sequence[Wave]) -> dict[int, Counts]:
+def counts(waves: Sequence[Wave], *, accepted_until: datetime | None = None) -> dict[int, Counts]:
     """How the chargers of these waves stand, in one query over their own cases.
 
     The failures of a family or site that a breaker has stopped alone close no gate for the others; they are no
     successes either.
+
+    :param accepted_until: chargers that had failed by then were there when their rollout was complete, and do not close
+        its gates again now that it runs for those that were released.
     """
     standing = (
         MigrationCase.objects.filter(wave__in=waves)
         .order_by()
         .values("wave_id")
-        .annotate(standing=_standing())
+        .annotate(standing=_standing(accepted_until))
         .values_list("wave_id", "standing")
         .annotate(Count("pk"))
     )
@@ -85,13 +99,18 @@ def counts(waves: Sequence[Wave]) -> dict[int, Counts]:
     }
 
 
-def _standing() -> Case:
+def _standing(accepted_until: datetime | None) -> Case:
     stopped = breakers.open_now()
     alone = Q(family_id__in=list(stopped.families)) | Q(site__in=list(stopped.sites))
     failed = Q(failed_at__isnull=False) | (Q(state=S.QUARANTINE) & ~Q(reason_code=ReasonCode.BREAKER_OPEN))
     ended = Q(state__in=[S.CANCELLED, S.EXCEPTED, S.QUARANTINE])
+    accepted = []
+    if accepted_until is not None:
+        then = Q(failed_at__lte=accepted_until) | Q(failed_at__isnull=True, entered_state_at__lte=accepted_until)
+        accepted.append(When(failed & ended & then, then=Value(GIVEN_UP)))
     return Case(
         When(Q(state=S.ACTIVE), then=Value(SUCCEEDED)),
+        *accepted,
         When(failed & alone, then=Value(GIVEN_UP)),
         When(failed & ended, then=Value(FAILED)),
         When(failed, then=Value(RETRYING)),

@@ -264,6 +264,7 @@ def recovery_door(identity: ManagedIdentity) -> RecoveryDoor:
         until=datetime.now(UTC) + timedelta(days=1),
         actor=OPERATOR,
         reason="given",
+        although_it_works=True,
     )
 
 

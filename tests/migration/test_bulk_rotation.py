@@ -188,3 +188,50 @@ def test_parameters_are_checked(plane: ControlPlane) -> None:
         plan_for(plane, family=["Eagle"], per_site=0)
     with pytest.raises(InvalidInputError, match="There is no parameter per_day"):
         plan_for(plane, family=["Eagle"], per_day=5)
+
+
+def test_a_charger_that_another_plan_is_to_rotate_is_left_to_it(plane: ControlPlane) -> None:
+    station(plane, "CS-1", approved(plane))
+    at(station(plane, "CS-2", ChargerFamily.objects.get()), "Berlin")
+    first = plan_for(plane, family=["Eagle"], per_family=1)
+    apply(plane, first)
+    assert (KeyRotation.objects.count(), RotationTurn.objects.count()) == (1, 1)
+
+    second = plan_for(plane, family=["Eagle"], only_needed="no")
+
+    assert second.excluded == {"under_way": 2} or second.excluded == {"under_way": 1, "cannot_now": 1}
+    waiting = PlanTarget.objects.get(plan=second, reason_code="under_way")
+    assert f"Plan {first.pk} is to rotate the key of CS-2 already" in waiting.reason
+
+
+@pytest.mark.parametrize("only_needed", ["yes", "no"])
+def test_a_charger_that_was_rotated_since_the_plan_was_made_is_not_rotated_again(
+    plane: ControlPlane, only_needed: str
+) -> None:
+    made = station(plane, "CS-1", approved(plane))
+    plan = plan_for(plane, family=["Eagle"], only_needed=only_needed)
+    plans.apply(plan=plan, digest=plan.digest, actor=OPERATOR, reason="now", now=plane.clock())
+    run_plans(plane.clock())
+    rotation.rotate(identity=made.identity, actor=OPERATOR, reason="by hand", now=plane.clock())
+    finish(made)
+
+    target = PlanTarget.objects.get(plan=plan)
+    assert target.outcome == "skipped"
+    assert "rotated since the plan was made: version 2 is in use" in target.detail
+    assert AuthorizationKey.objects.count() == 2
+
+
+def test_a_charger_whose_key_is_on_its_way_from_elsewhere_is_skipped_and_no_failure(plane: ControlPlane) -> None:
+    made = station(plane, "CS-1", approved(plane))
+    plan = plan_for(plane, family=["Eagle"])
+    plans.apply(plan=plan, digest=plan.digest, actor=OPERATOR, reason="now", now=plane.clock())
+    run_plans(plane.clock())
+    rotation.rotate(identity=made.identity, actor=OPERATOR, reason="by hand", now=plane.clock())
+
+    bulk_rotation.take_turns(plane.clock())
+
+    target = PlanTarget.objects.get(plan=plan)
+    assert (target.outcome, target.detail) == (
+        "skipped",
+        "Key 2 is on its way already, from elsewhere than this plan.",
+    )

@@ -51,6 +51,7 @@ def test_the_forecast_takes_only_what_it_knows_and_a_cohort_by_its_name(api: API
 
     nothing_said = api.get(FORECAST)
     assert nothing_said.status_code == 422
+    assert "Say what changes" in nothing_said.content.decode()
     assert "change is cut_over, anchor_withdrawal or server_certificate." in nothing_said.content.decode()
     misspelt = api.get(FORECAST, {"change": "cut_over", "cohrt": "Pilot"})
     assert misspelt.status_code == 400
@@ -74,3 +75,14 @@ def test_what_names_chargers_is_for_those_who_may_see_chargers(url: str, asked: 
     assert "CS-secret" not in refused.content.decode()
     colleague = speaker(person("jan", "migration.view_migrationcase", "inventory.view_managedidentity"))
     assert colleague.get(url, asked).status_code == 200
+
+
+def test_the_forecast_takes_a_charger_by_its_identifier(api: APIClient) -> None:
+    identity = charger("CS-1")
+
+    by_name, by_id = (api.get(FORECAST, {"change": "cut_over", "identity": value}) for value in ("CS-1", identity.pk))
+    unknown = api.get(FORECAST, {"change": "cut_over", "identity": "CS-2"})
+
+    assert (by_name.status_code, by_name.json()) == (200, by_id.json())
+    assert [item["identifier"] for item in by_name.json()] == ["CS-1"]
+    assert "There is no charger 'CS-2'; give its identifier or its id." in unknown.content.decode()

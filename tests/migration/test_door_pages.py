@@ -163,3 +163,23 @@ def test_a_default_key_needs_its_permissions() -> None:
     assert client.post(reverse("admin:migration_knowndefaultkey_add"), {}).status_code == 403
     page = client.get(reverse("admin:migration_knowndefaultkey_do", args=[entry.pk, "remove"])).content.decode()
     assert "You lack the permission “migration.delete_knowndefaultkey”." in page
+
+
+def test_a_door_with_a_fresh_key_has_to_be_confirmed_where_the_certificate_works(console: Client, maria: User) -> None:
+    identity = charger("CS-1")
+    record = given.active_record(identity)
+    page = reverse("admin:inventory_managedidentity_do", args=[identity.pk, "open_door"])
+    asked = {"identity": identity.pk, "cause": "lost", "secret": "fresh-key-of-20-chars"}
+    asked |= {"until": (datetime.now(UTC) + timedelta(hours=4)).isoformat(), "reason": "seen"}
+
+    form = console.get(page).content.decode()
+    refused = do(console, page, hours="4", cause="lost", secret="fresh-key-of-20-chars")
+    answer = given.speaker(maria).post("/api/v1/recovery-doors", asked, format="json")
+
+    assert "Although its certificate works" in form
+    assert f"Certificate {record.pk} of CS-1 works" in form
+    assert "confirm that the door is to be opened all the same" in refused
+    assert (answer.status_code, "although_it_works" in answer.json()["detail"]) == (409, True)
+    assert not RecoveryDoor.objects.exists()
+    done = given.speaker(maria).post("/api/v1/recovery-doors", {**asked, "although_it_works": True}, format="json")
+    assert done.status_code == 201

@@ -48,6 +48,7 @@ def open_door(
             "until": now + 2 * DAY,
             "actor": OPERATOR,
             "reason": "expired in the warehouse",
+            "although_it_works": True,
             "now": now,
             **more,
         }
@@ -235,3 +236,19 @@ def test_a_charger_that_came_in_by_the_door_may_be_cut_over_again(plane: Control
     open_door(identity, plane.clock(), secret, cause="lost")
     assert come_in(plane, secret)
     assert cut_over().allowed
+
+
+def test_a_door_for_a_charger_whose_certificate_works_says_what_it_costs_and_asks_again(plane: ControlPlane) -> None:
+    identity = on_profile_3()
+    record = given.active_record(identity)
+    plane.connect(identity, record)
+    plane.work()
+    offer = next(item for item in actions.for_identity(identity, OPERATOR, plane.clock()) if item.verb == "open_door")
+    warning = f"Certificate {record.pk} of CS-1 works"
+    assert warning in offer.explanation
+    assert "every other AuthorizationKey of it ends" in offer.explanation
+
+    with pytest.raises(TransitionRefusedError, match=f"{warning}.*say so: “Although its certificate works”"):
+        open_door(identity, plane.clock(), cause="lost", although_it_works=False)
+    assert not RecoveryDoor.objects.exists()
+    assert open_door(identity, plane.clock(), cause="lost").cause == "lost"

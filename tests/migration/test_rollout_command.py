@@ -73,8 +73,18 @@ def test_it_pauses_resumes_stops_and_rolls_back(fleet: Fleet) -> None:
     assert "running" in run("resume", "--as", "maria", "--reason", "Go on")
     fleet.settle(10)
     rollout = MigrationRollout.objects.get()
-    said = run("rollback", str(rollout.pk), "--wave", "1", "--as", "maria", "--reason", "Back")
-    assert "CS-0000 stays on Profile 3" in said
+    wanted = ("rollback", str(rollout.pk), "--wave", "1", "--as", "maria", "--reason", "Back")
+    said = run(*wanted)
+    assert "Back to Profile 2: 0 chargers." in said
+    assert "Stay on Profile 3: 2 chargers.\n  CS-0000 stays on Profile 3" in said
+    assert "Nothing is changed yet" in said
+    rollout.refresh_from_db()
+    assert (rollout.state, rollout.waves.get().state) == ("complete", "passed")
+    assert "is rolled back" in run(*wanted, "--apply")
+    assert rollout.waves.get().state == "rolled_back"
+    assert "was rolled back already" in run(*wanted)
+    with pytest.raises(CommandError, match="has no digest"):
+        run(*wanted, "--apply", "0" * 64)
     assert "stopped" in run("stop", str(rollout.pk), "--as", "maria", "--reason", "Enough")
     with pytest.raises(CommandError, match="only one that is running can be paused"):
         run("pause", str(rollout.pk), "--as", "maria", "--reason", "Again")

@@ -7,18 +7,22 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from inventory.actors import Actor
 from inventory.choices import SubjectKind
 from inventory.errors import InventoryError
 from inventory.models import ManagedIdentity
+from inventory.words import counted
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
 from migration.services import breakers, lowering, rollouts
 from migration.services.why import not_moving, why
-from migration.states import CaseState, RolloutState
+from migration.states import CaseState, RolloutState, WaveState
 
 SHOWN = 20
+NOW = "now"
+"""What --apply says where no digest is named."""
 VERBS: dict[str, Callable[..., Any]] = {
     "pause": rollouts.pause,
     "resume": rollouts.resume,
@@ -80,7 +84,14 @@ class Command(BaseCommand):
             help="another parameter of the plan, as per_minute=600",
         )
         parser.add_argument("--wave", type=int, help="which wave of the rollout to roll back, by its position")
-        parser.add_argument("--apply", metavar="DIGEST", default="", help="apply the plan with this digest")
+        parser.add_argument(
+            "--apply",
+            nargs="?",
+            const=NOW,
+            metavar="DIGEST",
+            default="",
+            help="apply the plan with this digest; with rollback, alone: do it, after a look at what it says without",
+        )
         parser.add_argument("--as", dest="user", metavar="USER", help="who does it; their permissions count")
         parser.add_argument("--reason", default="", help="why, for the audit trail")
 
@@ -92,8 +103,10 @@ class Command(BaseCommand):
 
     def _handle(self, options: dict[str, Any]) -> None:
         verb = options["verb"]
-        if options["apply"]:
-            self._apply(options["apply"], options)
+        if verb == "rollback":
+            self._roll_back(options)
+        elif options["apply"]:
+            self._apply("" if options["apply"] == NOW else options["apply"], options)
         elif verb == "plan":
             self._plan(options)
         elif verb == "apply":
@@ -247,24 +260,46 @@ class Command(BaseCommand):
 
     def _act(self, verb: str, options: dict[str, Any]) -> None:
         actor, rollout = _actor(options), _rollout(options["target"])
-        if verb == "rollback":
-            self._roll_back(rollout, actor, options)
-            return
         VERBS[verb](rollout=rollout, actor=actor, reason=options["reason"], now=timezone.now())
         rollout.refresh_from_db()
         self._show(rollout)
 
-    def _roll_back(self, rollout: MigrationRollout, actor: Actor, options: dict[str, Any]) -> None:
+    def _roll_back(self, options: dict[str, Any]) -> None:
+        """Say who would go back and who stays; with --apply, roll the wave back."""
+        actor, rollout = _actor(options), _rollout(options["target"])
         wave = Wave.objects.filter(rollout=rollout, position=options["wave"] or 0).select_related("rollout").first()
         if wave is None:
             raise CommandError(f"Name the wave of rollout {rollout.pk} with --wave, by its position.")
-        rollouts.roll_back(wave=wave, actor=actor, reason=options["reason"], now=timezone.now())
-        staying = lowering.cannot_go_back(wave)
-        self.stdout.write(f"Wave {wave.position} is rolled back, one charger after the other.")
-        for case in staying.order_by("pk")[:SHOWN]:
-            self.stdout.write(f"  {lowering.why_it_cannot(case)}")
-        if (more := staying.count() - SHOWN) > 0:
-            self.stdout.write(f"  And {more:,} more stay on Profile 3.")
+        if options["apply"] not in ("", NOW):
+            raise CommandError("A roll-back has no digest: give --apply alone.")
+        going, staying = lowering.would_go_back(wave), lowering.cannot_go_back(wave)
+        self._list(f"Back to Profile 2: {counted(going.count(), 'charger')}", going, _goes_back)
+        self._list(f"Stay on Profile 3: {counted(staying.count(), 'charger')}", staying, lowering.why_it_cannot)
+        if options["apply"]:
+            rollouts.roll_back(wave=wave, actor=actor, reason=options["reason"], now=timezone.now())
+            self.stdout.write(f"Wave {wave.position} is rolled back, one charger after the other.")
+            return
+        if wave.state == WaveState.ROLLED_BACK:
+            self.stdout.write(f"{wave} was rolled back already.")
+            return
+        self.stdout.write(
+            "Nothing is changed yet, and it cannot be undone. To do it: manage.py rollout rollback "
+            f"{rollout.pk} --wave {wave.position} --apply --as {options['user']} --reason WHY"
+        )
+
+    def _list(self, title: str, found: QuerySet[MigrationCase], sentence: Callable[[MigrationCase], str]) -> None:
+        number = found.count()
+        self.stdout.write(f"{title}.")
+        for case in found.order_by("pk")[:SHOWN]:
+            self.stdout.write(f"  {sentence(case)}")
+        if number > SHOWN:
+            self.stdout.write(f"  And {number - SHOWN:,} more.")
+
+
+def _goes_back(case: MigrationCase) -> str:
+    who = case.identity.authoritative_identifier
+    obstacle = lowering.why_it_cannot(case) if case.state == CaseState.ACTIVE else ""
+    return f"{who} is {case.get_state_display().lower()}" + (f". For now it cannot: {obstacle}" if obstacle else "")
 
 
 def _actor(options: dict[str, Any]) -> Actor:
