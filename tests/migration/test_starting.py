@@ -5,7 +5,6 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from inventory.choices import Capability
 from inventory.models import Setback
 from migration.models import MigrationCase, Wave
 from migration.services import driving, waves
@@ -47,17 +46,15 @@ def both_wait() -> bool:
 
 @pytest.mark.django_db
 @pytest.mark.sets_defects_aside
-def test_a_family_of_which_nothing_can_be_read_stops_no_other(plane: ControlPlane) -> None:
+def test_a_charger_of_which_nothing_can_be_read_stops_no_other(plane: ControlPlane) -> None:
     fleet = Fleet(plane)
-    (bad,) = fleet.add(1, family=capable_family("Eagle"))
-    (sound,) = fleet.add(1, family=capable_family("Hawk"))
+    bad, sound = fleet.add(2, family=capable_family())
     fleet.confirm_anchors()
     roll_out(plane, cohort("All", [bad.identity, sound.identity]))
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE inventory_familycapability SET as_of = '0001-12-31 10:00:00+00 BC' "
-            "WHERE family_id = %s AND capability = %s",
-            [bad.identity.family_id, Capability.GET_LOG],
+            "UPDATE migration_authorizationkey SET last_success_at = '0001-12-31 10:00:00+00 BC' WHERE id = %s",
+            [bad.key_id],
         )
 
     fleet.turn()
