@@ -14,7 +14,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.views.generic import RedirectView
 
 from bfcerts.console import navigation
 from bfcerts.console.filters import ChoiceFilter
@@ -187,7 +186,6 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         new = self.admin_site.admin_view(self.new_view)
         return [
             path("new/", new, name="inventory_plan_new"),
-            path("add/", RedirectView.as_view(pattern_name="admin:inventory_plan_new")),
             path("new/<slug:kind>/", new, name="inventory_plan_new_kind"),
             *super().get_urls(),
         ]

@@ -85,7 +85,7 @@ def test_the_shown_plan_is_applied_with_a_reason(console: Client, plan: Plan, cl
 
     plan.refresh_from_db()
     assert (plan.state, plan.applied_reason) == ("applied", REASON)
-    assert "is applied: 1 targets" in unescape(answer.content.decode())
+    assert "is applied: 1 target" in unescape(answer.content.decode())
     running.run_plans(clock())
     assert CertificateRecord.objects.get().state == "revoked"
     assert "Revoked:" in page_of(console, plan, "?show=outcome:done")

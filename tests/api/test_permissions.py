@@ -288,6 +288,8 @@ def test_whoever_may_view_is_answered(route: Route) -> None:
     viewer = given.speaker(given.person("viewer", *given.view_permissions()))
     instance = given.MAKERS[route.model]()
     question = "?purpose=charger_identity" if route.name.endswith("identities-policy") else ""
+    if route.name.endswith("migration-cases-forecast"):
+        question = f"?change=cut_over&identity={instance.identity_id}"
 
     answer = viewer.get(address(route, instance) + question)
 

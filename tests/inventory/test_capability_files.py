@@ -147,7 +147,7 @@ def test_the_command_looks_first_and_stores_when_told(family: ChargerFamily, tmp
 
     call_command("capabilities", "import", str(file), stdout=out)
     assert not FamilyCapability.objects.exists()
-    assert "1 changes, 0 unchanged, 0 wrong lines." in out.getvalue()
+    assert "1 change, 0 unchanged, 0 wrong lines." in out.getvalue()
 
     call_command("capabilities", "import", str(file), "--apply", "--as", "maria", "--reason", "list", stdout=out)
     assert FamilyCapability.objects.get().history.get().actor == "person:maria"

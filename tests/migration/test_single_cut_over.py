@@ -20,7 +20,7 @@ from trustanchors.models import BundleInstallation
 
 pytestmark = pytest.mark.django_db
 
-SENTENCE = "1 chargers could not reconnect: CS-0000 listed its anchors on"
+SENTENCE = "1 charger could not reconnect: CS-0000 listed its anchors on"
 
 
 @pytest.fixture

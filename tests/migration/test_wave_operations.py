@@ -358,7 +358,7 @@ def test_a_single_cut_over_is_refused_on_evidence_unless_the_forecast_is_overrid
     BundleInstallation.objects.update(listed=[], checked_at=plane.clock())
 
     cut_over = partial(station_commands.cut_over, identity=station.identity, now=plane.clock())
-    with pytest.raises(forecast.LockOutError, match=r"1 chargers could not reconnect: .* was not among them"):
+    with pytest.raises(forecast.LockOutError, match=r"1 charger could not reconnect: .* was not among them"):
         cut_over(actor=OPERATOR, reason="test")
     viewer = Actor.person(given.person("viewer", "inventory.cutover_managedidentity"))
     with pytest.raises(NotPermittedError, match=r"migration\.override_lockout_forecast"):

@@ -83,7 +83,7 @@ def test_a_renewal_under_another_root_waits_while_it_would_lock_out(plane: Contr
     assert job.waiting_for.startswith("the chargers that could not reconnect")
     event = SecurityEvent.objects.get(type="ServerCertificateHeldBack")
     assert event.severity == "critical"
-    assert "1 chargers could not reconnect: nothing shows that CS-1 trusts" in event.message
+    assert "1 charger could not reconnect: nothing shows that CS-1 trusts" in event.message
     assert event.message.endswith(job.outcome)
     record.refresh_from_db()
     assert record.state == "active"
@@ -181,7 +181,7 @@ def test_the_command_lists_who_could_not_reconnect(
     call_command("forecast", "server-certificate", str(file), "--as", "maria")
 
     told = capsys.readouterr().out
-    assert told.startswith("1 chargers could not reconnect.")
+    assert told.startswith("1 charger could not reconnect.")
     assert "nothing shows that CS-1 trusts" in told
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("forecast", "server-certificate", str(tmp_path / "none"), "--as", "maria")
@@ -204,7 +204,7 @@ def test_the_page_and_the_api_list_who_could_not_reconnect(plane: ControlPlane) 
 
     page = unescape(client.post(url, {"chain": chain}).content.decode())
 
-    assert "1 chargers could not reconnect" in page
+    assert "1 charger could not reconnect" in page
     assert "nothing shows that CS-1 trusts" in page
     assert reverse("admin:inventory_managedidentity_change", args=[lost.pk]) in page
     assert client.post(url, {}).status_code == 422
