@@ -8,6 +8,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from inventory.models import DomainEvent
+from migration.models import MigrationCase
 from tests.admin import given
 from tests.api.routes import LISTS, ROUTES, VERBS, Route
 from tests.support import charger
@@ -289,6 +290,7 @@ def test_whoever_may_view_is_answered(route: Route) -> None:
     instance = given.MAKERS[route.model]()
     question = "?purpose=charger_identity" if route.name.endswith("identities-policy") else ""
     if route.name.endswith("migration-cases-forecast"):
+        assert isinstance(instance, MigrationCase)
         question = f"?change=cut_over&identity={instance.identity_id}"
 
     answer = viewer.get(address(route, instance) + question)
