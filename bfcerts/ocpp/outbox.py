@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -102,12 +103,25 @@ def cancel(references: Iterable[str], *, now: datetime) -> int:
         return sum(state == OutboxCommand.State.CANCELLED for (state,) in cursor.fetchall())
 
 
+_MAY_END: Final = """
+id = ANY(%s) AND (
+    state IN ('queued', 'sent') OR (state = 'cancelled' AND sent_at IS NOT NULL AND id = ANY(%s))
+) ORDER BY id
+"""
 _ENDING = ("state", "outcome", "answer", "error_code", "error_description", "secret_payload", "finished_at")
 """What ending changes of a command."""
 
 
+_BY_THE_STATION: Final = frozenset({CommandOutcome.ACCEPTED, CommandOutcome.REJECTED, CommandOutcome.ERROR})
+"""Outcomes that the station itself told."""
+
+
 def finish(endings: Sequence[Ending], *, now: datetime) -> None:
-    """Store how commands ended, and the evidence of it. A command that has ended before keeps its first ending."""
+    """Store how commands ended, and the evidence of it. A command that has ended before keeps its first ending.
+
+    One that was sent, and ended only because nobody wanted it any more, may still be answered: what the station did
+    with it is a fact, and somebody may have to know.
+    """
     if not endings:
         return
     with transaction.atomic(savepoint=False):
@@ -115,8 +129,8 @@ def finish(endings: Sequence[Ending], *, now: datetime) -> None:
 
 
 def _finish(by_id: Mapping[int, Ending], now: datetime) -> None:
-    open_states = [state.value for state in OutboxCommand.OPEN_STATES]
-    commands = rows(OutboxCommand, "id = ANY(%s) AND state = ANY(%s) ORDER BY id", list(by_id), open_states, lock=True)
+    answered = [key for key, ending in by_id.items() if ending.outcome in _BY_THE_STATION]
+    commands = rows(OutboxCommand, _MAY_END, list(by_id), answered, lock=True)
     for command in commands:
         ending = by_id[command.pk]
         command.state = _STATES[ending.outcome]

@@ -8,7 +8,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import EventType, KeyPath
 from inventory.errors import NotPermittedError, TransitionRefusedError
-from inventory.models import DomainEvent, ManagedIdentity
+from inventory.models import DomainEvent, ManagedIdentity, SecurityEvent
 from inventory.services.retention import delete_what_ended
 from migration.services import authorization_keys, rotation
 from tests.migration.rotating import command_of, family, go_on, rotate, states, station, the_rotation, told
@@ -21,7 +21,6 @@ def test_a_pending_key_that_may_be_stored_is_revoked_only_by_force(plane: Contro
     made = station(plane)
     key = rotate(made)
     command = command_of(made)
-    OutboxCommand.objects.filter(pk=command.pk).update(state="sent", sent_at=plane.clock(), attempts=1)
 
     with pytest.raises(TransitionRefusedError, match="CS-1 may have key 2 and no other way in"):
         authorization_keys.revoke(key=key, actor=OPERATOR, reason="test", now=plane.clock())
@@ -30,6 +29,7 @@ def test_a_pending_key_that_may_be_stored_is_revoked_only_by_force(plane: Contro
     plane.work()
 
     assert states(made) == ["active", "revoked"]
+    assert SecurityEvent.objects.get(type="RevokedAuthorizationKeyStored").severity == "critical"
 
 
 def test_a_pending_key_that_was_not_sent_is_revoked_and_never_sent(plane: ControlPlane) -> None:

@@ -100,3 +100,30 @@ def test_its_answer_is_evidence_all_the_same() -> None:
     row.refresh_from_db()
     assert row.state == State.ANSWERED
     assert InboxMessage.objects.get(kind="command_answered").payload["reference"] == "job:1"
+
+
+def test_its_answer_counts_although_its_session_was_closed_meanwhile() -> None:
+    session, row = connected(), asked()
+    assert next_of(session) is not None
+    outbox.cancel(["job:1"], now=NOW)
+    sessions.close([Departure(session.pk, "CS-1", "the key was revoked", 1008, NOW)])
+
+    for outcome in (CommandOutcome.TIMED_OUT, CommandOutcome.ACCEPTED, CommandOutcome.REJECTED):
+        record([Result(row.pk, session.pk, Ending(row.pk, outcome), NOW)])
+
+    row.refresh_from_db()
+    assert (row.state, row.outcome) == (State.ANSWERED, CommandOutcome.ACCEPTED)
+    assert [message.payload["outcome"] for message in InboxMessage.objects.filter(kind="command_answered")] == [
+        "accepted"
+    ]
+
+
+def test_what_was_never_sent_has_no_answer() -> None:
+    session, row = connected(), asked()
+    outbox.cancel(["job:1"], now=NOW)
+
+    record([Result(row.pk, session.pk, Ending(row.pk, CommandOutcome.ACCEPTED), NOW)])
+
+    row.refresh_from_db()
+    assert row.state == State.CANCELLED
+    assert not InboxMessage.objects.filter(kind="command_answered").exists()
