@@ -259,6 +259,12 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         request.current_app = self.admin_site.name
         return live_response(request, "admin/inventory/plan/page.html", context)
 
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The usual address of a new object leads to the choice, for whoever may plan something."""
+        if not self.has_view_permission(request) or not offers.plannable(actor_of(request)):
+            raise PermissionDenied
+        return HttpResponseRedirect(reverse("admin:inventory_plan_new"))
+
     def new_view(self, request: HttpRequest, kind: str = "") -> HttpResponse:
         """Choose what to plan, then say for whom."""
         actor = actor_of(request)

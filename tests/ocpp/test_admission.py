@@ -261,6 +261,7 @@ def test_the_first_connection_is_evidence_and_a_routine_reconnect_is_not(site: S
         "protocol": "ocpp2.0.1",
         "listener": "profile3",
         "evidence_wanted": False,
+        "renewal_only": False,
         "authorization_key": None,
     }
     assert row.session_id == StationSession.objects.earliest("connected_at").pk
