@@ -140,7 +140,7 @@ def _insert(model: type[Model], given: tuple[int, ...], unless_known: bool) -> s
     places = ", ".join(["%s"] * len(given))
     ignore = " ON CONFLICT DO NOTHING" if unless_known else ""
     key = connection.ops.quote_name(str(model._meta.pk.column))
-    return f"INSERT INTO {table.name} ({columns}) VALUES ({places}){ignore} RETURNING {key}"  # noqa: S608
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({places}){ignore} RETURNING {key}"  # noqa: S608  # our own names
 
 
 def insert_all(instances: Sequence[Row], *, unless_known: bool = False) -> None:

@@ -121,7 +121,7 @@ class _Limited(TemporaryFileUploadHandler):
             self._size += len(self._pace.take(raw_data))
             if self._size > _largest():
                 raise TooLargeError("More came than may be kept.")
-        except BaseException:
+        except BaseException:  # however it ends, nothing of it stays on the disk
             self.file.close()  # which also deletes it
             raise
         return super().receive_data_chunk(raw_data, start)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import django_filters as filters  # type: ignore[import-untyped]
+import django_filters as filters
 from django.db.models import QuerySet
 from django.utils import timezone
-from django_filters.utils import translate_validation  # type: ignore[import-untyped]
+from django_filters.utils import translate_validation
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action

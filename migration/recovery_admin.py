@@ -1,7 +1,7 @@
 """Narrow doors and vendors' default keys in the console; a key is never shown again once its form is left."""
 
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -54,9 +54,9 @@ class DoorForm(HoursForm):
         error_messages={"required": "Its certificate works: confirm that the door is to be opened all the same."},
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        warning = recovery.what_it_costs(cast(ManagedIdentity, self.target), timezone.now())
+    def __init__(self, *args: Any, target: ManagedIdentity, **kwargs: Any) -> None:
+        super().__init__(*args, target=target, **kwargs)
+        warning = recovery.what_it_costs(target, timezone.now())
         if warning is None:
             del self.fields["although_it_works"]
         else:

@@ -22,8 +22,8 @@ os.environ.setdefault("BFCERTS_SECRET_KEY", "test-web-and-worker-signing-key-012
 os.environ.setdefault("BFCERTS_GATEWAY_KEY", "test-gateway-key-0123456789abcdef0123456789")
 os.environ.setdefault("BFCERTS_CREDENTIAL_KEY", "test-credential-key-0123456789abcdef0123456")
 
-from bfcerts.settings import *  # noqa: E402, F403
-from bfcerts.settings import DATABASE_OPTIONS, DATABASES, VAR_DIRECTORY  # noqa: E402
+from bfcerts.settings import *  # noqa: E402, F403  # the environment first; all settings
+from bfcerts.settings import DATABASE_OPTIONS, DATABASES, VAR_DIRECTORY  # noqa: E402  # as above
 
 STATIC_ROOT = VAR_DIRECTORY / "static"
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ class FolderStore:
                     file.flush()
                     os.fsync(file.fileno())
                 Path(unfinished).replace(target)
-            except BaseException:
+            except BaseException:  # also when it is given up: nothing unfinished stays
                 Path(unfinished).unlink(missing_ok=True)
                 raise
         except OSError as error:

@@ -15,7 +15,7 @@ def _not_known(value: str, title: str, answers: list[str]) -> str:
     return f"“{value}” is no choice of the filter “{title}”, so it is left out. It knows: {', '.join(answers)}."
 
 
-class QuestionFilter(DropdownFilter):  # type: ignore[misc]
+class QuestionFilter(DropdownFilter):
     """A drop-down whose choices and meaning the subclass states.
 
     `answers` are the values with their labels, in order.
@@ -43,7 +43,7 @@ class QuestionFilter(DropdownFilter):  # type: ignore[misc]
         raise NotImplementedError
 
 
-class ChoiceFilter(ChoicesDropdownFilter):  # type: ignore[misc]
+class ChoiceFilter(ChoicesDropdownFilter):
     """A drop-down of a field's own choices."""
 
     @property
@@ -60,7 +60,7 @@ class ChoiceFilter(ChoicesDropdownFilter):  # type: ignore[misc]
         return narrowed
 
 
-class WordsFilter(FieldTextFilter):  # type: ignore[misc]
+class WordsFilter(FieldTextFilter):
     """Part of a text. In an address it goes by the field's own name, as in the API: `?site=Depot`."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

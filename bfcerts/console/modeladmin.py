@@ -44,7 +44,7 @@ def _say_what_was_not_understood(request: HttpRequest, response: TemplateRespons
         messages.warning(request, "The address had a filter that is not known here, so everything is shown.")
 
 
-class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
+class ConsoleAdmin(ModelAdmin):
     """Base of every list.
 
     Counts are capped, pages beyond the cap go by key, there is no date hierarchy, no sorting that has no index, no

@@ -7,7 +7,7 @@ from django.utils.functional import cached_property
 CAP = 1000
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # Django's is generic for mypy only
     """Counts at most `CAP` rows. Beyond them the list offers the next stretch by the key of its last row."""
 
     template_name = "console/pagination.html"

@@ -110,7 +110,7 @@ class RefusalReason(StrEnum):
     """Why the gateway refused a connection before the upgrade."""
 
     UNKNOWN_STATION = "unknown_station"
-    WRONG_PASSWORD = "wrong_password"  # noqa: S105
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105  # the name of a refusal
     NO_CREDENTIALS = "no_credentials"
     THROTTLED = "throttled"
     NO_CLIENT_CERTIFICATE = "no_client_certificate"

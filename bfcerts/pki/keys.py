@@ -32,11 +32,11 @@ _CURVES = MappingProxyType({"secp224r1": "P224", "secp256r1": "P256", "secp384r1
 _RSA = frozenset({"1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10"})
 
 
-class _Algorithm(core.Sequence):  # type: ignore[misc]
+class _Algorithm(core.Sequence):
     _fields = [("algorithm", core.ObjectIdentifier), ("parameters", core.Any, {"optional": True})]
 
 
-class SubjectPublicKeyInfo(core.Sequence):  # type: ignore[misc]
+class SubjectPublicKeyInfo(core.Sequence):
     """RFC 5280 §4.1.2.7 for a key of any kind; asn1crypto's own reads no kind that it does not know."""
 
     _fields = [("algorithm", _Algorithm), ("public_key", core.OctetBitString)]

@@ -23,7 +23,7 @@ def is_superuser(request: HttpRequest) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[misc,type-arg]
+class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[misc,type-arg]  # ours is made from untyped ones
     """The people who work here, and the accounts of integrations."""
 
     form = UserChangeForm
@@ -45,7 +45,7 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[misc,type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):  # type: ignore[misc]  # as above
     """Named sets of permissions."""
 
     ordering = ("name",)

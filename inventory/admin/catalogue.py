@@ -88,19 +88,19 @@ class ChargerFamilyAdmin(PageWithActions, EditableAdmin):
 
     @admin.display(description="OCPP")
     def versions(self, family: ChargerFamily) -> str:
-        found = family.standing_in_list.protocols  # type: ignore[attr-defined]  # put there by get_changelist_instance
+        found = _standing(family).protocols
         return ", ".join(protocol_words(protocol).removeprefix("OCPP ") for protocol in found) or "not seen yet"
 
     @admin.display(description="Chargers")
     def how_many(self, family: ChargerFamily) -> SafeString:
-        number = family.standing_in_list.chargers  # type: ignore[attr-defined]  # as above
+        number = _standing(family).chargers
         words = f"more than {family_standing.CAP:,}" if number > family_standing.CAP else f"{number:,}"
         listing = reverse("admin:inventory_managedidentity_changelist")
         return link(f"{listing}?family__id__exact={family.pk}", words)
 
     @admin.display(description="Ready for Profile 3")
     def ready(self, family: ChargerFamily) -> SafeString | str:
-        missing = family.standing_in_list.missing  # type: ignore[attr-defined]  # as above
+        missing = _standing(family).missing
         if not missing:
             return Badge("Yes", "success").__html__()
         shown = ", ".join(missing[:MISSING]) + (f" and {len(missing) - MISSING} more" if len(missing) > MISSING else "")
@@ -141,6 +141,11 @@ class CohortAdmin(PageWithActions, EditableAdmin):
 
     def described(self, target: Cohort) -> list[tuple[str, str]]:
         return [("Cohort", target.name), ("Kind", target.get_kind_display())]
+
+
+def _standing(family: ChargerFamily) -> family_standing.FamilyStanding:
+    found: family_standing.FamilyStanding = family.standing_in_list  # type: ignore[attr-defined]  # of get_changelist_instance
+    return found
 
 
 def _members_url(cohort: Cohort) -> str:

@@ -20,7 +20,7 @@ SAME_MOMENT = "Somebody else has saved the same at this moment. Look at the list
 REASON = ("Why", {"fields": ("reason",)})
 
 
-class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]
+class ReasonedForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's is generic for mypy only
     """A model form that asks why, and that notices when the object has changed since it was opened."""
 
     refusal: ClassVar[str] = ""

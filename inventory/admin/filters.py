@@ -110,7 +110,7 @@ def by_actor(name: str) -> Q:
     return Q(actor__in=[name, *(f"{kind}:{name}" for kind in ("person", "station", "system"))])
 
 
-class ActorFilter(TextFilter):  # type: ignore[misc]
+class ActorFilter(TextFilter):
     """Domain events, by who did it."""
 
     title = "who (user name)"
@@ -121,7 +121,7 @@ class ActorFilter(TextFilter):  # type: ignore[misc]
         return queryset.filter(by_actor(name)) if name else queryset
 
 
-class ReasonFilter(TextFilter):  # type: ignore[misc]
+class ReasonFilter(TextFilter):
     """Domain events, by words of the reason that was given; it looks through the newest ones."""
 
     title = "words of the reason"

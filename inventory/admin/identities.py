@@ -23,7 +23,6 @@ from bfcerts.console.modeladmin import Elsewhere
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, Badge, unbroken
 from bfcerts.ocpp.models import StationSession
-from inventory.actors import Actor
 from inventory.admin import identity_page, states
 from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
@@ -61,7 +60,7 @@ class IdentityForm(ReasonedForm):
     )
 
 
-class IdentityChangeList(ChangeList):  # type: ignore[misc]
+class IdentityChangeList(ChangeList):
     """Looks up the sessions and the certificates of the identities on the page in one query each."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -276,7 +275,7 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
         return self.viewable(request, ManagedIdentity.objects.select_related("family", "parent"), object_id)
 
     def available_actions(self, request: HttpRequest, target: ManagedIdentity) -> list[AvailableAction]:
-        return actions.for_identity(target, Actor.person(request.user), timezone.now())  # type: ignore[arg-type]
+        return actions.for_identity(target, actor_of(request), timezone.now())
 
     def described(self, target: ManagedIdentity) -> list[tuple[str, str]]:
         return identity_page.described(target, timezone.now())

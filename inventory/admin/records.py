@@ -16,9 +16,8 @@ from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, copyable, short
-from inventory.actors import Actor
 from inventory.admin import record_page, states
-from inventory.admin.actions import ActionsMixin
+from inventory.admin.actions import ActionsMixin, actor_of
 from inventory.admin.filters import ExpiryFilter
 from inventory.admin.history import HistoryMixin
 from inventory.admin.search import records_matching
@@ -126,7 +125,7 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         return self.viewable(request, CertificateRecord.objects.select_related(*related), object_id)
 
     def available_actions(self, request: HttpRequest, target: CertificateRecord) -> list[AvailableAction]:
-        return actions.for_record(target, Actor.person(request.user), timezone.now())  # type: ignore[arg-type]
+        return actions.for_record(target, actor_of(request), timezone.now())
 
     def described(self, target: CertificateRecord) -> list[tuple[str, str]]:
         return record_page.described(target, timezone.now())

@@ -9,7 +9,7 @@ _REFUSED = (
 )
 
 
-class SignInForm(AuthenticationForm):  # type: ignore[misc]
+class SignInForm(AuthenticationForm):
     """User name and password."""
 
     error_messages = {"invalid_login": _REFUSED, "inactive": _REFUSED}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import django_filters as filters  # type: ignore[import-untyped]
+import django_filters as filters
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
@@ -28,7 +28,7 @@ from inventory.models import (
 _PAGING = frozenset({"cursor", "page_size", "format"})
 
 
-class Narrowing(filters.FilterSet):  # type: ignore[misc]
+class Narrowing(filters.FilterSet):
     """Base of every filter set: what it does not know it refuses, so that a misspelt filter shows nothing too much."""
 
     def is_valid(self) -> bool:

@@ -14,6 +14,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from inventory.errors import InventoryError
 from inventory.services import repeats
@@ -34,20 +35,20 @@ def service_key(request: Request) -> str | None:
     return f"api:{request.user.pk}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-class IdempotentPosts:
+class IdempotentPosts(APIView):
     """Mixin of views: wraps every POST that carries the header."""
 
     remembers_answers = True
     """False where the answer is a secret: then a repeat is refused instead of answered."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        super().initial(request, *args, **kwargs)
         key = request.headers.get(HEADER, "")
         if request.method != "POST" or not key:
             return
         if len(key) > LONGEST or not key.isprintable():
             raise ValidationError({HEADER: [f"Use 1 to {LONGEST} printable characters."]})
-        handler = self.post  # type: ignore[has-type]
+        handler = self.post  # type: ignore[has-type]  # the subclass has it
         self.post = lambda *inner, **options: self._once(handler, key, *inner, **options)
 
     def _once(
@@ -60,7 +61,7 @@ class IdempotentPosts:
             try:
                 response = handler(request, *args, **kwargs)
             except REFUSALS as error:
-                response = self.handle_exception(error)  # type: ignore[attr-defined]
+                response = self.handle_exception(error)
             fresh.append(response)
             return _answer(response, keep_body=self.remembers_answers)
 

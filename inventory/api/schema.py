@@ -52,7 +52,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="For programs.")
     instance = serializers.CharField()
     correlation_id = serializers.CharField()
-    errors = ProblemErrorSerializer(many=True, required=False)  # type: ignore[assignment]
+    errors = ProblemErrorSerializer(many=True, required=False)  # type: ignore[assignment]  # hides Serializer.errors
     reason_code = serializers.CharField(required=False, help_text="Which rule a certificate request broke.")
     changes = serializers.DictField(
         child=serializers.IntegerField(), required=False, help_text="How many targets of a plan are gone, new, changed."
@@ -84,7 +84,7 @@ class DoorSchema(AutoSchema):
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         problem = OpenApiResponse(ProblemSerializer, description="What is wrong, and what to do now.")
-        bodies["default"] = self._get_response_for_code(  # type: ignore[no-untyped-call]
+        bodies["default"] = self._get_response_for_code(  # type: ignore[no-untyped-call]  # of a library
             problem, "default", [CONTENT_TYPE], direction
         )
         return bodies

@@ -273,7 +273,7 @@ def _go_on(job: CertificateJob, following: Proceed, now: datetime) -> tuple[Cert
     try:
         with transaction.atomic():
             return ahead, _local_steps[following.step](ahead, now)
-    except Exception:
+    except Exception:  # what came before still counts; alone the step is judged by itself
         logger.warning("job %s: step %s is tried again on its own", job.pk, following.step, exc_info=True)
         return job, following
 

@@ -96,7 +96,7 @@ def _run(item: Duty, clock: Callable[[], datetime]) -> None:
     row = PeriodicTask.objects.filter(name=item.name)
     try:
         repeated_on_conflict(lambda: item.run(clock()))
-    except Exception as error:
+    except Exception as error:  # a defect of one duty stops neither the others nor its own next turn
         logger.exception("the recurring duty %s failed", item.name)
         row.update(
             last_error=f"{type(error).__name__}: {error}"[:1000],

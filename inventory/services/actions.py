@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from inventory.actors import Actor
 from inventory.choices import REVOCABLE_STATES, OperatingMode, RecordState, SubjectKind
@@ -63,7 +64,7 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
     expired = record.not_after is not None and record.not_after <= now
     ours = record.mode == OperatingMode.MANAGED
     last_way_in = lockouts.is_last_way_in(record, now)
-    offer: Callable[..., AvailableAction] = lambda *args, **options: offered(*args, actor=actor, **options)  # noqa: E731
+    offer = partial(offered, actor=actor)
     return [
         offer(
             "renew",
@@ -154,7 +155,7 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
     who = identity.authoritative_identifier
     disabled = "" if identity.enabled else "The identity is disabled."
     not_charger = "" if identity.kind == SubjectKind.CHARGER else "Only chargers take OCPP commands."
-    offer: Callable[..., AvailableAction] = lambda *args, **options: offered(*args, actor=actor, **options)  # noqa: E731
+    offer = partial(offered, actor=actor)
     usable = (
         identity.kind == SubjectKind.CHARGER
         and not lockouts.depends_on_certificate(identity, now)

@@ -72,7 +72,7 @@ def entries_of(instance: Model, limit: int = SHOWN, before: int | None = None) -
 
     :param before: only entries older than this number.
     """
-    history_model: Any = type(instance).history.model  # type: ignore[attr-defined]
+    history_model: Any = type(instance).history.model  # type: ignore[attr-defined]  # simple-history
     rows = history_model.objects.filter(id=instance.pk).order_by("-history_id")
     if before is not None:
         rows = rows.filter(history_id__lt=before)

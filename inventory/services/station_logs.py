@@ -144,7 +144,7 @@ def receive(*, token: str, chunks: Iterable[bytes], now: datetime | None = None)
         raise UploadTooLargeError(
             f"The log has more than {settings.CONFIGURATION.upload_largest_mib} MiB; nothing of it was kept."
         ) from None
-    except BaseException:
+    except BaseException:  # however it ends, the claim is given back
         _give_back(log)
         raise
     if kept is None:

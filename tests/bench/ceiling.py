@@ -48,7 +48,7 @@ class BareServer:
         while not accepts(self.port):
             if self.pid and time.monotonic() > ends:
                 raise BenchError("the bare server does not accept connections")
-            time.sleep(0.05)
+            time.sleep(0.05)  # another process tells nobody when it is up: it is asked again
 
 
 def bare_server(site: Site) -> contextlib.AbstractContextManager[BareServer]:

@@ -87,7 +87,7 @@ def _memory_per_connection(site: Site, scale: Scale, url: str, pid: int) -> floa
         before = meter.resident_kib(pid)
         load.order(Connect(0, len(stations)), float)
         meter.wait_until_idle(pid, "the server")
-        time.sleep(scale.idle_seconds)
+        time.sleep(scale.idle_seconds)  # what is measured is an idle connection, which only time makes
         return (meter.resident_kib(pid) - before) / len(stations)
 
 

@@ -32,7 +32,7 @@ def wait_until_idle(pid: int, what: str) -> None:
     ends = time.monotonic() + IDLE_PATIENCE_SECONDS
     before = cpu_seconds(pid)
     while time.monotonic() < ends:
-        time.sleep(IDLE_WINDOW_SECONDS)
+        time.sleep(IDLE_WINDOW_SECONDS)  # the window over which the CPU time is taken
         now = cpu_seconds(pid)
         if now - before <= IDLE_CPU_SECONDS:
             return

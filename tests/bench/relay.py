@@ -53,7 +53,7 @@ def _memory(plane: Plane | None, load: LoadProcess, pid: int, scale: Scale) -> f
     load.order(Connect(0, scale.relayed_connections), float)
     _settle(plane, scale.relayed_connections)
     meter.wait_until_idle(pid, "the relay")
-    time.sleep(scale.idle_seconds)  # what is only needed for a moment is given back
+    time.sleep(scale.idle_seconds)  # what is only needed for a moment is given back, and nothing tells when
     used = meter.resident_kib(pid) - before
     load.order(Disconnect(), int)
     _settle(plane, 0)

@@ -167,7 +167,7 @@ class Plane:
             if time.monotonic() > ends:
                 words = "; ".join(f"{role}: {self._last_words(child)}" for role, child in self._children.items())
                 raise BenchError(f"waited {seconds:g} seconds in vain for {what} of plane {self.name}. {words}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # what is waited for happens in other processes, which tell nobody
 
     def _processes(self) -> dict[str, tuple[list[str], dict[str, str]]]:
         ports = {

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
+from pytest_django import Settings
 
 from bfcerts.ocpp.models import StationSession
 from inventory.choices import CohortKind
@@ -25,13 +26,11 @@ def csmss() -> Iterator[list[UpstreamCsms]]:
 
 
 @pytest.fixture
-def plant(transactional_db: None, tmp_path: Path, settings: object, csmss: list[UpstreamCsms]) -> Iterator[Plant]:
+def plant(transactional_db: None, tmp_path: Path, settings: Settings, csmss: list[UpstreamCsms]) -> Iterator[Plant]:
     """The gateway and the workers, allowed to dial these CSMSs."""
     prepare_folder(tmp_path, django_settings.CONFIGURATION)
     allowed = [csms.origin for csms in csmss]
-    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(  # type: ignore[attr-defined]
-        update={"upstream_allowed": allowed}
-    )
+    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update={"upstream_allowed": allowed})
     plant = Plant(django_settings.CONFIGURATION, database_url_of(connection.settings_dict), tmp_path)
     plant.extra = {"BFCERTS_UPSTREAM_ALLOWED": ",".join(allowed)}
     try:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection, transaction
+from pytest_django import Settings
 
 from bfcerts.connections import connection_parameters
 from inventory import seams
@@ -42,9 +43,9 @@ class Ear:
 
 
 @pytest.fixture
-def ear(transactional_db: None, settings: object) -> Iterator[Ear]:
+def ear(transactional_db: None, settings: Settings) -> Iterator[Ear]:
     given = {"upstream_allowed": ["wss://csms.example:8443"]}
-    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)  # type: ignore[attr-defined]
+    settings.CONFIGURATION = django_settings.CONFIGURATION.model_copy(update=given)
     connection.ensure_connection()
     with psycopg.connect(autocommit=True, **connection_parameters("a node's ear")) as listener:
         listener.execute("LISTEN bfcerts_upstreams")

@@ -233,7 +233,7 @@ def test_many_workers_handle_every_row_once_and_each_station_in_order() -> None:
         busy.add(entry.station_id)
         seen[entry.station_id].append(entry.payload["number"])
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(0.002)")
+            cursor.execute("SELECT pg_sleep(0.002)")  # work of some length, in which another could overtake it
         busy.discard(entry.station_id)
 
     def worker() -> None:

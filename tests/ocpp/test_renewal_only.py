@@ -206,7 +206,7 @@ def test_a_resumed_session_is_refused_through_the_door_too(site: Site, node: Nod
     context = site.context(expired(site))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     station = site.connect(node, PROFILE3, "CS-1", context=context)
-    resumed = Resuming(context, station.connection.socket.session)  # type: ignore[attr-defined]
+    resumed = Resuming(context, station.connection.socket.session)  # type: ignore[attr-defined]  # a socket with TLS
     assert refused(site, node, PROFILE3, context=resumed) is HTTPStatus.FORBIDDEN
     assert resumed.reused
 

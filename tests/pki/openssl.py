@@ -9,7 +9,7 @@ from pathlib import Path
 def openssl(*arguments: str | Path, stdin: bytes = b"") -> str:
     """Standard output and error of a successful run."""
     done = subprocess.run(
-        ["openssl", *map(str, arguments)],  # noqa: S607  # the one on the path is the judge
+        ["openssl", *map(str, arguments)],  # noqa: S607  # whichever the machine has  # the one on the path is the judge
         input=stdin,
         capture_output=True,
         check=False,
@@ -38,7 +38,7 @@ def verifies(
     if at is not None:
         options += ["-attime", str(int(at.timestamp()))]
     done = subprocess.run(
-        ["openssl", "verify", *options, "-CAfile", paths[0], "-untrusted", paths[1], paths[2]],  # noqa: S607
+        ["openssl", "verify", *options, "-CAfile", paths[0], "-untrusted", paths[1], paths[2]],  # noqa: S607  # whichever the machine has
         capture_output=True,
         check=False,
     )

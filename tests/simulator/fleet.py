@@ -69,7 +69,7 @@ class Fleet:
 async def _run(station: SimulatedStation) -> None:
     try:
         await station.run()
-    except Exception:
+    except Exception:  # one station's fault leaves the others running
         logger.exception("%s ended by a fault of the simulator", station.station_id)
 
 

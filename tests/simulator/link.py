@@ -211,7 +211,7 @@ class Link:
                 await self._answer_call(call)
             except LinkClosedError:
                 return
-            except Exception:
+            except Exception:  # the station must not stay connected with nobody who answers
                 self.abort()
                 raise
 

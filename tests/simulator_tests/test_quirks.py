@@ -116,7 +116,7 @@ def test_resume_tls_session(tmp_path: Path, version: str, resume: bool) -> None:
             for _ in range(2):
                 station.drop()
                 visits = len(csms.visits)
-                await csms.until(lambda: len(csms.visits) == visits + 1)  # noqa: B023
+                await csms.until(lambda: len(csms.visits) == visits + 1)  # noqa: B023  # over before the next round
                 await station.wait_for(lambda station: station.connected)
                 await station.heartbeat()
             connected = station.events.of(EventKind.CONNECTED)[-1]

@@ -67,7 +67,7 @@ class Lane(Generic[Item, Result]):
             outcomes = self._attempt(items)
         except DatabaseUnavailableError as error:
             outcomes = [error] * len(items)
-        except Exception:
+        except Exception:  # one bad item fails the batch; the others must not pay for it
             logger.exception("a batch of %s failed; its items are tried one by one", len(items))
             outcomes = [self._alone(item) for item in items]
         self._thread.loop.call_soon_threadsafe(_deliver, [future for _, future in taken], outcomes)

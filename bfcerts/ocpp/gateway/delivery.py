@@ -127,7 +127,7 @@ class Delivery:
                     return
         except DatabaseUnavailableError:
             services.loop.call_later(RETRY_SECONDS, self.wake)
-        except Exception:
+        except Exception:  # a task that dies unheard would end the delivery to this station
             logger.exception("commands for %s could not be delivered", self._connection.station_id)
         finally:
             self._task = None

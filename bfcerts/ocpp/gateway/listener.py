@@ -64,7 +64,7 @@ class Listener:
     def own_address(self) -> str:
         """An address under which this machine reaches the port; empty while it is not listened on."""
         host = str(self._socket.getsockname()[0]) if self._socket else ""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
 
     def open(self, bind: str, port: int) -> None:
         """Begin to accept.

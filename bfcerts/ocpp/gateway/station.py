@@ -196,7 +196,7 @@ class StationConnection:
             self._answer(raw, call, self._call_error(call.message_id, error.code, error.description))
             if isinstance(error, OutsideRenewalError) and error.first:
                 self._violation(OUTSIDE_RENEWAL, error.description)
-        except Exception:
+        except Exception:  # a defect costs this call its answer, never the connection
             logger.exception("%s of %s could not be handled", call.action, self.station_id)
             self._fail(call)
         else:

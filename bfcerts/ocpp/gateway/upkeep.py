@@ -238,7 +238,7 @@ async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, wanted: a
             raise
         except DatabaseUnavailableError:
             pass
-        except Exception:
+        except Exception:  # a defect in one round must not end the upkeep of the node
             logger.exception("upkeep failed and is tried again")
         try:
             async with asyncio.timeout(seconds):

@@ -37,7 +37,7 @@ class AuthorityError(Exception):
         self.message = message
 
 
-class Throttled(AuthorityError):  # noqa: N818  # what happened, not who erred
+class Throttled(AuthorityError):  # noqa: N818  # reads as what the CA said  # what happened, not who erred
     """The authority asks for patience: the same request again after `retry_after`. It never fails a job."""
 
     def __init__(self, message: str, retry_after: timedelta) -> None:
@@ -45,7 +45,7 @@ class Throttled(AuthorityError):  # noqa: N818  # what happened, not who erred
         self.retry_after = retry_after
 
 
-class AuthorityUnavailable(AuthorityError):  # noqa: N818
+class AuthorityUnavailable(AuthorityError):  # noqa: N818  # reads as what the CA said
     """No answer, or one that says "not now"; the same request may be sent again.
 
     :ivar sent: whether the request may have arrived, so that its outcome is unknown.
@@ -56,7 +56,7 @@ class AuthorityUnavailable(AuthorityError):  # noqa: N818
         self.sent = sent
 
 
-class RequestRefused(AuthorityError):  # noqa: N818
+class RequestRefused(AuthorityError):  # noqa: N818  # reads as what the CA said
     """The authority will never do this; sending it again changes nothing.
 
     :ivar code: malformed_csr, empty_subject, subject, alternative_names, profile, validity, unknown_serial,
@@ -68,7 +68,7 @@ class RequestRefused(AuthorityError):  # noqa: N818
         self.code = code
 
 
-class AuthorityMisconfigured(AuthorityError):  # noqa: N818
+class AuthorityMisconfigured(AuthorityError):  # noqa: N818  # reads as what the CA said
     """The authority cannot be used as it is set up; an operator has to act, and no request is at fault."""
 
 

@@ -181,7 +181,7 @@ class AvailableActionSerializer(serializers.Serializer[Any]):
     """One verb: whether you may use it now, why not, and what it will do."""
 
     verb = serializers.CharField()
-    label = serializers.CharField()  # type: ignore[assignment]
+    label = serializers.CharField()  # type: ignore[assignment]  # hides Field.label
     allowed = serializers.BooleanField()
     why_not = serializers.CharField()
     explanation = serializers.CharField()

@@ -124,7 +124,7 @@ class CapabilitySerializer(serializers.Serializer[Any]):
     capability = serializers.ChoiceField(Capability.choices)
     supported = serializers.BooleanField(allow_null=True, help_text="null: unknown, which is not capable.")
     basis = serializers.CharField(help_text="declared, observed, or empty.")
-    source = serializers.CharField()  # type: ignore[assignment]
+    source = serializers.CharField()  # type: ignore[assignment]  # hides Field.source
     as_of = serializers.DateTimeField(allow_null=True)
     note = serializers.CharField(help_text="What it contradicts.")
     mandatory = serializers.BooleanField(help_text="Whether Profile 3 takes it, or what stands in for it.")
@@ -136,7 +136,7 @@ class DeclareSerializer(serializers.Serializer[Any]):
 
     capability = serializers.ChoiceField(Capability.choices)
     supported = serializers.BooleanField(allow_null=True, help_text="null takes back what was known.")
-    source = serializers.CharField(  # type: ignore[assignment]
+    source = serializers.CharField(  # type: ignore[assignment]  # hides Field.source
         max_length=300, required=False, allow_blank=True, default="", help_text="Who says so: a data sheet, a test."
     )
     reason = serializers.CharField(max_length=1000, help_text="Why; it stays in the audit history with your name.")
