@@ -101,8 +101,9 @@ JobListener = Callable[[CertificateJob, datetime], None]
 JobInterest = Callable[[CertificateJob], bool]
 """Whether a listener wants to hear of the end of a job: decided from the job alone, without a query."""
 RecordListener = Callable[[Sequence[CertificateRecord], datetime], None]
-Gate = Callable[[Gated, ManagedIdentity, datetime], str | None]
-"""Why this identity may not do this now, in a sentence for the operator; None where nothing is in the way."""
+Gate = Callable[[Gated, Sequence[ManagedIdentity], datetime], Mapping[int, str]]
+"""Why identities may not do this now, in a sentence for the operator, by their keys; where nothing is in the way, there
+is no entry. Asked about many at once, its queries do not grow with them."""
 
 WayBack = Callable[[ManagedIdentity, str, datetime], bool]
 """Whether this identity's way back to a lower profile stays open, although it was seen with the certificate of this
@@ -271,12 +272,18 @@ def tell_answer(kind: str, answer: CommandAnswer) -> None:
 
 
 def what_holds_back(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
-    """The first reason of a gate; None where nothing is in the way."""
+    """As `what_holds_each_back`, of one; None where nothing is in the way."""
+    return what_holds_each_back(action, [identity], now).get(identity.pk)
+
+
+def what_holds_each_back(action: Gated, identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, str]:
+    """The first reason of a gate for each identity that one is closed for, by its key."""
+    held: dict[int, str] = {}
     for gate in _gates:
-        why = gate(action, identity, now)
-        if why is not None:
-            return why
-    return None
+        free = [identity for identity in identities if identity.pk not in held]
+        if free:
+            held |= gate(action, free, now)
+    return held
 
 
 def keeps_way_back(identity: ManagedIdentity, fingerprint: str, at: datetime) -> bool:

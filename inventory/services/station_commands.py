@@ -180,25 +180,34 @@ def cut_over(
             )
         holding.check_cut_over(locked, now)
         against = holding.check_forecast(locked, actor=actor, override=override_forecast, reason=reason, now=now)
-        job, is_new = jobs.open_job(
-            action=JobAction.CUT_OVER,
-            identity=locked,
-            purpose=CHARGER_IDENTITY.key,
-            step="send_network_profile",
-            parameters={
-                **({"forecast_overridden": against} if against else {}),
-                **({"place": place} if place else {}),
-            },
+        return begin_cut_over(locked, against=against, place=place, now=now)
+
+
+def begin_cut_over(identity: ManagedIdentity, *, against: str = "", place: str = "", now: datetime) -> CertificateJob:
+    """Open the job of a cut-over that was judged under the lock of its identity, which the caller still holds.
+
+    :param against: the evidence that it could not come back, which was overridden.
+    :param place: the work that has taken its place among the chargers of its site, where that is not this job.
+    """
+    job, is_new = jobs.open_job(
+        action=JobAction.CUT_OVER,
+        identity=identity,
+        purpose=CHARGER_IDENTITY.key,
+        step="send_network_profile",
+        parameters={
+            **({"forecast_overridden": against} if against else {}),
+            **({"place": place} if place else {}),
+        },
+        now=now,
+    )
+    if against and is_new:
+        record_event(
+            EventType.LOCK_OUT_FORECAST_OVERRIDDEN,
             now=now,
+            identity=identity,
+            job=job,
+            payload={"managedIdentityId": identity.pk, "evidence": against},
         )
-        if against and is_new:
-            record_event(
-                EventType.LOCK_OUT_FORECAST_OVERRIDDEN,
-                now=now,
-                identity=locked,
-                job=job,
-                payload={"managedIdentityId": locked.pk, "evidence": against},
-            )
     return job
 
 

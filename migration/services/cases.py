@@ -3,7 +3,7 @@
 The caller holds the identity's lock and has opened an attribution.
 """
 
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +49,15 @@ def lock_case(identity: ManagedIdentity, case_id: int) -> MigrationCase:
     case = MigrationCase.objects.select_for_update(of=("self",)).get(pk=case_id)
     case.identity = identity
     return case
+
+
+def lock_cases(identities: Mapping[int, ManagedIdentity], case_ids: Collection[int]) -> list[MigrationCase]:
+    """Cases of identities that the caller has locked, with wave, rollout and family; locked like them."""
+    found = MigrationCase.objects.select_for_update(of=("self",)).select_related("wave__rollout", "family")
+    locked = list(found.filter(pk__in=case_ids).order_by("pk"))
+    for case in locked:
+        case.identity = identities[case.identity_id]
+    return locked
 
 
 def open_case(

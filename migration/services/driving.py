@@ -1,4 +1,4 @@
-"""Bringing chargers to Profile 3: who is started, who is cut over, and who was silent for too long.
+"""Bringing chargers to Profile 3: who is started, and who was silent for too long.
 
 Every step looks at one charger in one transaction, under its identity's lock, and decides anew from what is stored: run
 twice, killed anywhere or overtaken by evidence, the outcome is as if it ran once. What arrives from the wire is handled
@@ -13,36 +13,22 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Count, Q
 
-from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
-from inventory.choices import RecordState
 from inventory.errors import InventoryError
 from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
-from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
-from inventory.services import absences, caps, lifecycle, policies, rate_limits, station_commands
+from inventory.services import lifecycle, rate_limits
 from inventory.services.locking import lock_identity
 from migration.models import MigrationCase, Wave
-from migration.services import (
-    arrivals,
-    breakers,
-    cases,
-    forecast,
-    holding,
-    key_delivery,
-    lowering,
-    returning,
-    waves,
-    windows,
-)
+from migration.services import arrivals, breakers, cases, holding, lowering, returning, waves
+from migration.services.cutting_over import cut_over_the_ready, usable_records
 from migration.states import IN_FLIGHT, STARTING_WAVES, CaseState, ReasonCode, RolloutState, Stage
 
 MIGRATION = Actor.system("migration")
 BATCH = 200
 """Chargers looked at in one round of one step, so that no step keeps the others waiting."""
-LOOK_AGAIN = timedelta(seconds=15)
 AFTER_A_REFUSAL = timedelta(minutes=5)
 S = CaseState
 
@@ -189,7 +175,7 @@ def _has_room(wave: Wave, case: MigrationCase) -> bool:
 
 def _begin(case: MigrationCase, wave: Wave, now: datetime) -> bool:
     identity = case.identity
-    record = usable_record(identity, now)
+    record = usable_records([identity], now).get(identity.pk)
     if record is not None and arrivals.is_on_profile_3(identity, record):
         arrivals.arrived(case, record, now)
         return True
@@ -212,107 +198,6 @@ def _begin(case: MigrationCase, wave: Wave, now: datetime) -> bool:
         return False
     case.issue_job = job
     cases.installing(case, now, stage=Stage.ISSUING, deadline=deadline)
-    return True
-
-
-def usable_record(identity: ManagedIdentity, now: datetime) -> CertificateRecord | None:
-    """The certificate that a charger can come back with on Profile 3, if it has installed one."""
-    usable = CertificateRecord.objects.of(identity.pk, CHARGER_IDENTITY.key).usable_at(now)
-    installed = usable.filter(state__in=[RecordState.ACTIVE, RecordState.INSTALLED_PENDING_ACTIVATION])
-    return (
-        installed.filter(Q(confirm_by__isnull=True) | Q(confirm_by__gt=now) | Q(state=RecordState.ACTIVE))
-        .order_by("-pk")
-        .first()
-    )
-
-
-# -- installing -> pending_activation ----------------------------------------------------------------------------------
-
-
-def cut_over_the_ready(now: datetime) -> int:
-    """Cut over the chargers that have their certificate, as the caps of their sites and the windows allow.
-
-    :returns: how many.
-    """
-    due = MigrationCase.objects.filter(state=S.INSTALLING, stage=Stage.READY, next_look_at__lte=now)
-    due = setbacks.without(due, "migration-cut-over", now).order_by("next_look_at")
-    return _each("migration-cut-over", due.values_list("pk", "identity_id")[:BATCH], _cut_over, now)
-
-
-def _cut_over(case_id: int, identity_id: int, now: datetime) -> bool:
-    reason = "Its certificate is installed: it is cut over to Profile 3"
-    with transaction.atomic(), attributed(MIGRATION, reason):
-        identity = lock_identity(identity_id)
-        case = cases.lock_case(identity, case_id)
-        if case.state != S.INSTALLING or case.stage != Stage.READY:
-            return False
-        record = usable_record(identity, now)
-        if record is None:
-            why = "The certificate that it had installed no longer opens the door."
-            returning.bring_back(case, ReasonCode.CERTIFICATE_LOST, why, now)
-            return True
-        if arrivals.is_on_profile_3(identity, record):
-            arrivals.arrived(case, record, now)
-            return True
-        changed = holding.family_change(case)
-        if changed:
-            returning.bring_back(case, ReasonCode.FAMILY_CHANGED, changed, now)
-            return True
-        obstacle = _obstacle(case, now)
-        if obstacle is not None:
-            cases.say(case, obstacle.code, obstacle.why, look_again_at=obstacle.look_again_at)
-            return False
-        return _send(case, record, now)
-
-
-def _obstacle(case: MigrationCase, now: datetime) -> holding.Hold | None:
-    """What keeps a charger that has its certificate from leaving now: it waits, and nothing counts against it."""
-    identity = case.identity
-    failing = holding.ready_for_cut_over(identity, now)
-    if failing is not None:
-        return holding.Hold(failing.code, failing.sentence, now + LOOK_AGAIN)
-    closed = windows.calendar_of([case.site], now).closed(case.site, now)
-    if closed is not None:
-        return holding.Hold(ReasonCode.WINDOW_CLOSED, closed.why, closed.look_again_at)
-    if case.wave is None or not case.wave.rollout.overrides_forecast:
-        locked_out = forecast.predict(forecast.CutOver((identity,)), now)
-        if locked_out:
-            return holding.Hold(ReasonCode.WOULD_BE_LOCKED_OUT, f"{locked_out[0].sentence}.", now + LOOK_AGAIN)
-    held_back = seams.what_holds_back(seams.Gated.CUT_OVER, identity, now)
-    if held_back is not None:
-        return holding.Hold(ReasonCode.ANCHORS_MISSING, held_back, now + LOOK_AGAIN)
-    # One that is away takes no place by waiting: it is told the beginning, and takes one before it is told to leave.
-    until = now + policies.resolve(identity, CHARGER_IDENTITY.key).policy.cut_over_deadline
-    place = cases.absence_of(case)
-    if key_delivery.is_connected(identity) and not caps.take(identity, place, until, now):
-        why = f"It waits for a free place: {absences.why_not(identity, place, now)}."
-        return holding.Hold(ReasonCode.SITE_FULL, why, now + LOOK_AGAIN)
-    return None
-
-
-def _send(case: MigrationCase, record: CertificateRecord, now: datetime) -> bool:
-    identity = case.identity
-    policy = policies.resolve(identity, CHARGER_IDENTITY.key).policy
-    deadline = now + policy.cut_over_deadline
-    identity.fallback_until = now + policy.rollback_window
-    identity.save()
-    seams.watch_connections(identity, deadline)
-    try:
-        with transaction.atomic():
-            job = station_commands.cut_over(
-                identity=identity,
-                actor=MIGRATION,
-                reason="Its wave moves it to Profile 3",
-                override_forecast=case.wave is not None and case.wave.rollout.overrides_forecast,
-                place=cases.absence_of(case),
-                now=now,
-            )
-    except InventoryError as error:
-        caps.give_back(identity, now, cases.absence_of(case))
-        returning.bring_back(case, ReasonCode.CUT_OVER_FAILED, str(error), now)
-        return True
-    case.record, case.cut_over_job = record, job
-    cases.cutting_over(case, now, deadline=deadline)
     return True
 
 

@@ -128,7 +128,14 @@ def waits_only_for_its_turn(case: MigrationCase, now: datetime) -> tuple[ReasonC
     return ReasonCode.TURN, f"{who} is ready and waits for a free place in its wave."
 
 
-def ready_for_cut_over(identity: ManagedIdentity, now: datetime) -> Check | None:
-    """What stands in the way of a charger that has its certificate, of what can have changed since it was started."""
+def not_ready_for_cut_over(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, Check]:
+    """What stands in the way of chargers that have their certificates, of what can have changed since they started.
+
+    :returns: by the identity's key; whom nothing holds back has no entry. The queries do not grow with them.
+    """
     relevant = (ReasonCode.DISABLED, ReasonCode.KEY_NOT_ROTATED, ReasonCode.ANCHORS_MISSING)
-    return readiness.first_failure([item for item in readiness.check_one(identity, now) if item.code in relevant])
+    found = {
+        pk: readiness.first_failure([item for item in checks if item.code in relevant])
+        for pk, checks in readiness.check(identities, now).items()
+    }
+    return {pk: failing for pk, failing in found.items() if failing is not None}

@@ -237,8 +237,10 @@ def test_the_first_gate_that_is_closed_says_why(plane: ControlPlane) -> None:
     identity = charger("CS-1")
     assert seams.what_holds_back(seams.Gated.CUT_OVER, identity, plane.clock()) is None
 
-    seams.add_gate(lambda action, of, now: None)
-    seams.add_gate(lambda action, of, now: f"{of} waits" if action == seams.Gated.CUT_OVER else None)
+    seams.add_gate(lambda action, of, now: {})
+    seams.add_gate(
+        lambda action, of, now: {one.pk: f"{one} waits" for one in of} if action == seams.Gated.CUT_OVER else {}
+    )
 
     assert seams.what_holds_back(seams.Gated.CUT_OVER, identity, plane.clock()) == "CS-1 waits"
     assert seams.what_holds_back(seams.Gated.FIRST_ENROLMENT, identity, plane.clock()) is None

@@ -21,22 +21,25 @@ from trustanchors.models import BundleInstallation, BundleRollout
 _HOLD = """
 SELECT 1 FROM trustanchors_bundlerollout WHERE id IN (
     SELECT rollout_id FROM trustanchors_bundleinstallation
-    WHERE identity_id = %s AND current AND purpose = ANY(%s)
+    WHERE identity_id = ANY(%s) AND current AND purpose = ANY(%s)
 ) ORDER BY id FOR SHARE
 """
 
 
-def gate(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
-    """Why this identity may not be enrolled or cut over now; None where nothing is in the way.
+def gate(action: Gated, identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, str]:
+    """Why these identities may not be enrolled or cut over now, by their keys; no entry where nothing is in the way.
 
     What is said of a cut-over holds until the end of the transaction: a withdrawal waits until then, or was seen.
     """
-    if identity.kind != SubjectKind.CHARGER:
-        return None
+    chargers = [identity for identity in identities if identity.kind == SubjectKind.CHARGER]
+    if not chargers:
+        return {}
     if action == Gated.CUT_OVER:
         with connection.cursor() as cursor:
-            cursor.execute(_HOLD, [identity.pk, list(GATING_PURPOSES)])
-    return why_closed(identity, now)
+            cursor.execute(_HOLD, [[charger.pk for charger in chargers], list(GATING_PURPOSES)])
+    standing = _Standing.of(chargers)
+    found = {charger.pk: standing.why_closed(charger.pk) for charger in chargers}
+    return {pk: why for pk, why in found.items() if why is not None}
 
 
 def why_closed(identity: ManagedIdentity, now: datetime) -> str | None:

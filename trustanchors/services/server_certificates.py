@@ -4,6 +4,7 @@ A renewal under the root that is presented now changes nothing for chargers, wha
 from us. Under another root it waits until nobody would be locked out, or somebody overrides the forecast.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bfcerts.pki.certificates import CertificateError, parse_ca_certificate, parse_certificate, split_chain
@@ -17,10 +18,13 @@ from trustanchors.services import coverage, lock_out
 from trustanchors.services.lock_out import ServerCertificateChange
 
 
-def gate(action: Gated, identity: ManagedIdentity, now: datetime) -> str | None:
-    """Why a listener gets no certificate under the root that its CA has now; None where it may."""
-    if action != Gated.SERVER_CERTIFICATE:
-        return None
+def gate(action: Gated, identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, str]:
+    """Why listeners get no certificate under the root that their CA has now; where they may, there is no entry."""
+    why = _why_not_now(now) if action == Gated.SERVER_CERTIFICATE else None
+    return {identity.pk: why for identity in identities} if why is not None else {}
+
+
+def _why_not_now(now: datetime) -> str | None:
     presented = {root.fingerprint for root in coverage.presented_roots()}
     coming = coverage.coming_roots()
     fingerprints = frozenset(root.fingerprint for root in coming)
