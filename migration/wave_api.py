@@ -43,6 +43,7 @@ class RolloutSerializer(serializers.ModelSerializer[MigrationRollout]):
             "reason",
             "created_at",
             "ended_at",
+            "retry_wanted_at",
             "standing",
         ]
 
@@ -159,7 +160,7 @@ class RolloutViewSet(Listing):
     @extend_schema(request=ReasonSerializer, responses=RolloutSerializer)
     @action(detail=True, methods=["post"], url_path="retry-failed")
     def retry_failed(self, request: Request, pk: str) -> Response:
-        """Try the failed and quarantined chargers anew, each with a whole retry budget."""
+        """Try the failed and quarantined chargers anew, each with a whole retry budget, one by one from now on."""
         return self._verb(rollouts.retry_failed)
 
 

@@ -59,6 +59,11 @@ class MigrationRollout(ProtectedState):
     filled_to = models.BigIntegerField(
         default=0, editable=False, help_text="The last identity whose case was opened; all are once it has run."
     )
+    retry_wanted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since when its failed chargers are being tried anew."
+    )
+    retry_wanted_by = models.CharField(max_length=150, blank=True, editable=False)
+    retry_reason = models.TextField(blank=True, editable=False)
 
     history = history(excluded_fields=["filled_to"])
 
@@ -75,7 +80,10 @@ class MigrationRollout(ProtectedState):
             ),
             models.CheckConstraint(condition=Q(minimum_sample__gte=1), name="rollout_sample_of_one"),
         ]
-        indexes = [models.Index(fields=["state", "-id"])]
+        indexes = [
+            models.Index(fields=["state", "-id"]),
+            models.Index(fields=["id"], condition=Q(retry_wanted_at__isnull=False), name="rollout_to_retry"),
+        ]
         permissions = [
             ("start_migrationrollout", "Can apply migration plans and start rollouts"),
             ("pause_migrationrollout", "Can pause migration rollouts"),

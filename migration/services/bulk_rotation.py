@@ -25,10 +25,12 @@ from inventory.models import ManagedIdentity, Plan, PlanTarget
 from inventory.services import policies
 from inventory.services.locking import lock_identity
 from inventory.services.plans import running, selection
+from inventory.services.plans.comparing import departures_of, left_out
 from inventory.services.plans.kinds import Field, PlanCounts, Started, Verdict, excluded, included
 from migration.key_choices import ACCEPTED_KEY_STATES, OPEN_STAGES, DeliveryChannel, KeyState
-from migration.models import AuthorizationKey, KeyRotation, RotationTurn
-from migration.services import key_states, rotation, rotation_need
+from migration.models import AuthorizationKey, KeyRotation, MigrationCase, RotationTurn
+from migration.services import rotation, rotation_need
+from migration.states import CaseState
 
 KIND: Final = "key_rotation"
 BATCH: Final = 200
@@ -66,6 +68,7 @@ class BulkRotation:
         "key_path_unapproved": "key path not approved",
         "cannot_now": "cannot be rotated now",
         "under_way": "in another plan",
+        "in_quarantine": "in quarantine",
     }
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,13 +88,26 @@ class BulkRotation:
     def judge(
         self, parameters: Mapping[str, Any], identities: Sequence[ManagedIdentity], now: datetime
     ) -> list[Verdict]:
+        return self._judge(parameters, identities, now, None)
+
+    def departures(self, plan: Plan, targets: Sequence[PlanTarget], now: datetime) -> list[str]:
+        return departures_of(self, plan, targets, now, partial(self._judge, own=plan.pk))
+
+    def _judge(
+        self, parameters: Mapping[str, Any], identities: Sequence[ManagedIdentity], now: datetime, own: int | None
+    ) -> list[Verdict]:
+        """
+        :param own: the plan that is at it, so that neither it nor a later one is another that is to rotate them.
+        """
         needs = rotation_need.needs_of(identities, now) if parameters["only_needed"] else None
         keys: dict[int, list[AuthorizationKey]] = {}
         for key in AuthorizationKey.objects.filter(identity__in=identities, state__in=ACCEPTED_KEY_STATES):
             keys.setdefault(key.identity_id, []).append(key)
-        elsewhere = _under_way_elsewhere(identities)
+        elsewhere = _under_way_elsewhere(identities, own)
+        quarantined = _in_quarantine(identities)
         return [
-            self._verdict(identity, keys.get(identity.pk, []), needs, elsewhere.get(identity.pk), now)
+            quarantined.get(identity.pk)
+            or self._verdict(identity, keys.get(identity.pk, []), needs, elsewhere.get(identity.pk), now)
             for identity in identities
         ]
 
@@ -242,16 +258,14 @@ def _begin(turn: RotationTurn, plan: Plan, now: datetime) -> bool:
         locked = RotationTurn.objects.select_for_update().filter(pk=turn.pk).first()
         if locked is None:
             return True
-        if not Plan.objects.filter(pk=plan.pk, run=PlanRun.RUNNING).exists():
+        if not running.still_runs(plan):
             return False
         outcome, detail = TargetOutcome.STARTED, ""
         if _too_many_failed(plan, turn):
             outcome = TargetOutcome.SKIPPED
             detail = "Its family was stopped: too many of its chargers failed."
-        elif (settled := _settled_since(plan, turn, identity, now)) is not None:
-            outcome, detail = TargetOutcome.SKIPPED, settled
-        elif identity.family is None or identity.family.key_path == KeyPath.UNAPPROVED:
-            outcome, detail = TargetOutcome.SKIPPED, "The key path of its family is not approved any more."
+        elif departure := _departure(plan, turn, identity, now):
+            outcome, detail = TargetOutcome.SKIPPED, left_out(departure)
         else:
             try:
                 with transaction.atomic():
@@ -264,30 +278,41 @@ def _begin(turn: RotationTurn, plan: Plan, now: datetime) -> bool:
     return True
 
 
-def _settled_since(plan: Plan, turn: RotationTurn, identity: ManagedIdentity, now: datetime) -> str | None:
-    """Why a charger needs no key of this plan any more: another plan or a person has been there since it was made."""
-    steps = PlanTarget.objects.values_list("steps", flat=True).get(pk=turn.target_id)
-    accepted = list(AuthorizationKey.objects.filter(identity=identity, state__in=ACCEPTED_KEY_STATES))
-    coming = key_states.in_state(accepted, KeyState.PENDING)
-    if coming is not None:
-        return f"Key {coming.version} is on its way already, from elsewhere than this plan."
-    present = key_states.in_state(accepted, KeyState.ACTIVE)
-    if present is not None and f"rotate:{present.version}" not in steps:
-        return f"Its key was rotated since the plan was made: version {present.version} is in use."
-    if plan.parameters["only_needed"] and rotation_need.needs_rotation(identity, now) is None:
-        return "It needs no new key any more: its AuthorizationKey was made here, and nothing speaks against it."
-    return None
+def _departure(plan: Plan, turn: RotationTurn, identity: ManagedIdentity, now: datetime) -> str:
+    """How a charger whose turn it is, which may be days after the plan, is not as planned; empty where it still is."""
+    target = PlanTarget.objects.get(pk=turn.target_id)
+    target.identity = identity
+    (departure,) = BulkRotation().departures(plan, [target], now)
+    return departure
 
 
-def _under_way_elsewhere(identities: Sequence[ManagedIdentity]) -> dict[int, int]:
-    """Which of these an applied plan is to rotate and has not begun to, with the id of that plan."""
+def _under_way_elsewhere(identities: Sequence[ManagedIdentity], own: int | None) -> dict[int, int]:
+    """Which of these an applied plan is to rotate and has not begun to, with the id of that plan.
+
+    :param own: the plan that asks; of two that were applied at the same time, the one that was made first is at it.
+    """
     waiting = PlanTarget.objects.filter(
         identity__in=identities,
         plan__kind=KIND,
         plan__run__in=[PlanRun.RUNNING, PlanRun.PAUSED],
         included=True,
     ).filter(Q(outcome=TargetOutcome.WAITING) | Q(pk__in=RotationTurn.objects.values("target_id")))
+    if own is not None:
+        waiting = waiting.filter(plan_id__lt=own)
     return dict(waiting.values_list("identity_id", "plan_id"))
+
+
+def _in_quarantine(identities: Sequence[ManagedIdentity]) -> dict[int, Verdict]:
+    """Chargers whose access stays as it is, until a person has decided about them."""
+    held = MigrationCase.objects.live().filter(identity__in=identities, state=CaseState.QUARANTINE)
+    return {
+        case.identity_id: excluded(
+            "in_quarantine",
+            f"{case.identity.authoritative_identifier} is in quarantine on its way to Profile 3: {case.why} Release it "
+            "first, or rotate its key alone.",
+        )
+        for case in held.select_related("identity")
+    }
 
 
 def _too_many_failed(plan: Plan, turn: RotationTurn) -> bool:

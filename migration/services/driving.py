@@ -22,7 +22,7 @@ from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import lifecycle, rate_limits
 from inventory.services.locking import lock_identity
 from migration.models import MigrationCase, Wave
-from migration.services import arrivals, breakers, cases, holding, lowering, returning, waves
+from migration.services import arrivals, breakers, cases, holding, lowering, retrying, returning, waves
 from migration.services.cutting_over import cut_over_the_ready, usable_records
 from migration.states import IN_FLIGHT, STARTING_WAVES, CaseState, ReasonCode, RolloutState, Stage
 
@@ -39,6 +39,7 @@ def drive(now: datetime) -> None:
     end_silences(now)
     breakers.open_where_needed(now)
     breakers.quarantine_the_stopped(now)
+    retrying.go_on(now)
     waves.judge(now)
     lowering.roll_back_waves(now)
     cut_over_the_ready(now)
@@ -152,9 +153,10 @@ def _start(case_id: int, identity_id: int, now: datetime) -> bool:
         case = cases.lock_case(identity, case_id)
         if case.state != S.PENDING or case.wave_id is None:
             return False
-        # Locked, so that the wave is not paused or closed between this look and the commit.
-        wave = Wave.objects.select_for_update(of=("self",), no_key=True).select_related("rollout").get(pk=case.wave_id)
-        case.wave = wave
+        # Held, so that neither is paused or closed between this look and the commit; in the order of whoever does that.
+        rollout = waves.hold_rollout_of(case.wave_id)
+        wave = Wave.objects.select_for_update(of=("self",), no_key=True).get(pk=case.wave_id)
+        wave.rollout, case.wave = rollout, wave
         hold = holding.holds([case], now)[case.pk]
         if hold is not None:
             cases.say(case, hold.code, hold.why, look_again_at=hold.look_again_at)

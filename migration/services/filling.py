@@ -17,7 +17,7 @@ from inventory.jobs.periodic import duty
 from inventory.models import DomainEvent, ManagedIdentity, Plan, PlanTarget
 from inventory.services.locking import lock_identities
 from inventory.services.plans import PlanKind, kind_named
-from inventory.services.plans.comparing import departure_of
+from inventory.services.plans.comparing import departure_of, left_out, verdicts_now
 from inventory.services.plans.turns import take_turns
 from migration.models import MigrationCase, MigrationRollout, Wave
 from migration.services import cases, waves
@@ -91,16 +91,13 @@ def _as_planned(
     plan: Plan, kind: PlanKind, targets: Sequence[PlanTarget], identities: Mapping[int, ManagedIdentity], now: datetime
 ) -> list[PlanTarget]:
     """The targets that are as the plan has them; what became of the others is stored with each."""
-    meant = kind.candidates(plan.parameters).filter(pk__in=identities).order_by("pk").values_list("pk", flat=True)
-    judged = [identities[identity_id] for identity_id in meant]
-    verdicts = dict(zip(meant, kind.judge(plan.parameters, judged, now), strict=True)) if judged else {}
-    standing, changed = [], []
     for target in targets:
         target.identity = identities[target.identity_id]
-        departure = departure_of(kind, target, verdicts.get(target.identity_id))
+    standing, changed = [], []
+    for target, verdict in zip(targets, verdicts_now(kind, plan, targets, now), strict=True):
+        departure = departure_of(kind, target, verdict)
         if departure:
-            target.outcome = TargetOutcome.SKIPPED
-            target.detail = f"Left out, because it changed after the plan was compared: {departure}. Plan it again."
+            target.outcome, target.detail = TargetOutcome.SKIPPED, left_out(departure)
             changed.append(target)
         else:
             standing.append(target)

@@ -2,9 +2,9 @@
 
 from inventory.actors import Actor
 from inventory.services.actions import AvailableAction
-from inventory.words import actor_words
+from inventory.words import actor_words, counted
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
-from migration.services import lowering, rollouts
+from migration.services import lowering, retrying, rollouts
 from migration.states import CaseState, RolloutState, WaveState
 
 R, W, C = RolloutState, WaveState, CaseState
@@ -44,8 +44,7 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "Retry the failed",
             "Its quarantined chargers are released and its failed ones tried anew, each with a whole retry budget. "
             "Those of a stopped family or site stay. A complete rollout runs again for them.",
-            _only(state, R.RUNNING, R.PAUSED, R.COMPLETE)
-            or ("" if rollouts.failed(rollout).exists() else "None of its chargers has failed."),
+            _only(state, R.RUNNING, R.PAUSED, R.COMPLETE) or _why_no_retry(rollout),
             actor,
             "retry_migrationrollout",
         ),
@@ -60,6 +59,13 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             dangerous=True,
         ),
     ]
+
+
+def _why_no_retry(rollout: MigrationRollout) -> str:
+    if not retrying.failed(rollout).exists():
+        return "None of its chargers has failed."
+    left = retrying.wanted(rollout).count()
+    return f"They are being tried anew: {counted(left, 'charger')} to go." if left else ""
 
 
 def for_wave(wave: Wave, actor: Actor) -> list[AvailableAction]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from inventory.actors import Actor
@@ -11,7 +11,7 @@ from inventory.services.command import command
 from inventory.services.locking import lock_identity
 from inventory.words import actor_words
 from migration.models import MigrationCase, MigrationRollout, Wave
-from migration.services import breakers, cases, lowering, returning, waves
+from migration.services import cases, lowering, retrying, returning, waves
 from migration.states import CaseState, ReasonCode, RolloutState, WaveState
 
 DEFAULT_TRIES = 1
@@ -63,6 +63,7 @@ def stop(*, rollout: MigrationRollout, actor: Actor, reason: str, now: datetime 
             wave.stop()
             wave.save()
         locked.note, locked.ended_at = reason.strip(), now
+        locked.retry_wanted_at, locked.retry_wanted_by, locked.retry_reason = None, "", ""
         locked.stop()
         locked.save()
     return locked
@@ -89,29 +90,21 @@ def start_next(*, rollout: MigrationRollout, actor: Actor, reason: str, now: dat
 def retry_failed(*, rollout: MigrationRollout, actor: Actor, reason: str, now: datetime | None = None) -> int:
     """Release the quarantined chargers of a rollout and try its failed ones anew, each with a whole retry budget.
 
-    Those that a breaker has stopped stay, until it is closed. A complete rollout runs again until the others have
-    arrived or failed.
+    They are marked as one here, and tried anew one by one by the duty (`retrying`). Those that a breaker has stopped
+    stay, until it is closed. A complete rollout runs again until the others have arrived or failed.
 
-    :returns: how many.
+    :returns: how many are to be tried anew.
     """
     now = now or timezone.now()
-    stopped = breakers.open_now()
-    retried = 0
     with command(actor, "migration.retry_migrationrollout", reason):
-        # In the order in which identities are locked everywhere; the rollout after all of them.
-        for case in failed(rollout).order_by("identity_id"):
-            if stopped.stopping(case) is None:
-                retried += _retry(case, rollout.retry_budget, now)
-        if retried:
-            waves.reopen(rollout.pk)
-    return retried
-
-
-def failed(rollout: MigrationRollout) -> QuerySet[MigrationCase]:
-    """The chargers of a rollout that can be tried anew."""
-    return MigrationCase.objects.filter(wave__rollout=rollout).filter(
-        Q(state=S.QUARANTINE) | Q(state=S.PENDING, failed_at__isnull=False)
-    )
+        locked = _locked(rollout, "retried", RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.COMPLETE)
+        locked.retry_wanted_at, locked.retry_wanted_by, locked.retry_reason = now, actor.name, reason.strip()
+        number = retrying.wanted(locked).count()
+        if number:
+            if locked.state == RolloutState.COMPLETE:
+                locked.run()
+            locked.save()
+    return number
 
 
 def why_no_next(rollout: MigrationRollout) -> str:
@@ -121,19 +114,6 @@ def why_no_next(rollout: MigrationRollout) -> str:
         return "It has no further wave to start."
     wave.rollout = rollout
     return waves.why_not_start(wave)
-
-
-def _retry(case: MigrationCase, tries: int, now: datetime) -> bool:
-    locked = _lock_case(case)
-    if locked.state == S.QUARANTINE:
-        cases.released(locked, now, tries=tries)
-    elif locked.state == S.PENDING and locked.failed_at is not None:
-        locked.failed_at, locked.last_failure, locked.tries_left = None, "", tries
-        cases.say(locked, ReasonCode.TURN, "It is tried anew and waits for its turn.", look_again_at=now)
-        locked.save(update_fields=["failed_at", "last_failure", "tries_left"])
-    else:
-        return False
-    return True
 
 
 def roll_back(*, wave: Wave, actor: Actor, reason: str, now: datetime | None = None) -> Wave:

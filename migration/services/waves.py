@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.jobs import setbacks
 from migration.models import MigrationCase, MigrationRollout, Wave
-from migration.services import breakers, gates
+from migration.services import breakers, gates, retrying
 from migration.services.gates import Counts, Thresholds
 from migration.states import CaseState, ReasonCode, RolloutState, Verdict, WaveState
 
@@ -34,13 +34,25 @@ def judge(now: datetime) -> None:
 def _judge_rollout(rollout_id: int, now: datetime) -> None:
     with transaction.atomic(), attributed(MIGRATION, "The gates of its waves were looked at"):
         rollout = lock_rollout(rollout_id)
-        if rollout.state == RolloutState.RUNNING:
+        if rollout.state == RolloutState.RUNNING and not retrying.is_under_way(rollout, now):
             _judge(rollout, now)
 
 
 def lock_rollout(rollout_id: int) -> MigrationRollout:
     """A rollout, locked until the end of the transaction; whoever moves one of its waves has it."""
     return MigrationRollout.objects.select_for_update(of=("self",)).get(pk=rollout_id)
+
+
+def hold_rollout_of(wave_id: int) -> MigrationRollout:
+    """The rollout of a wave as it stays until the end of the transaction: whoever pauses or stops it waits for that."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM migration_migrationrollout "
+            "WHERE id = (SELECT rollout_id FROM migration_wave WHERE id = %s) FOR SHARE",
+            [wave_id],
+        )
+        (rollout_id,) = cursor.fetchone()
+    return MigrationRollout.objects.get(pk=rollout_id)
 
 
 def reopen(rollout_id: int) -> None:

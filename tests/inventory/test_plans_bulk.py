@@ -129,15 +129,15 @@ def test_the_jobs_of_a_plan_carry_who_applied_it_and_why(plane: ControlPlane) ->
     assert plan.targets.get().job == job
 
 
-def test_a_target_that_cannot_start_any_more_fails_with_the_reason(plane: ControlPlane) -> None:
+def test_a_target_that_cannot_start_any_more_is_skipped_with_the_reason(plane: ControlPlane) -> None:
     first, _ = enrolled(plane, "CS-1", "CS-2")
     plan = applied(plane, "bulk_renewal")
     lifecycle.revoke(record=first, actor=OPERATOR, reason="test", now=plane.clock())
 
     run(plane)
 
-    assert outcomes(plan) == ["failed", "started"]
-    assert "is revoked; only one that is active can be renewed" in plan.targets.order_by("position")[0].detail
+    assert outcomes(plan) == ["skipped", "started"]
+    assert "CS-1 has no active certificate to renew" in plan.targets.order_by("position")[0].detail
 
 
 def test_a_paused_plan_starts_nothing_and_goes_on_when_it_is_resumed(plane: ControlPlane) -> None:

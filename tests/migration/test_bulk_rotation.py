@@ -12,7 +12,8 @@ from inventory.models import ChargerFamily, ManagedIdentity, Plan, PlanTarget
 from inventory.services import plans
 from inventory.services.plans.running import run_plans
 from migration.models import AuthorizationKey, KeyRotation, RotationTurn
-from migration.services import bulk_rotation, rotation
+from migration.services import bulk_rotation, cases, rollouts, rotation
+from migration.states import ReasonCode
 from tests.migration.model_station import ModelStation
 from tests.migration.rotating import command_of, family, go_on, station
 from tests.support import OPERATOR, ControlPlane
@@ -217,7 +218,9 @@ def test_a_charger_that_was_rotated_since_the_plan_was_made_is_not_rotated_again
 
     target = PlanTarget.objects.get(plan=plan)
     assert target.outcome == "skipped"
-    assert "rotated since the plan was made: version 2 is in use" in target.detail
+    now = "is now rotate key 2" if only_needed == "no" else "was made here, and nothing speaks against it"
+    assert "was rotate key 1, " in target.detail
+    assert now in target.detail
     assert AuthorizationKey.objects.count() == 2
 
 
@@ -231,7 +234,57 @@ def test_a_charger_whose_key_is_on_its_way_from_elsewhere_is_skipped_and_no_fail
     bulk_rotation.take_turns(plane.clock())
 
     target = PlanTarget.objects.get(plan=plan)
-    assert (target.outcome, target.detail) == (
-        "skipped",
-        "Key 2 is on its way already, from elsewhere than this plan.",
-    )
+    assert target.outcome == "skipped"
+    assert "is now excluded: Key 2 of CS-1 is on its way" in target.detail
+
+
+def test_a_charger_of_another_family_by_its_turn_keeps_its_key(plane: ControlPlane) -> None:
+    made = station(plane, "CS-1", approved(plane))
+    other = approved(plane, "Owl")
+    plan = plan_for(plane, identifiers=["CS-1"])
+    plans.apply(plan=plan, digest=plan.digest, actor=OPERATOR, reason="now", now=plane.clock())
+    run_plans(plane.clock())
+    ManagedIdentity.objects.filter(pk=made.identity.pk).update(family=other)
+
+    bulk_rotation.take_turns(plane.clock())
+
+    target = PlanTarget.objects.get(plan=plan)
+    assert (target.outcome, AuthorizationKey.objects.count()) == ("skipped", 1)
+    assert "was of family Eagle, is now of Owl" in target.detail
+
+
+def test_a_charger_in_quarantine_keeps_its_key(plane: ControlPlane) -> None:
+    made = station(plane, "CS-1", approved(plane))
+    plan = plan_for(plane, family=["Eagle"])
+    plans.apply(plan=plan, digest=plan.digest, actor=OPERATOR, reason="now", now=plane.clock())
+    run_plans(plane.clock())
+    with attributed(OPERATOR, "test"):
+        case = cases.open_case(
+            made.identity, wave=None, code=ReasonCode.NOT_PLANNED, why="-", tries=0, now=plane.clock()
+        )
+    rollouts.quarantine(case=case, actor=OPERATOR, reason="smoke", now=plane.clock())
+
+    bulk_rotation.take_turns(plane.clock())
+
+    target = PlanTarget.objects.get(plan=plan)
+    assert (target.outcome, AuthorizationKey.objects.count()) == ("skipped", 1)
+    assert "CS-1 is in quarantine on its way to Profile 3" in target.detail
+    assert plan_for(plane, family=["Eagle"]).excluded == {"in_quarantine": 1}
+
+
+def test_of_two_plans_for_one_charger_the_first_rotates_it(plane: ControlPlane) -> None:
+    station(plane, "CS-1", approved(plane))
+    made = [plan_for(plane, family=["Eagle"]) for _ in range(2)]
+    for plan in made:
+        plans.apply(plan=plan, digest=plan.digest, actor=OPERATOR, reason="now", now=plane.clock())
+        # Each was compared before the other one was applied.
+        Plan.objects.filter(pk=plan.pk).update(run="finished")
+    Plan.objects.update(run="running")
+
+    run_plans(plane.clock())
+    bulk_rotation.take_turns(plane.clock())
+
+    first, second = PlanTarget.objects.order_by("plan_id")
+    assert (first.outcome, second.outcome) == ("started", "skipped")
+    assert f"Plan {made[0].pk} is to rotate the key of CS-1 already" in second.detail
+    assert AuthorizationKey.objects.count() == 2

@@ -6,9 +6,10 @@ import pytest
 from django.db import transaction
 
 from inventory.audit import attributed
+from inventory.models import DomainEvent
 from inventory.services.locking import lock_identities, lock_identity
 from migration.models import MigrationCase
-from migration.services import cases, rollouts
+from migration.services import cases, retrying, rollouts
 from migration.states import ReasonCode
 from tests.migration.fleet import Fleet, capable_family, cohort, roll_out
 from tests.support import OPERATOR, PATIENCE_SECONDS, ControlPlane, in_threads, somebody_waits_for_a_lock, wait_until
@@ -34,6 +35,8 @@ def test_the_failed_are_locked_in_the_order_of_chargers(control_plane: ControlPl
     for station in (first, second):
         rollouts.quarantine(case=station.case, actor=OPERATOR, reason="test", now=plane.clock())
     assert second.case.pk < first.case.pk
+    plane.clock.advance(seconds=1)
+    assert rollouts.retry_failed(rollout=rollout, actor=OPERATOR, reason="Mended", now=plane.clock()) == 2
     first_locked = threading.Event()
 
     def other_work() -> None:
@@ -43,12 +46,12 @@ def test_the_failed_are_locked_in_the_order_of_chargers(control_plane: ControlPl
             wait_until(somebody_waits_for_a_lock, "the retry to wait for the first charger")
             lock_identities([second.identity.pk])
 
-    def retrying() -> None:
+    def by_the_duty() -> None:
         assert first_locked.wait(PATIENCE_SECONDS)
-        # As a form and a request with an Idempotency-Key do: one transaction around it all.
-        with transaction.atomic():
-            rollouts.retry_failed(rollout=rollout, actor=OPERATOR, reason="Mended", now=plane.clock())
+        assert retrying.go_on(plane.clock()) == 2
 
-    in_threads(other_work, retrying)
+    in_threads(other_work, by_the_duty)
 
     assert set(MigrationCase.objects.values_list("state", flat=True)) == {"pending"}
+    released = DomainEvent.objects.filter(payload__previousState="quarantine").order_by("pk")
+    assert [event.identity for event in released] == [first.identity, second.identity]

@@ -23,6 +23,7 @@ from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity,
 from inventory.purposes import CHARGER_IDENTITY, purpose, purposes
 from inventory.services import lifecycle, lockouts
 from inventory.services.plans import running, selection
+from inventory.services.plans.comparing import departure_of, departures_of, verdicts_now
 from inventory.services.plans.kinds import Field, PlanCounts, Started, Verdict, excluded, included
 
 PER_MINUTE = 300
@@ -137,6 +138,9 @@ class BulkRenewal:
     def per_minute(self, parameters: Mapping[str, Any]) -> float | None:
         return float(parameters["per_minute"])
 
+    def departures(self, plan: Plan, targets: Sequence[PlanTarget], now: datetime) -> list[str]:
+        return departures_of(self, plan, targets, now)
+
     def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
         (record,) = _records(target)
         job = lifecycle.renew(record=record, actor=actor, reason=plan.applied_reason, now=now)
@@ -225,6 +229,17 @@ class BulkRevocation:
     def per_minute(self, parameters: Mapping[str, Any]) -> float | None:
         return None
 
+    def departures(self, plan: Plan, targets: Sequence[PlanTarget], now: datetime) -> list[str]:
+        """Where only some of what was planned is left to do, that is done: nobody waits for the rest of a revocation.
+
+        Which family a charger belongs to changes nothing about what revoking does to it.
+        """
+        present = verdicts_now(self, plan, targets, now)
+        return [
+            "" if _is_part(verdict, target) else departure_of(self, target, verdict)
+            for target, verdict in zip(targets, present, strict=True)
+        ]
+
     def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
         (started,) = self.start_many(plan, [target], actor, now)
         return started
@@ -240,6 +255,11 @@ class BulkRevocation:
         )
         by_this = {record.pk for record in revoked}
         return [Started(TargetOutcome.DONE, _what_was_revoked(records, by_this)) for records in named]
+
+
+def _is_part(verdict: Verdict | None, target: PlanTarget) -> bool:
+    """Whether a revocation would do nothing now that the plan does not say."""
+    return verdict is not None and verdict.included and set(verdict.steps) <= set(target.steps)
 
 
 def _what_was_revoked(records: Sequence[int], by_this: set[int]) -> str:

@@ -1,12 +1,12 @@
 """How things differ from what a plan says, a batch of identities at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from inventory.models import ManagedIdentity, Plan, PlanTarget
+from inventory.models import ChargerFamily, ManagedIdentity, Plan, PlanTarget
 from inventory.services.plans.errors import PlanError
 from inventory.services.plans.judging import BATCH, Judged, next_batch, stored_batch
 from inventory.services.plans.kinds import PlanKind, Verdict, words_for
@@ -154,6 +154,63 @@ def departure_of(kind: PlanKind, target: PlanTarget, present: Verdict | None) ->
     if _change(target, (target.identity, present)) is None:
         return ""
     return f"was {was}, is now {_in_words(kind, present.included, present.reason, present.steps)}"
+
+
+Judge = Callable[[Mapping[str, Any], Sequence[ManagedIdentity], datetime], Sequence[Verdict]]
+
+
+def verdicts_now(
+    kind: PlanKind, plan: Plan, targets: Sequence[PlanTarget], now: datetime, judge: Judge | None = None
+) -> list[Verdict | None]:
+    """The verdicts of now on targets whose identities are locked; None for one that is no candidate any more.
+
+    The targets come with their identities, and those with their families. The queries do not grow with their number.
+
+    :param judge: instead of the kind's own, where the plan itself must not count.
+    """
+    by_id = {target.identity_id: target.identity for target in targets}
+    meant = list(kind.candidates(plan.parameters).filter(pk__in=by_id).order_by("pk").values_list("pk", flat=True))
+    judged = (judge or kind.judge)(plan.parameters, [by_id[identity] for identity in meant], now) if meant else []
+    verdicts = dict(zip(meant, judged, strict=True))
+    return [verdicts.get(target.identity_id) for target in targets]
+
+
+def departures_of(
+    kind: PlanKind, plan: Plan, targets: Sequence[PlanTarget], now: datetime, judge: Judge | None = None
+) -> list[str]:
+    """How each of these targets is not as the plan has it any more, its family included; empty where it still is.
+
+    As `verdicts_now` otherwise.
+    """
+    present = verdicts_now(kind, plan, targets, now, judge)
+    moves = _moves(targets)
+    return [
+        departure_of(kind, target, verdict) or moves.get(target.identity_id, "")
+        for target, verdict in zip(targets, present, strict=True)
+    ]
+
+
+def _moves(targets: Sequence[PlanTarget]) -> dict[int, str]:
+    """Which chargers belong to another family than was planned, by identity. A family that was only renamed is none."""
+    present = {target.identity_id: _family_name(target.identity) for target in targets}
+    moved = [target for target in targets if target.family_name not in ("", present[target.identity_id])]
+    names = {target.family_name for target in moved}
+    still_there = set(ChargerFamily.objects.filter(name__in=names).values_list("name", flat=True)) if names else set()
+    return {
+        target.identity_id: f"was of family {target.family_name}, is now of "
+        f"{present[target.identity_id] or 'no known family'}"
+        for target in moved
+        if target.family_name in still_there
+    }
+
+
+def _family_name(identity: ManagedIdentity) -> str:
+    return identity.family.name if identity.family is not None else ""
+
+
+def left_out(departure: str) -> str:
+    """What is said of a target that is left out because of how it differs from the plan."""
+    return f"Left out, because it changed after the plan was compared: {departure}. Plan it again."
 
 
 def _in_words(kind: PlanKind, included: bool, reason: str, steps: Sequence[str]) -> str:

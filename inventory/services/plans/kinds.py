@@ -118,8 +118,15 @@ class RunningPlanKind(PlanKind, Protocol):
     def per_minute(self, parameters: Mapping[str, Any]) -> float | None:
         """How many targets are started in a minute; None for as many as can be."""
 
+    def departures(self, plan: Plan, targets: Sequence[PlanTarget], now: datetime) -> Sequence[str]:
+        """How each of these targets, whose turn it is, is not as the plan has it any more; empty where it may start.
+
+        In their order, in a number of queries that does not grow with theirs; their identities are locked. Plans run
+        for hours, and nothing is done to a target but what was looked at.
+        """
+
     def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
-        """Start one target, whose identity is locked, under the plan's attribution.
+        """Start one target, which is as planned and whose identity is locked, under the plan's attribution.
 
         :raises InventoryError: when it cannot be; the target is then failed with that sentence.
         """

@@ -24,8 +24,9 @@ from inventory.models import CertificateJob, Plan, PlanTarget
 from inventory.services import rate_limits
 from inventory.services.command import command
 from inventory.services.locking import lock_identities
+from inventory.services.plans.comparing import left_out
 from inventory.services.plans.errors import PlanError
-from inventory.services.plans.kinds import BatchedPlanKind, PlanKind, RunningPlanKind, Started, kind_named
+from inventory.services.plans.kinds import BatchedPlanKind, RunningPlanKind, Started, kind_named
 
 BATCH = 200
 """Targets that are read at a time."""
@@ -99,7 +100,12 @@ def _run(plan: Plan, now: datetime, ends: float) -> None:
         raise TypeError(f"plans of kind {plan.kind} do not run from their targets")
     actor = plan.applier
     if not actor.may(kind.permission):
-        _pause_for_lost_permission(plan, kind)
+        _pause(plan, f"{plan.applied_by} no longer has the permission “{kind.permission}”. Who has it can stop it.")
+        return
+    try:
+        kind.candidates(plan.parameters)
+    except InventoryError as error:
+        _pause(plan, f"nobody can say any more whom it is about: {error} Put that right and resume it, or stop it.")
         return
     waiting = PlanTarget.objects.filter(plan=plan, outcome=TargetOutcome.WAITING).order_by("position")
     rate = kind.per_minute(plan.parameters)
@@ -145,13 +151,14 @@ def _start(plan: Plan, kind: RunningPlanKind, chosen: Mapping[int, int], actor: 
     """
     with transaction.atomic(), attributed(actor, plan.applied_reason, plan.correlation_id):
         identities = lock_identities(chosen.values())
-        if not _still_runs(plan):
+        if not still_runs(plan):
             return False
         found = PlanTarget.objects.select_for_update(of=("self",)).filter(pk__in=chosen).order_by("position")
         targets = [target for target in found if target.outcome == TargetOutcome.WAITING]
         for target in targets:
             target.identity = identities[target.identity_id]
-        for target, started in zip(targets, _started(plan, kind, targets, actor, now), strict=True):
+        standing = _as_planned(plan, kind, targets, now)
+        for target, started in zip(standing, _started(plan, kind, standing, actor, now), strict=True):
             target.outcome, target.detail, target.job = started.outcome, started.detail, started.job
             if started.job is not None and not started.job.is_open:
                 target.outcome, target.detail = _outcome_of(started.job), started.job.outcome
@@ -160,10 +167,25 @@ def _start(plan: Plan, kind: RunningPlanKind, chosen: Mapping[int, int], actor: 
     return True
 
 
+def _as_planned(plan: Plan, kind: RunningPlanKind, targets: Sequence[PlanTarget], now: datetime) -> list[PlanTarget]:
+    """The targets that are as the plan has them; the others are marked as skipped, each with the difference."""
+    if not targets:
+        return []
+    standing = []
+    for target, departure in zip(targets, kind.departures(plan, targets, now), strict=True):
+        if departure:
+            target.outcome, target.detail = TargetOutcome.SKIPPED, left_out(departure)
+        else:
+            standing.append(target)
+    return standing
+
+
 def _started(
     plan: Plan, kind: RunningPlanKind, targets: Sequence[PlanTarget], actor: Actor, now: datetime
 ) -> Sequence[Started]:
     """Together where the kind can; one that cannot be started holds none of the others up."""
+    if not targets:
+        return []
     if len(targets) > 1 and isinstance(kind, BatchedPlanKind):
         try:
             with transaction.atomic():
@@ -196,14 +218,15 @@ def _mark(targets: Sequence[PlanTarget]) -> None:
         )
 
 
-def _still_runs(plan: Plan) -> bool:
+def still_runs(plan: Plan) -> bool:
+    """Whether a plan runs, and does until the end of this transaction: whoever pauses or stops it waits for that."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT run FROM inventory_plan WHERE id = %s FOR SHARE", [plan.pk])
         return bool(cursor.fetchone()[0] == PlanRun.RUNNING)
 
 
-def _pause_for_lost_permission(plan: Plan, kind: PlanKind) -> None:
-    why = f"Paused: {plan.applied_by} no longer has the permission “{kind.permission}”. Who has it can stop it."
+def _pause(plan: Plan, because: str) -> None:
+    why = f"Paused: {because}"
     with transaction.atomic(), attributed(PLANNER, why, plan.correlation_id):
         locked = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
         if locked.run == PlanRun.RUNNING:
