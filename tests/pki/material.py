@@ -189,3 +189,33 @@ def key_usage(*, key_cert_sign: bool = False, digital_signature: bool = True) ->
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def with_default_spelt_out(der: bytes) -> bytes:
+    """A certificate with basic constraints that spell out cA FALSE, which cryptography refuses to read."""
+    spelt = der.replace(bytes.fromhex("0603551d1304023000"), bytes.fromhex("0603551d1304053003010100"))
+    assert spelt != der
+    return _with_fixed_lengths(der, spelt)
+
+
+def _with_fixed_lengths(original: bytes, changed: bytes) -> bytes:
+    """Lengthen the SEQUENCEs around basic constraints by the three octets that spell out the default."""
+    content = bytearray(changed)
+    place = bytes(content).index(bytes.fromhex("0603551d130405"))
+    start, added = 0, len(changed) - len(original)
+    while start < place:
+        tag, first = content[start], content[start + 1]
+        octets = first & 0x7F if first & 0x80 else 0
+        header = 2 + octets
+        length = int.from_bytes(content[start + 2 : start + header], "big") if octets else first
+        if start + header + length + added < place:
+            start += header + length
+            continue
+        if tag & 0x20 or tag == 0x04:
+            length += added
+            if octets:
+                content[start + 2 : start + header] = length.to_bytes(octets, "big")
+            else:
+                content[start + 1] = length
+        start += header
+    return bytes(content)

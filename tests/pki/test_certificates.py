@@ -15,7 +15,7 @@ from bfcerts.pki.certificates import (
     parse_certificate,
     split_chain,
 )
-from tests.pki.material import NOW, Issuer, certificate, name, new_key, spki, tlv
+from tests.pki.material import NOW, Issuer, certificate, name, new_key, spki, tlv, with_default_spelt_out
 from tests.pki.openssl import openssl
 
 POOL = Path(__file__).parents[3] / "shared" / "data" / "opcp-certificates"
@@ -61,9 +61,7 @@ def test_pem_and_der_are_the_same_certificate() -> None:
 def test_an_explicitly_encoded_default_is_read_though_cryptography_refuses_it() -> None:
     """As in the CPS leaves of a real pool: basic constraints that spell out cA FALSE."""
     leaf = Issuer("Root").issue(extensions=[(x509.BasicConstraints(ca=False, path_length=None), False)])
-    spelled = leaf.der.replace(bytes.fromhex("0603551d1304023000"), bytes.fromhex("0603551d1304053003010100"))
-    assert spelled != leaf.der
-    der = _with_fixed_lengths(leaf.der, spelled)
+    der = with_default_spelt_out(leaf.der)
     with pytest.raises(ValueError, match="EncodedDefault"):
         x509.load_der_x509_certificate(der).extensions  # noqa: B018  # reading it is what raises
 
@@ -157,26 +155,3 @@ def test_a_certificate_is_signed_by_the_key_and_not_by_the_name() -> None:
     assert not leaf.signed_by(impostor.certificate)
     renamed = certificate(root.key, name("Other"), name("Other"), root.key, not_after=NOW, extensions=[])
     assert not leaf.signed_by(renamed)
-
-
-def _with_fixed_lengths(original: bytes, changed: bytes) -> bytes:
-    """Lengthen the SEQUENCEs around basic constraints by the three octets that spell out the default."""
-    content = bytearray(changed)
-    place = bytes(content).index(bytes.fromhex("0603551d130405"))
-    start, added = 0, len(changed) - len(original)
-    while start < place:
-        tag, first = content[start], content[start + 1]
-        octets = first & 0x7F if first & 0x80 else 0
-        header = 2 + octets
-        length = int.from_bytes(content[start + 2 : start + header], "big") if octets else first
-        if start + header + length + added < place:
-            start += header + length
-            continue
-        if tag & 0x20 or tag == 0x04:
-            length += added
-            if octets:
-                content[start + 2 : start + header] = length.to_bytes(octets, "big")
-            else:
-                content[start + 1] = length
-        start += header
-    return bytes(content)

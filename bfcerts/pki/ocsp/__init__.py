@@ -1,0 +1,1 @@
+"""OCSP (RFC 6960): requests, the verification of answers, and the answers of a responder of ours."""
