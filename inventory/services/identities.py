@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from bfcerts.ocpp.gateway.addresses import LONGEST_STATION_ID, is_station_id
+from bfcerts.identifiers import IdentifierError, station_id
 from bfcerts.ocpp.gateway.commands import release
 from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.notify import Channel, notify
@@ -57,11 +57,11 @@ def create(*, kind: str, authoritative_identifier: str, actor: Actor, reason: st
     """
     actor.require("add_managedidentity")
     _check_fields(fields)
-    if kind == SubjectKind.CHARGER and not is_station_id(authoritative_identifier):
-        raise InvalidInputError(
-            f"{authoritative_identifier[:60]!r} is no charge point id: OCPP allows 1 to {LONGEST_STATION_ID} letters, "
-            "digits and the characters * - _ = : + | @ . and nothing else. Write it as the charger has it."
-        )
+    if kind == SubjectKind.CHARGER:
+        try:
+            station_id(authoritative_identifier)
+        except IdentifierError as error:
+            raise InvalidInputError(error.message) from None
     identity = ManagedIdentity(kind=kind, authoritative_identifier=authoritative_identifier, **fields)
     try:
         with transaction.atomic(), attributed(actor, reason or "Added to the inventory"):

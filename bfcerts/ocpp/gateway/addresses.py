@@ -1,28 +1,22 @@
 """The address and the station id of a connection, as the wire gives them."""
 
 import ipaddress
-import re
-from typing import Final
 from urllib.parse import unquote
 
-LONGEST_STATION_ID: Final = 48
-# OCPP 2.0.1 part 2 §2.1.1: identifierString; part 4 §3.1.1: percent-encoded as the last part of the path
-_STATION_ID: Final = re.compile(r"[A-Za-z0-9*\-_=:+|@.]{1,48}", re.ASCII)
+from bfcerts.identifiers import is_station_id
 
 
 def station_id(path: str) -> str | None:
-    """The station id at the end of a request's path, or None where there is none that OCPP allows."""
+    """The station id at the end of a request's path, or None where there is none that OCPP allows.
+
+    It is percent-encoded as the last part of the path (OCPP 2.0.1 part 4 §3.1.1).
+    """
     encoded = path.partition("?")[0].rpartition("/")[2]
     try:
         decoded = unquote(encoded, errors="strict")
     except UnicodeDecodeError:
         return None
-    return decoded if _STATION_ID.fullmatch(decoded) else None
-
-
-def is_station_id(text: str) -> bool:
-    """Whether a station of this name could ever connect."""
-    return _STATION_ID.fullmatch(text) is not None
+    return decoded if is_station_id(decoded) else None
 
 
 def plain_address(peername: object) -> str:
