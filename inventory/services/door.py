@@ -93,7 +93,7 @@ def _options(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _for_renewal(row: dict[str, Any], now: datetime) -> bool:
-    """Whether a narrow door is open for exactly this certificate: one that was in use, and has expired."""
+    """Whether a narrow door is open for exactly this certificate, which has expired."""
     until = row["renewal_only_until"]
     return (
         until is not None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -21,6 +21,9 @@ from inventory.services.security_events import classify_station_event, record_se
 EARLIEST_PLAUSIBLE = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_PLAUSIBLE = timedelta(days=366)
 """Stations have wrong clocks; what lies outside of this is no time of an event, and ours is shown instead."""
+
+CONNECTION_REFUSED: Final = "ConnectionRefused"
+"""The security event of a connection that the gateway refused; its `native_type` is the `RefusalReason`."""
 
 _REFUSALS: dict[str, tuple[SecurityCategory, Severity, str]] = {
     RefusalReason.UNKNOWN_STATION: (
@@ -226,7 +229,7 @@ def connection_refused(identity: ManagedIdentity | None, entry: InboxEntry) -> N
     count = int(entry.payload.get("count", 1) or 1)
     times = f" ({count} times)" if count > 1 else ""
     record_security_event(
-        "ConnectionRefused",
+        CONNECTION_REFUSED,
         native_type=reason[:60],
         category=category,
         severity=severity,

@@ -135,7 +135,7 @@ def retire_expired(now: datetime) -> int:
 
 
 def _retire(record_id: int, now: datetime) -> bool:
-    with attributed(EXPIRY, "The certificate has expired"), transaction.atomic():
+    with transaction.atomic():
         record = lock_record(record_id)
         if record.state not in (
             RecordState.ACTIVE,
@@ -143,19 +143,25 @@ def _retire(record_id: int, now: datetime) -> bool:
             RecordState.INSTALLED_PENDING_ACTIVATION,
         ):
             return False
-        transitions.retired(record, "expired", now=now, keep_as_fallback=False)
-        transitions.block_at_gateways(record)
-        record_security_event(
-            "CertificateExpired",
-            category=SecurityCategory.TLS_AND_CERTIFICATE,
-            severity=Severity.CRITICAL,
-            source=SecuritySource.CONTROL_PLANE,
-            message=f"Certificate {record.pk} of {record.identity.authoritative_identifier} expired unrenewed.",
-            now=now,
-            record=record,
-            dedupe_key=f"expired:{record.pk}",
-        )
+        retire_locked(record, now)
     return True
+
+
+def retire_locked(record: CertificateRecord, now: datetime) -> None:
+    """Retire one certificate that has expired, of a record that is locked."""
+    with attributed(EXPIRY, "The certificate has expired"):
+        transitions.retired(record, "expired", now=now, keep_as_fallback=False)
+    transitions.block_at_gateways(record)
+    record_security_event(
+        "CertificateExpired",
+        category=SecurityCategory.TLS_AND_CERTIFICATE,
+        severity=Severity.CRITICAL,
+        source=SecuritySource.CONTROL_PLANE,
+        message=f"Certificate {record.pk} of {record.identity.authoritative_identifier} expired unrenewed.",
+        now=now,
+        record=record,
+        dedupe_key=f"expired:{record.pk}",
+    )
 
 
 @duty("unconfirmed", timedelta(minutes=5))

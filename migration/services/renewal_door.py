@@ -11,6 +11,7 @@ from typing import Final
 
 from django.utils import timezone
 
+from bfcerts.ocpp.canonical import RefusalReason
 from inventory import seams
 from inventory.actors import Actor
 from inventory.choices import (
@@ -22,13 +23,14 @@ from inventory.choices import (
     Severity,
 )
 from inventory.errors import InventoryError, TransitionRefusedError
-from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, SecurityEvent
 from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import door as certificate_door
-from inventory.services import lifecycle, transitions
+from inventory.services import lifecycle, sweeps, transitions
 from inventory.services.command import command
 from inventory.services.identities import close_sessions
 from inventory.services.locking import lock_identity, lock_record_of
+from inventory.services.observations import CONNECTION_REFUSED
 from inventory.services.security_events import record_security_event
 from migration.key_choices import DoorKind, RecoveryCause
 from migration.models import RecoveryDoor
@@ -44,7 +46,7 @@ def open_for_renewal(
 ) -> RecoveryDoor:
     """Let one charger in with its expired certificate until then, to renew it.
 
-    The certificate is the one that it used last. When it is in, its renewal is started.
+    The certificate is the one of `last_known`. When it is in, its renewal is started.
 
     :raises InvalidInputError: when a door cannot end then.
     :raises TransitionRefusedError: when the charger needs no door, has one, or its certificate cannot open one.
@@ -57,6 +59,8 @@ def open_for_renewal(
         if obstacle is not None:
             raise TransitionRefusedError(obstacle)
         record = lock_record_of(locked, certificate_for(locked, now).pk)
+        if record.state == RecordState.INSTALLED_PENDING_ACTIVATION:
+            sweeps.retire_locked(record, now)
         door = RecoveryDoor(
             identity=locked,
             kind=DoorKind.EXPIRED_CERTIFICATE,
@@ -77,13 +81,34 @@ def open_for_renewal(
     return door
 
 
-def last_used(identities: Iterable[int]) -> dict[int, CertificateRecord]:
-    """The certificate that each of these chargers came in with last, whatever became of it, by identity."""
-    used = CertificateRecord.objects.filter(
-        identity_id__in=identities, purpose=CHARGER_IDENTITY.key, slot="", activated_at__isnull=False
+def last_known(identities: Iterable[int]) -> dict[int, CertificateRecord]:
+    """The certificate that each of these chargers came to our door with last, whatever became of it, by identity.
+
+    It is the one that they used last. A newer one that the charger accepted and that expired before its first use takes
+    its place once the charger has come with it and was refused for its dates: TLS has proved its key by then.
+    """
+    theirs = CertificateRecord.objects.filter(
+        identity_id__in=list(identities), purpose=CHARGER_IDENTITY.key, slot=""
+    ).select_related("authority")
+    used = theirs.filter(activated_at__isnull=False).order_by("identity_id", "-activated_at", "-pk")
+    known = {record.identity_id: record for record in used.distinct("identity_id")}
+    never_used = theirs.filter(activated_at__isnull=True, installed_at__isnull=False).order_by("identity_id", "-pk")
+    for record in never_used.distinct("identity_id"):
+        before = known.get(record.identity_id)
+        if (before is None or before.pk < record.pk) and _came_with(record, before):
+            known[record.identity_id] = record
+    return known
+
+
+def _came_with(record: CertificateRecord, before: CertificateRecord | None) -> bool:
+    """Whether a charger, when it was last refused for the dates of one of these two, came with the first."""
+    refused = SecurityEvent.objects.filter(
+        identity_id=record.identity_id,
+        type=CONNECTION_REFUSED,
+        native_type=RefusalReason.CERTIFICATE_EXPIRED,
+        record__in=[record, before] if before else [record],
     )
-    newest = used.select_related("authority").order_by("identity_id", "-activated_at", "-pk").distinct("identity_id")
-    return {record.identity_id: record for record in newest}
+    return refused.order_by("-pk").values_list("record_id", flat=True).first() == record.pk
 
 
 def why_no_certificate(identity: ManagedIdentity, now: datetime) -> str | None:
@@ -110,7 +135,7 @@ def certificate_for(identity: ManagedIdentity, now: datetime) -> CertificateReco
         raise TransitionRefusedError(
             f"The certificates of {who} are not ours to renew; open a door with a fresh key instead."
         )
-    record = last_used([identity.pk]).get(identity.pk)
+    record = last_known([identity.pk]).get(identity.pk)
     if record is None:
         raise TransitionRefusedError(
             f"{who} has never used a certificate of ours; open a door with a fresh key instead."
@@ -127,7 +152,8 @@ def why_unfit(record: CertificateRecord, now: datetime) -> str:
     """What keeps the last certificate of a charger from opening a door; empty where nothing does."""
     if record.state == RecordState.REVOKED:
         return "was revoked"
-    if record.state not in (RecordState.ACTIVE, RecordState.RETIRED):
+    never_used = record.state == RecordState.INSTALLED_PENDING_ACTIVATION and record.activated_at is None
+    if record.state not in (RecordState.ACTIVE, RecordState.RETIRED) and not never_used:
         return f"is {record.get_state_display().lower()}"
     if record.deactivated_at is not None and not transitions.is_fresh(record, record.activated_at or now):
         return "was taken out of service"

@@ -89,12 +89,12 @@ def _locked_out(identities: Sequence[ManagedIdentity], now: datetime) -> dict[in
     names = dict(found.values_list("pk", "authoritative_identifier"))
     if not names:
         return {}
-    last = renewal_door.last_used(names)
+    last = renewal_door.last_known(names)
     return {key: Why(ReasonCode.CERTIFICATE_LOST, *_lost(name, last.get(key), now)) for key, name in names.items()}
 
 
 def _lost(name: str, last: CertificateRecord | None, now: datetime) -> tuple[str, str]:
-    """Why a charger cannot connect on Profile 3, by the certificate that it used last, and what to do next."""
+    """Why a charger cannot connect on Profile 3, by the certificate that it came with last, and what to do next."""
     if last is None:
         return f"{name} is on Profile 3 and has no certificate that works: it cannot connect.", _FRESH_KEY
     if last.renewal_only_until is not None and last.renewal_only_until > now:

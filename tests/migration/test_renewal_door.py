@@ -1,94 +1,32 @@
 """The narrow door for a renewal: one charger comes in with its own expired certificate, and leaves with a new one."""
 
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
-from bfcerts.ocpp.canonical import Action, Evidence, RefusalReason
-from bfcerts.ocpp.models import StationSession
+from bfcerts.ocpp.canonical import Action, RefusalReason
 from bfcerts.ocpp.registry import Admission, Refusal
 from inventory.actors import Actor
 from inventory.choices import JobState, RecordState
 from inventory.errors import InvalidInputError, NotPermittedError, TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, ManagedIdentity, SecurityEvent
 from inventory.services import actions, identities, lifecycle, lockouts, sweeps
-from inventory.services.door import CertificateDoor
 from migration.key_choices import DoorKind
 from migration.models import RecoveryDoor
-from migration.services import recovery, renewal_door
+from migration.services import recovery
 from migration.services.secrets_of_keys import generate
 from migration.services.why import why
-from tests.inventory.attempts import certificate_attempt
 from tests.inventory.material import external_certificate
 from tests.migration.fleet import cohort
+from tests.migration.renewing import DAY, come_in, decide, expired, open_door, reason_of, session
 from tests.support import OPERATOR, ControlPlane, charger
 from tests.trustanchors.support import own_bundles, release
 from trustanchors.models import BundleRollout
 from trustanchors.services import duties
 
 pytestmark = pytest.mark.django_db
-
-DAY = timedelta(days=1)
-
-
-def expired(
-    plane: ControlPlane, name: str = "CS-1", *, swept: bool = True
-) -> tuple[ManagedIdentity, CertificateRecord]:
-    """A charger on Profile 3 whose certificate ended a day ago."""
-    identity = charger(name)
-    record = plane.enrol(identity)
-    assert record.not_after is not None
-    plane.clock.now = record.not_after + DAY
-    if swept:
-        sweeps.retire_expired(plane.clock())
-    identity.refresh_from_db()
-    record.refresh_from_db()
-    return identity, record
-
-
-def open_door(plane: ControlPlane, identity: ManagedIdentity, **more: Any) -> RecoveryDoor:
-    return renewal_door.open_for_renewal(
-        **{
-            "identity": identity,
-            "until": plane.clock() + 2 * DAY,
-            "actor": OPERATOR,
-            "reason": "forgotten over the winter",
-            "now": plane.clock(),
-            **more,
-        }
-    )
-
-
-def decide(record: CertificateRecord, now: datetime, station: str = "") -> Admission | Refusal:
-    current = CertificateRecord.objects.select_related("identity").get(pk=record.pk)
-    (decision,) = CertificateDoor().decide([certificate_attempt(current, now, station)])
-    return decision
-
-
-def reason_of(decision: Admission | Refusal) -> RefusalReason:
-    assert isinstance(decision, Refusal)
-    return decision.reason
-
-
-def come_in(plane: ControlPlane, record: CertificateRecord) -> Admission:
-    """A connection as the gateway stores it."""
-    decision = decide(record, plane.clock())
-    assert isinstance(decision, Admission)
-    assert decision.evidence_wanted
-    plane.observe(
-        record.identity.authoritative_identifier,
-        Evidence.CONNECTED,
-        {
-            "profile": 3,
-            "fingerprint": record.fingerprint,
-            "renewal_only": decision.renewal_only_until is not None,
-        },
-    )
-    plane.work()
-    return decision
 
 
 @pytest.mark.parametrize("swept", [False, True])
@@ -103,14 +41,6 @@ def test_anchors_that_came_while_it_was_away_do_not_keep_it_from_its_renewal(pla
 
     assert CertificateJob.objects.filter(identity=identity).open().get().action in ("issue", "renew")
     assert not SecurityEvent.objects.filter(type="RenewalNotStarted").exists()
-
-
-def session(plane: ControlPlane, identity: ManagedIdentity, record: CertificateRecord) -> StationSession:
-    made = plane.seen(identity, profile=3)
-    StationSession.objects.filter(pk=made.pk).update(
-        closed_at=None, certificate_fingerprint=record.fingerprint, renewal_only=True
-    )
-    return made
 
 
 @pytest.mark.parametrize("swept", [True, False])
