@@ -9,10 +9,10 @@ class TrustAnchorsConfig(AppConfig):
 
     def ready(self) -> None:
         from inventory.services import absences, plans
-        from trustanchors.services import duties, evidence, keeping
+        from trustanchors.services import beginning, duties, evidence, keeping, membership
         from trustanchors.services.plan_kind import BundleRelease
 
         absences.name_work("anchors", "the trial of its trust anchors")
         evidence.connect()
         plans.register(BundleRelease())
-        self.duties = (duties, keeping)
+        self.duties = (beginning, duties, keeping, membership)

@@ -35,7 +35,7 @@ def ready(stations: Sequence[Sequence[str]]) -> str:
     from tests.migration.fleet import capable_family, cohort
     from tests.trustanchors.support import own_bundles
     from trustanchors.models import BundleInstallation
-    from trustanchors.services import duties, releasing
+    from trustanchors.services import membership, releasing
     from trustanchors.services.releasing import Pace
 
     now = timezone.now()
@@ -52,7 +52,7 @@ def ready(stations: Sequence[Sequence[str]]) -> str:
         releasing.release(
             bundles=own_bundles(now), cohort=members, pace=Pace(), actor=Actor.system("bench"), reason="Benchmark"
         )
-        duties.take_in_members(now)
+        membership.take_in_members(now)
         installations = BundleInstallation.objects.all()
         installations.update(state="delivered", delivered_at=now)
         installations.update(state="installed", installed_at=now, checked_at=now, deadline=None, next_run_at=None)

@@ -19,7 +19,7 @@ from migration.services.secrets_of_keys import digest
 from tests.support import OPERATOR, ControlPlane, charger, request_for
 from tests.trustanchors.support import own_bundles, release
 from trustanchors.models import BundleInstallation
-from trustanchors.services import duties
+from trustanchors.services import membership
 
 
 def capable_family(name: str = "Eagle", **fields: Any) -> ChargerFamily:
@@ -167,7 +167,7 @@ class Fleet:
         now = self.plane.clock()
         everybody = cohort("Everybody", [station.identity for station in self.stations])
         release(self.plane, own_bundles(now), everybody)
-        duties.take_in_members(now)
+        membership.take_in_members(now)
         installations = BundleInstallation.objects.all()
         installations.update(state="delivered", delivered_at=now)
         installations.update(state="installed", installed_at=now, checked_at=now, deadline=None, next_run_at=None)

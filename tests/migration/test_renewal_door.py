@@ -24,7 +24,7 @@ from tests.migration.renewing import DAY, come_in, decide, expired, open_door, r
 from tests.support import OPERATOR, ControlPlane, charger
 from tests.trustanchors.support import own_bundles, release
 from trustanchors.models import BundleRollout
-from trustanchors.services import duties
+from trustanchors.services import membership
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 def test_anchors_that_came_while_it_was_away_do_not_keep_it_from_its_renewal(plane: ControlPlane, swept: bool) -> None:
     identity, record = expired(plane, swept=swept)
     release(plane, own_bundles(plane.clock()), cohort("All", [identity]))
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
     assert not BundleRollout.objects.filter(gate_open=True).exists()
 
     open_door(plane, identity)

@@ -11,7 +11,7 @@ from inventory.services import catalogue
 from tests.support import OPERATOR, charger
 from tests.trustanchors.support import anchor, authority, bundle
 from trustanchors.models import BundleInstallation, BundleRollout, TrustAnchor, TrustAnchorBundle
-from trustanchors.services import duties, releasing
+from trustanchors.services import membership, releasing
 
 PURPOSE = "iso15118_evse_leaf"
 """Its anchors decide nothing about a charger's connection, so no authority has to be known."""
@@ -39,7 +39,7 @@ def bundle_rollout() -> BundleRollout:
     (rollout,) = releasing.release(
         bundles=[trust_anchor_bundle()], cohort=members, actor=OPERATOR, reason="given", now=now
     )
-    duties.take_in_members(now)
+    membership.take_in_members(now)
     return BundleRollout.objects.get(pk=rollout.pk)
 
 

@@ -21,7 +21,7 @@ from tests.simulator.hash_data import hash_data
 from tests.simulator.quirks import SerialStyle
 from tests.support import OPERATOR, ControlPlane
 from trustanchors.models import BundleInstallation, BundleRollout, TrustAnchor, TrustAnchorBundle
-from trustanchors.services import anchors, bundles, duties, releasing
+from trustanchors.services import anchors, beginning, bundles, duties, membership, releasing
 from trustanchors.services.releasing import Pace
 
 CSMS_ROOT = "CSMSRootCertificate"
@@ -240,10 +240,10 @@ class Fleet:
         """Every duty once, then every station answers what it is asked."""
         now = self.plane.clock()
         for one in (
-            duties.take_in_members,
+            membership.take_in_members,
             duties.end_withdrawn,
-            duties.begin_anew,
-            duties.begin_due,
+            beginning.begin_anew,
+            beginning.begin_due,
             duties.go_on_due,
             duties.hold_deadlines,
             duties.check_due,

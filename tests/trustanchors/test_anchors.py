@@ -26,7 +26,7 @@ from tests.trustanchors.support import (
 )
 from trustanchors.errors import AnchorRefusedError, BundleRefusedError, ReleaseRefusedError
 from trustanchors.models import BundleRollout, TrustAnchor
-from trustanchors.services import anchors, bundles, duties, releasing
+from trustanchors.services import anchors, bundles, membership, releasing
 from trustanchors.services.releasing import Pace
 
 pytestmark = pytest.mark.django_db
@@ -169,7 +169,7 @@ def test_bundles_that_were_released_before_count_for_the_coverage(plane: Control
     group = cohort("North", fleet.identities)
     first, second = own_bundles(plane.clock())
     release(plane, [first, second], group)
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
     spare = anchor(authority(plane.clock()).pem, plane.clock())
     newer = bundle([first.ordered_anchors()[0], spare], plane.clock())
 
@@ -231,7 +231,7 @@ def test_the_same_bundle_is_not_released_twice(plane: ControlPlane) -> None:
     group = cohort("North", fleet.identities)
     versions = own_bundles(plane.clock())
     release(plane, versions, group)
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
 
     with pytest.raises(ReleaseRefusedError, match="stands already"):
         release(plane, versions, group)

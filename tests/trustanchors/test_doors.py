@@ -16,7 +16,7 @@ from tests.admin import given
 from tests.support import OPERATOR, ControlPlane
 from tests.trustanchors.support import Fleet, cohort, own_bundles, own_root, release
 from trustanchors.models import BundleRollout, TrustAnchorBundle
-from trustanchors.services import duties, keeping
+from trustanchors.services import keeping, membership
 
 pytestmark = pytest.mark.django_db
 
@@ -102,7 +102,7 @@ def test_a_released_bundle_is_kept_as_it_was_released(plane: ControlPlane) -> No
     fleet.add("CS-0")
     first, second = own_bundles(plane.clock())
     release(plane, [first, second], cohort("North", fleet.identities))
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
 
     assert [keeping.keep_released_bundles(plane.clock()) for _ in range(2)] == [2, 0]
 

@@ -23,21 +23,21 @@ from tests.support import OPERATOR, Clock, ControlPlane
 from tests.trustanchors.support import Fleet, anchor, authority, bundle, cohort, family, join, own_anchors
 from trustanchors.choices import CONFIRMED_STATES, FAILED_STATES, OPENING_STATES
 from trustanchors.models import BundleInstallation, BundleRollout, TrustAnchor, TrustAnchorBundle
-from trustanchors.services import control, duties, releasing, withdrawal
+from trustanchors.services import beginning, control, duties, membership, releasing, withdrawal
 from trustanchors.services.gate import why_closed
 from trustanchors.services.releasing import Pace
 
 pytestmark = pytest.mark.django_db
 
 DUTIES = [
-    duties.take_in_members,
-    duties.begin_due,
-    duties.begin_due,
+    membership.take_in_members,
+    beginning.begin_due,
+    beginning.begin_due,
     duties.go_on_due,
     duties.hold_deadlines,
     duties.check_due,
     duties.end_withdrawn,
-    duties.begin_anew,
+    beginning.begin_anew,
 ]
 pick = st.integers(0, 11)
 

@@ -27,7 +27,7 @@ from tests.trustanchors.support import (
     states,
 )
 from trustanchors.models import BundleInstallation
-from trustanchors.services import control, duties
+from trustanchors.services import control, membership
 from trustanchors.services.gate import readiness, why_closed
 
 pytestmark = pytest.mark.django_db
@@ -282,7 +282,7 @@ def test_a_charger_that_left_the_cohort_is_sent_nothing_and_stays_a_target(plane
     stations = [fleet.add(f"CS-{number}") for number in range(3)]
     group = cohort("North", fleet.identities)
     rollout, _ = release(plane, own_bundles(plane.clock()), group)
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
 
     catalogue.remove_members(cohort=group, identifiers=["CS-2"], actor=OPERATOR, reason="moved away")
     fleet.settle(6)
@@ -297,7 +297,7 @@ def test_a_charger_that_changes_its_family_waits_for_the_canary_of_the_new_one(p
     old, new = family("Old"), family("New")
     canary, changed = fleet.add("CS-0", old), fleet.add("CS-1", old)
     rollout, _ = release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
     identities.update(identity=changed.identity, changes={"family": new}, actor=OPERATOR, reason="new firmware")
 
     fleet.settle(6)
@@ -319,7 +319,7 @@ def test_who_joins_the_cohort_later_is_taken_in_and_closes_the_gate_until_confir
     newcomer = fleet.add("CS-1")
     join(group, newcomer.identity)
     assert "has not reached it yet" in str(why_closed(newcomer.identity, plane.clock()))
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
     assert (again(rollout).state, again(rollout).targets, again(rollout).gate_open) == ("running", 2, False)
 
     fleet.settle(4)
@@ -331,7 +331,7 @@ def test_a_paused_rollout_begins_nobody_and_goes_on_when_it_is_resumed(plane: Co
     fleet = Fleet(plane)
     station = fleet.add("CS-0")
     rollout, _ = release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
-    duties.take_in_members(plane.clock())
+    membership.take_in_members(plane.clock())
     control.pause(rollout=rollout, actor=OPERATOR, reason="maintenance", now=plane.clock())
 
     fleet.settle(2)

@@ -8,7 +8,7 @@ from inventory.services import capabilities
 from inventory.services.security_events import record_security_event
 from trustanchors.choices import CERTIFICATE_USES, StepKind
 from trustanchors.models import BundleInstallation, TrustAnchor
-from trustanchors.services import installations, keeping_roots, stepping
+from trustanchors.services import installations, keeping_roots, returns
 from trustanchors.services.sequence import Step
 
 
@@ -16,7 +16,7 @@ def is_lost(installation: BundleInstallation) -> bool:
     """Whether a canary changed its store, is away since, and did not come back."""
     if not installation.canary or installation.group.proven_at is not None:
         return False
-    if stepping.last_change(installation) is None or stepping.is_back(installation):
+    if returns.last_change(installation) is None or returns.is_back(installation):
         return False
     station = installation.identity.authoritative_identifier
     return not StationSession.objects.filter(station_id=station, closed_at__isnull=True).exists()
@@ -24,7 +24,7 @@ def is_lost(installation: BundleInstallation) -> bool:
 
 def lost(installation: BundleInstallation, now: datetime) -> None:
     """A canary did not come back in its time: its family stops here, says why, and is known for it from now on."""
-    step, identity = stepping.last_change(installation), installation.identity
+    step, identity = returns.last_change(installation), installation.identity
     who, what = identity.authoritative_identifier, ""
     if step is not None:
         done = "installed on" if step["kind"] == StepKind.INSTALL else "deleted from"

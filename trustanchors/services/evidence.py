@@ -6,7 +6,7 @@ from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
 from trustanchors.models import BundleInstallation
-from trustanchors.services import installations, stepping
+from trustanchors.services import hearing, installations
 
 
 def answered(answer: seams.CommandAnswer) -> None:
@@ -18,7 +18,7 @@ def answered(answer: seams.CommandAnswer) -> None:
     with attributed(who, why), transaction.atomic(savepoint=False):
         installation = installations.lock(int(number))
         if installation is not None:
-            stepping.answered(
+            hearing.answered(
                 installation,
                 name,
                 outcome=answer.outcome,
@@ -39,7 +39,7 @@ def connected(connection: seams.Connection) -> None:
     )
     for installation_id in ids:
         installation = installations.lock_of(connection.identity, installation_id)
-        stepping.connected(installation, connection.security_profile, connection.at)
+        hearing.connected(installation, connection.security_profile, connection.at)
 
 
 def connect() -> None:
