@@ -163,4 +163,13 @@ def close(*, breaker: Breaker, actor: Actor, reason: str, now: datetime | None =
             raise TransitionRefusedError(f"This breaker was closed by {actor_words(locked.closed_by)} already.")
         locked.closed_at, locked.closed_by = now, actor.name
         locked.save()
+        _waiting_for(locked).filter(next_look_at__gt=now).update(next_look_at=now)
     return locked
+
+
+def _waiting_for(breaker: Breaker) -> QuerySet[MigrationCase]:
+    """Those that say that they wait for this breaker: whoever closes it wants to see them move now."""
+    waiting = MigrationCase.objects.filter(state=CaseState.PENDING, reason_code=ReasonCode.BREAKER_OPEN)
+    if breaker.kind == BreakerKind.FAMILY:
+        return waiting.filter(family=breaker.family_id)
+    return waiting.filter(site=breaker.site)

@@ -15,6 +15,7 @@ from inventory.models import (
     Cohort,
     FamilyCapability,
     IssuingAuthority,
+    LifecyclePolicy,
     ManagedIdentity,
     PeriodicTask,
     Plan,
@@ -83,7 +84,12 @@ class MixedFleet:
     chargers: dict[str, Charger] = field(default_factory=dict)
 
     def commission(self, descriptions: Iterable[StationDescription]) -> None:
-        """Take the stations into the inventory, with their families, and connect them."""
+        """Take the stations into the inventory, with their families, and connect them.
+
+        What they refuse is tried again within seconds: what is tested is how it ends.
+        """
+        policies = LifecyclePolicy.objects.filter(purpose=CHARGER_IDENTITY.key)
+        policies.update(retry_delay=timedelta(seconds=1), retry_delay_limit=timedelta(seconds=4))
         for description in descriptions:
             family = _family(description)
             listener = "profile2" if description.protocol == "ocpp2.0.1" else "dual"

@@ -1,7 +1,7 @@
 """What operators do with a migration under way, and what happens when chargers surprise them."""
 
 from collections.abc import Callable
-from datetime import time
+from datetime import time, timedelta
 from functools import partial
 from typing import Any
 
@@ -234,7 +234,10 @@ def test_a_closed_breaker_lets_the_family_go_on_and_counts_anew(plane: ControlPl
     for station in stations:
         station.returns = "3"
 
+    MigrationCase.objects.filter(pk=waiting.pk).update(next_look_at=plane.clock() + timedelta(seconds=30))
     breakers.close(breaker=Breaker.objects.get(), actor=OPERATOR, reason="Mended", now=plane.clock())
+    waiting.refresh_from_db()
+    assert waiting.next_look_at == plane.clock(), "whoever waited for it is looked at now"
     rollouts.retry_failed(rollout=rollout, actor=OPERATOR, reason="Mended", now=plane.clock())
     fleet.settle(12)
 
