@@ -7,19 +7,17 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 
-from bfcerts.console import navigation
 from bfcerts.console.filters import ChoiceFilter
-from bfcerts.console.live import live_response
-from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, Badge, exact_span, moment
 from inventory.admin.actions import actor_of
 from inventory.admin.history import HistoryMixin
+from inventory.admin.live_page import LivePage
 from inventory.admin.verbs import Order, Verb
 from inventory.services.actions import AvailableAction
 from inventory.services.changes import entries_of
@@ -114,9 +112,10 @@ def _waiting(found: list[Waiting], **filters: object) -> list[tuple[Waiting, str
 
 
 @admin.register(MigrationRollout)
-class MigrationRolloutAdmin(HistoryMixin, ActingAdmin):
+class MigrationRolloutAdmin(LivePage, HistoryMixin, ActingAdmin):
     """Migrations to Profile 3. A plan makes them."""
 
+    page_template = "admin/migration/migrationrollout/page.html"
     verbs = verbs_of(
         Verb("pause", "pause", _on_rollout(rollouts.pause, "is paused")),
         Verb("resume", "play_arrow", _on_rollout(rollouts.resume, "goes on")),
@@ -149,37 +148,26 @@ class MigrationRolloutAdmin(HistoryMixin, ActingAdmin):
     def created(self, rollout: MigrationRollout) -> SafeString | str:
         return moment(rollout.created_at)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one rollout; it refreshes itself."""
-        rollout = self.viewable(request, MigrationRollout.objects.select_related("plan"), object_id)
+    def shown(self, request: HttpRequest, object_id: str) -> MigrationRollout:
+        return self.viewable(request, MigrationRollout.objects.select_related("plan"), object_id)
+
+    def page_context(self, request: HttpRequest, target: MigrationRollout) -> dict[str, Any]:
         now, may = timezone.now(), request.user.has_perm
-        standing = progress.of_waves(list(rollout.waves.select_related("rollout", "cohort").order_by("position")), now)
+        standing = progress.of_waves(list(target.waves.select_related("rollout", "cohort").order_by("position")), now)
         numbers = {state.value: sum(item.states.get(state, 0) for item in standing) for state in CaseState}
-        of_rollout = {"wave__rollout__id__exact": rollout.pk}
-        context = {
-            **self.admin_site.each_context(request),
-            "title": self.crumb_title(rollout),
-            "crumbs": navigation.crumbs(MigrationRollout, Crumb(self.crumb_title(rollout))),
-            "actions": self.offered(request, rollout),
-            "rollout": rollout,
+        of_rollout = {"wave__rollout__id__exact": target.pk}
+        return {
+            "rollout": target,
             "now": now,
-            "badge": self.badge(rollout),
+            "badge": self.badge(target),
             "total": sum(numbers.values()),
             "figures": _figures(numbers, **of_rollout),
             "waves": [_wave_row(item, request) for item in standing],
-            "waiting": _waiting(progress.waiting(Q(wave__rollout=rollout)), **of_rollout),
-            "breakers": _breaker_rows(rollout, request) if may("migration.view_breaker") else [],
-            "settings": _settings(rollout),
-            "history": entries_of(rollout, HISTORY),
+            "waiting": _waiting(progress.waiting(Q(wave__rollout=target)), **of_rollout),
+            "breakers": _breaker_rows(target, request) if may("migration.view_breaker") else [],
+            "settings": _settings(target),
+            "history": entries_of(target, HISTORY),
         }
-        request.current_app = self.admin_site.name
-        return live_response(request, "admin/migration/migrationrollout/page.html", context)
 
 
 def _wave_row(item: WaveProgress, request: HttpRequest) -> WaveRow:
@@ -230,9 +218,10 @@ def _settings(rollout: MigrationRollout) -> list[tuple[str, str]]:
 
 
 @admin.register(Wave)
-class WaveAdmin(HistoryMixin, ActingAdmin):
+class WaveAdmin(LivePage, HistoryMixin, ActingAdmin):
     """The ordered parts of rollouts, each with its gate."""
 
+    page_template = "admin/migration/wave/page.html"
     verbs = verbs_of(Verb("roll_back", "undo", _roll_back_wave))
     version_fields = ("state",)
     list_display = ("title", "cohort", "badge", "total", "verdict", "until")
@@ -260,39 +249,28 @@ class WaveAdmin(HistoryMixin, ActingAdmin):
     def until(self, wave: Wave) -> SafeString | str:
         return moment(wave.deadline)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one wave; it refreshes itself."""
-        wave = self.viewable(request, Wave.objects.select_related("rollout", "cohort"), object_id)
+    def shown(self, request: HttpRequest, object_id: str) -> Wave:
+        return self.viewable(request, Wave.objects.select_related("rollout", "cohort"), object_id)
+
+    def page_context(self, request: HttpRequest, target: Wave) -> dict[str, Any]:
         now = timezone.now()
-        (standing,) = progress.of_waves([wave], now)
-        of_wave = {"wave__id__exact": wave.pk}
-        anchors = wave.anchor_rollouts.select_related("bundle", "cohort").order_by("pk")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": self.crumb_title(wave),
-            "crumbs": navigation.crumbs(Wave, Crumb(self.crumb_title(wave))),
-            "actions": self.offered(request, wave),
-            "wave": wave,
+        (standing,) = progress.of_waves([target], now)
+        of_wave = {"wave__id__exact": target.pk}
+        anchors = target.anchor_rollouts.select_related("bundle", "cohort").order_by("pk")
+        return {
+            "wave": target,
             "now": now,
-            "badge": self.badge(wave),
+            "badge": self.badge(target),
             "standing": standing,
             "gate": _GATES[standing.verdict] if standing.verdict is not None else None,
             "figures": _figures(standing.states, **of_wave),
-            "waiting": _waiting(progress.waiting(Q(wave=wave)), **of_wave),
+            "waiting": _waiting(progress.waiting(Q(wave=target)), **of_wave),
             "anchors": [
                 (item, Badge("Open", "success") if item.gate_open else Badge("Closed", "warning")) for item in anchors
             ],
-            "limits": _limits(wave),
-            "history": entries_of(wave, HISTORY),
+            "limits": _limits(target),
+            "history": entries_of(target, HISTORY),
         }
-        request.current_app = self.admin_site.name
-        return live_response(request, "admin/migration/wave/page.html", context)
 
 
 def _limits(wave: Wave) -> list[tuple[str, str]]:

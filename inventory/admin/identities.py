@@ -18,15 +18,15 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from bfcerts.console import navigation
 from bfcerts.console.filters import ChoiceFilter, WordsFilter
-from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import Elsewhere
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, Badge, unbroken
 from bfcerts.ocpp.models import StationSession
 from inventory.admin import identity_page, states
-from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.actions import actor_of
 from inventory.admin.editing import REASON, EditableAdmin, ReasonedForm
 from inventory.admin.filters import CohortFilter, ConnectedFilter, NeedFilter
+from inventory.admin.live_page import LivePage
 from inventory.admin.verbs import identity_verbs
 from inventory.choices import RecordState, SubjectKind
 from inventory.models import CertificateRecord, ManagedIdentity
@@ -106,9 +106,10 @@ def _shut_out(row: ManagedIdentity) -> bool:
 
 
 @admin.register(ManagedIdentity)
-class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
+class ManagedIdentityAdmin(LivePage, EditableAdmin):
     """Every subject that can hold certificates."""
 
+    page_template = "admin/inventory/managedidentity/page.html"
     form = IdentityForm
     verbs = identity_verbs
     list_display = ("identifier", "kind", "site", "certificate", "ends", "connected", "profile", "admitted")
@@ -243,35 +244,20 @@ class ManagedIdentityAdmin(ActionsMixin, EditableAdmin):
             messages.warning(request, hint)
         return HttpResponseRedirect(reverse("admin:inventory_managedidentity_change", args=[obj.pk]))
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one identity; it refreshes itself."""
-        identity = self._viewable(request, object_id)
-        now = timezone.now()
-        context = {
-            **self.admin_site.each_context(request),
-            "title": identity.authoritative_identifier,
-            "crumbs": navigation.crumbs(ManagedIdentity, Crumb(self.crumb_title(identity))),
-            "actions": self.offered(request, identity),
-            "may_edit": self.has_change_permission(request, identity),
-            **identity_page.context_of(identity, request, now),
+    def page_context(self, request: HttpRequest, target: ManagedIdentity) -> dict[str, Any]:
+        return {
+            "may_edit": self.has_change_permission(request, target),
+            **identity_page.context_of(target, request, timezone.now()),
         }
-        request.current_app = self.admin_site.name
-        return live_response(request, "admin/inventory/managedidentity/page.html", context)
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The form of an identity."""
-        identity = self._viewable(request, object_id)
+        identity = self.shown(request, object_id)
         page = reverse("admin:inventory_managedidentity_change", args=[identity.pk])
         crumbs = navigation.crumbs(ManagedIdentity, Crumb(self.crumb_title(identity), page), Crumb("Edit"))
         return self.changeform_view(request, object_id, "", {"crumbs": crumbs})
 
-    def _viewable(self, request: HttpRequest, object_id: str) -> ManagedIdentity:
+    def shown(self, request: HttpRequest, object_id: str) -> ManagedIdentity:
         return self.viewable(request, ManagedIdentity.objects.select_related("family", "parent"), object_id)
 
     def available_actions(self, request: HttpRequest, target: ManagedIdentity) -> list[AvailableAction]:

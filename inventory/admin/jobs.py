@@ -5,22 +5,20 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from bfcerts.console import navigation
 from bfcerts.console.filters import ChoiceFilter
-from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, moment
 from bfcerts.ocpp.models import OutboxCommand
 from inventory.admin import states, timeline
-from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.actions import actor_of
 from inventory.admin.filters import OpenJobFilter
 from inventory.admin.history import HistoryMixin
+from inventory.admin.live_page import LivePage
 from inventory.admin.search import of_identities_matching
 from inventory.admin.verbs import job_verbs
 from inventory.models import CertificateJob, DomainEvent
@@ -33,9 +31,10 @@ EVENTS, COMMANDS, MOMENTS = 30, 20, 40
 
 
 @admin.register(CertificateJob)
-class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+class CertificateJobAdmin(LivePage, HistoryMixin, ReadOnlyAdmin):
     """Every durable work item."""
 
+    page_template = "admin/inventory/certificatejob/page.html"
     verbs = job_verbs
     version_fields = ("state", "step", "waiting_for")
     list_display = ("number", "what", "whose", "badge", "words", "started_by", "created")
@@ -85,31 +84,20 @@ class CertificateJobAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
     def created(self, job: CertificateJob) -> SafeString | str:
         return moment(job.created_at)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one job; it refreshes itself."""
-        job = self.viewable(request, CertificateJob.objects.select_related("identity", "record"), object_id)
+    def shown(self, request: HttpRequest, object_id: str) -> CertificateJob:
+        return self.viewable(request, CertificateJob.objects.select_related("identity", "record"), object_id)
+
+    def page_context(self, request: HttpRequest, target: CertificateJob) -> dict[str, Any]:
         now = timezone.now()
-        context = {
-            **self.admin_site.each_context(request),
-            "title": self.crumb_title(job),
-            "crumbs": navigation.crumbs(CertificateJob, Crumb(self.crumb_title(job))),
-            "actions": self.offered(request, job),
-            "job": job,
+        return {
+            "job": target,
             "now": now,
-            "badge": states.job_badge(job),
-            "words": states.waiting_words(job, now),
-            "later": None if job.is_open else _later(job),
-            "timeline": _timeline(job, request),
-            "history": entries_of(job, 15),
+            "badge": states.job_badge(target),
+            "words": states.waiting_words(target, now),
+            "later": None if target.is_open else _later(target),
+            "timeline": _timeline(target, request),
+            "history": entries_of(target, 15),
         }
-        request.current_app = self.admin_site.name
-        return live_response(request, "admin/inventory/certificatejob/page.html", context)
 
     def available_actions(self, request: HttpRequest, target: CertificateJob) -> list[AvailableAction]:
         return for_job(target, actor_of(request))

@@ -17,14 +17,14 @@ from django.utils.safestring import SafeString
 
 from bfcerts.console import navigation
 from bfcerts.console.filters import ChoiceFilter
-from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin, key_of
 from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import NOTHING, Badge, exact_span, moment, spoken
 from inventory.actors import Actor
-from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.actions import actor_of
 from inventory.admin.editing import REASON, EditableAdmin
 from inventory.admin.history import HistoryMixin
+from inventory.admin.live_page import LivePage
 from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
 from inventory.choices import OPEN_PLAN_STATES, PLAN_COLOURS, TARGET_COLOURS, PlanRun, PlanState, TargetOutcome
 from inventory.errors import InventoryError, ParametersError
@@ -146,9 +146,10 @@ class Group:
 
 
 @admin.register(Plan)
-class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+class PlanAdmin(LivePage, HistoryMixin, ReadOnlyAdmin):
     """Bulk actions, looked at before they are done."""
 
+    page_template = "admin/inventory/plan/page.html"
     verbs = plan_verbs
     version_fields = ("state", "run", "digest")
     change_list_template = "admin/inventory/plan/change_list.html"
@@ -204,46 +205,37 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
             ("Digest", target.digest or "not complete yet"),
         ]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one plan; it refreshes itself."""
-        plan = self.viewable(request, Plan.objects.all(), object_id)
-        kind = plans.kind_named(plan.kind)
+    def shown(self, request: HttpRequest, object_id: str) -> Plan:
+        return self.viewable(request, Plan.objects.all(), object_id)
+
+    def page_context(self, request: HttpRequest, target: Plan) -> dict[str, Any]:
+        kind = plans.kind_named(target.kind)
         chosen, after = request.GET.get("show", ""), max(0, key_of(request.GET.get("after", "0")))
         keyset = _keyset(chosen)
-        targets = list(_targets(plan, chosen).filter(**{f"{keyset}__gt": after}).order_by(keyset)[: TARGETS + 1])
-        followed = kind if plan.state == PlanState.APPLIED and isinstance(kind, FollowedPlanKind) else None
-        standing = followed.standing(plan, targets[:TARGETS]) if followed else {}
-        context = {
-            **self.admin_site.each_context(request),
-            "title": self.crumb_title(plan),
-            "crumbs": navigation.crumbs(Plan, Crumb(self.crumb_title(plan))),
-            "actions": self.offered(request, plan),
-            "plan": plan,
+        targets = list(_targets(target, chosen).filter(**{f"{keyset}__gt": after}).order_by(keyset)[: TARGETS + 1])
+        followed = kind if target.state == PlanState.APPLIED and isinstance(kind, FollowedPlanKind) else None
+        standing = followed.standing(target, targets[:TARGETS]) if followed else {}
+        return {
+            "plan": target,
             "kind": kind,
-            "duration": exact_span(plan.expected_duration),
-            "parameters": list(_parameters(plan.parameters)),
+            "duration": exact_span(target.expected_duration),
+            "parameters": list(_parameters(target.parameters)),
             "now": timezone.now(),
-            "applying": plan.state == PlanState.APPLYING,
-            "preparing": plan.state == PlanState.PREPARING,
-            "badge": _state_badge(plan),
-            "run": PlanRun(plan.run).label if plan.run else "",
-            "steps": [(words_for(kind, code), plan.steps[code]) for code in sorted(plan.steps, key=_natural)],
-            "made": [(label, item, _page_of(item)) for label, item in followed.made(plan) if _may_view(request, item)]
+            "applying": target.state == PlanState.APPLYING,
+            "preparing": target.state == PlanState.PREPARING,
+            "badge": _state_badge(target),
+            "run": PlanRun(target.run).label if target.run else "",
+            "steps": [(words_for(kind, code), target.steps[code]) for code in sorted(target.steps, key=_natural)],
+            "made": [(label, item, _page_of(item)) for label, item in followed.made(target) if _may_view(request, item)]
             if followed
             else [],
-            "can_lapse": plan.state in OPEN_PLAN_STATES,
-            "followed": followed is not None or bool(plan.run),
+            "can_lapse": target.state in OPEN_PLAN_STATES,
+            "followed": followed is not None or bool(target.run),
             "risks": [
-                ("By family", plan.risk.get("families", []), plan.risk.get("more_families", 0)),
-                ("By site", plan.risk.get("sites", []), plan.risk.get("more_sites", 0)),
+                ("By family", target.risk.get("families", []), target.risk.get("more_families", 0)),
+                ("By site", target.risk.get("sites", []), target.risk.get("more_sites", 0)),
             ],
-            "groups": _groups(plan, kind),
+            "groups": _groups(target, kind),
             "chosen": chosen,
             "targets": [
                 (
@@ -254,10 +246,8 @@ class PlanAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
                 for target in targets[:TARGETS]
             ],
             "next_after": getattr(targets[TARGETS - 1], keyset) if len(targets) > TARGETS else None,
-            "history": entries_of(plan, 15),
+            "history": entries_of(target, 15),
         }
-        request.current_app = self.admin_site.name
-        return live_response(request, "admin/inventory/plan/page.html", context)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """The usual address of a new object leads to the choice, for whoever may plan something."""

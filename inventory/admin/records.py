@@ -10,16 +10,14 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
-from bfcerts.console import navigation
 from bfcerts.console.filters import ChoiceFilter
-from bfcerts.console.live import live_response
 from bfcerts.console.modeladmin import ReadOnlyAdmin
-from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import Badge, copyable, short
 from inventory.admin import record_page, states
-from inventory.admin.actions import ActionsMixin, actor_of
+from inventory.admin.actions import actor_of
 from inventory.admin.filters import ExpiryFilter
 from inventory.admin.history import HistoryMixin
+from inventory.admin.live_page import LivePage
 from inventory.admin.search import records_matching
 from inventory.admin.verbs import record_verbs
 from inventory.models import CertificateRecord
@@ -28,9 +26,10 @@ from inventory.services.actions import AvailableAction
 
 
 @admin.register(CertificateRecord)
-class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
+class CertificateRecordAdmin(LivePage, HistoryMixin, ReadOnlyAdmin):
     """Every certificate that the inventory knows."""
 
+    page_template = "admin/inventory/certificaterecord/page.html"
     verbs = record_verbs
     list_display = ("number", "whose", "purpose_and_slot", "badge", "validity", "serial", "short_fingerprint")
     list_filter = (
@@ -91,36 +90,20 @@ class CertificateRecordAdmin(ActionsMixin, HistoryMixin, ReadOnlyAdmin):
         ]
         return [*downloads, *super().get_urls()]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one certificate; it refreshes itself."""
-        record = self._viewable(request, object_id)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": self.crumb_title(record),
-            "crumbs": navigation.crumbs(CertificateRecord, Crumb(self.crumb_title(record))),
-            "actions": self.offered(request, record),
-            **record_page.context_of(record, request, timezone.now()),
-        }
-        request.current_app = self.admin_site.name
-        return live_response(request, "admin/inventory/certificaterecord/page.html", context)
+    def page_context(self, request: HttpRequest, target: CertificateRecord) -> dict[str, Any]:
+        return record_page.context_of(target, request, timezone.now())
 
     def certificate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The certificate itself, in PEM."""
-        record = self._viewable(request, object_id)
+        record = self.shown(request, object_id)
         return _download(record, record.certificate_pem, "certificate")
 
     def chain_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The certificate with its chain up to the root, in PEM."""
-        record = self._viewable(request, object_id)
+        record = self.shown(request, object_id)
         return _download(record, record.certificate_pem.rstrip() + "\n" + record.chain_pem, "chain")
 
-    def _viewable(self, request: HttpRequest, object_id: str) -> CertificateRecord:
+    def shown(self, request: HttpRequest, object_id: str) -> CertificateRecord:
         related = ("identity__family", "authority", "replaces", "activation_evidence")
         return self.viewable(request, CertificateRecord.objects.select_related(*related), object_id)
 

@@ -8,7 +8,7 @@ import contextlib
 import multiprocessing
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -93,6 +93,21 @@ class Failed:
 
 
 Answer = TypeVar("Answer")
+
+
+async def obey(pipe: Connection, carry_out: Callable[[object], Awaitable[object]]) -> None:
+    """Carry out order after order from the other end, and say what came of it, until the other end is gone."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            order = await loop.run_in_executor(None, pipe.recv)
+        except EOFError:
+            return
+        try:
+            answer = await carry_out(order)
+        except (BenchError, ConnectError, OSError, RuntimeError, TimeoutError) as error:
+            answer = Failed(f"{type(error).__name__}: {error}")
+        pipe.send(answer)
 
 
 class LoadProcess:
@@ -200,17 +215,7 @@ class _Players:
     async def play(self) -> None:
         self.players = [_Player(station) for station in self.stations]
         self.roots = [x509.load_pem_x509_certificate(self.root_file.read_bytes())]
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                order = await loop.run_in_executor(None, self.pipe.recv)
-            except EOFError:
-                return
-            try:
-                answer = await self._carry_out(order)
-            except (BenchError, ConnectError, OSError, RuntimeError, TimeoutError) as error:
-                answer = Failed(f"{type(error).__name__}: {error}")
-            self.pipe.send(answer)
+        await obey(self.pipe, self._carry_out)
 
     async def _carry_out(self, order: object) -> Any:
         match order:

@@ -11,9 +11,9 @@ import uvloop
 from cryptography import x509
 
 from tests.bench.errors import BenchError
-from tests.bench.load import Failed
+from tests.bench.load import Failed, obey
 from tests.simulator.csr import PrivateKey, key_pem, make_csr, make_key, subject
-from tests.simulator.dialling import ConnectError, Credentials
+from tests.simulator.dialling import Credentials
 from tests.simulator.frames import Call, Payload
 from tests.simulator.identity import Identity, KeyType
 from tests.simulator.light import LightStation
@@ -129,17 +129,7 @@ class _Movers:
             self._all_moved.set()
 
     async def play(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                order = await loop.run_in_executor(None, self._pipe.recv)
-            except EOFError:
-                return
-            try:
-                answer = await self._carry_out(order)
-            except (BenchError, ConnectError, OSError, RuntimeError, TimeoutError) as error:
-                answer = Failed(f"{type(error).__name__}: {error}")
-            self._pipe.send(answer)
+        await obey(self._pipe, self._carry_out)
 
     async def _carry_out(self, order: object) -> Any:
         match order:

@@ -18,7 +18,13 @@ INSTALLED = {"state": "installed_pending_activation", "evidence_kind": "install_
 
 
 def register(plane: ControlPlane, identity: ManagedIdentity, **fields: Any) -> CertificateRecord:
+    """Register a certificate, whose authority becomes known first."""
     publish_external_authority(plane.clock())
+    return registered(plane, identity, **fields)
+
+
+def registered(plane: ControlPlane, identity: ManagedIdentity, **fields: Any) -> CertificateRecord:
+    """Register a certificate, as far as what is known of its authority allows."""
     return lifecycle.register_external(
         **{
             "identity": identity,

@@ -56,8 +56,8 @@ def test_the_form_needs_the_request(plane: ControlPlane) -> None:
     assert not CertificateJob.objects.exists()
 
 
-def test_its_job_waits_for_somebody_on_site(plane: ControlPlane) -> None:
-    identity = locked_out()
+def worked_on(plane: ControlPlane, identity: ManagedIdentity) -> CertificateJob:
+    """The job of a request that was taken on site, as far as it comes by itself."""
     job = lifecycle.issue(
         identity=identity,
         purpose="charger_identity",
@@ -66,10 +66,15 @@ def test_its_job_waits_for_somebody_on_site(plane: ControlPlane) -> None:
         reason="x",
         now=plane.clock(),
     )
-
     plane.work()
-
     job.refresh_from_db()
+    return job
+
+
+def test_its_job_waits_for_somebody_on_site(plane: ControlPlane) -> None:
+    identity = locked_out()
+    job = worked_on(plane, identity)
+
     record = CertificateRecord.objects.get()
     assert job.waiting_for == (
         f"somebody to install it on site: download certificate {record.pk} with its chain from its page"
@@ -78,16 +83,6 @@ def test_its_job_waits_for_somebody_on_site(plane: ControlPlane) -> None:
 
 def test_a_charger_that_can_be_reached_is_waited_for(plane: ControlPlane) -> None:
     identity = charger("CS-1")
-    job = lifecycle.issue(
-        identity=identity,
-        purpose="charger_identity",
-        csr_pem=request_for("CS-1"),
-        actor=OPERATOR,
-        reason="x",
-        now=plane.clock(),
-    )
+    job = worked_on(plane, identity)
 
-    plane.work()
-
-    job.refresh_from_db()
     assert job.waiting_for == "the station to accept the certificate"

@@ -11,6 +11,7 @@ from inventory.choices import STATEABLE_EVIDENCE, EvidenceKind, JobAction, Recor
 from inventory.errors import CsrRejectedError, InvalidInputError, TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, Evidence, IssuingAuthority, ManagedIdentity
 from inventory.services import identities, lifecycle
+from tests.inventory.commanded import registered
 from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
 from tests.support import NAMES, OPERATOR, ControlPlane, charger
 
@@ -20,27 +21,13 @@ INSTALLED = {"state": "installed_pending_activation", "evidence_kind": "install_
 OBSERVED = sorted(set(EvidenceKind.values) - STATEABLE_EVIDENCE)
 
 
-def register(plane: ControlPlane, identity: ManagedIdentity, **fields: Any) -> CertificateRecord:
-    return lifecycle.register_external(
-        **{
-            "identity": identity,
-            "purpose": "charger_identity",
-            "certificate_pem": external_certificate(identity.authoritative_identifier, plane.clock(), 100),
-            "actor": OPERATOR,
-            "reason": "test",
-            "now": plane.clock(),
-            **fields,
-        }
-    )
-
-
 # -- from whom -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["issued", "installed_pending_activation"])
 def test_what_we_manage_comes_from_an_authority_of_its_trust_domain(plane: ControlPlane, state: str) -> None:
     with pytest.raises(InvalidInputError) as refusal:
-        register(plane, charger("CS-1"), state=state, evidence_kind="install_acknowledged")
+        registered(plane, charger("CS-1"), state=state, evidence_kind="install_acknowledged")
 
     name = IssuingAuthority.objects.get(trust_domain="charger_identity").name
     assert str(refusal.value) == (
@@ -56,14 +43,14 @@ def test_an_authority_of_another_trust_domain_does_not_count(plane: ControlPlane
     publish_external_authority(plane.clock(), trust_domain="backend_server")
 
     with pytest.raises(InvalidInputError, match="to an anchor of this trust domain"):
-        register(plane, charger("CS-1"), chain_pem=ca_certificate(plane.clock()))
+        registered(plane, charger("CS-1"), chain_pem=ca_certificate(plane.clock()))
 
 
 def test_an_authority_that_is_not_trusted_any_more_does_not_count(plane: ControlPlane) -> None:
     publish_external_authority(plane.clock(), trusted=False)
 
     with pytest.raises(InvalidInputError, match="to an anchor of this trust domain"):
-        register(plane, charger("CS-1"))
+        registered(plane, charger("CS-1"))
 
 
 def test_a_name_is_no_signature(plane: ControlPlane) -> None:
@@ -75,8 +62,8 @@ def test_a_name_is_no_signature(plane: ControlPlane) -> None:
     )
 
     with pytest.raises(InvalidInputError, match="to an anchor of this trust domain"):
-        register(plane, charger("CS-1"), certificate_pem=real)
-    assert register(plane, charger("CS-2"), certificate_pem=forged).fingerprint
+        registered(plane, charger("CS-1"), certificate_pem=real)
+    assert registered(plane, charger("CS-2"), certificate_pem=forged).fingerprint
 
 
 def test_intermediates_below_our_authority_are_given_and_kept_up_to_the_root(plane: ControlPlane) -> None:
@@ -85,8 +72,8 @@ def test_intermediates_below_our_authority_are_given_and_kept_up_to_the_root(pla
     leaf = external_certificate("CS-1", plane.clock(), 100, issuer="CA of a site")
 
     with pytest.raises(InvalidInputError, match="Give the chain up to it"):
-        register(plane, charger("CS-1"), certificate_pem=leaf)
-    record = register(plane, ManagedIdentity.objects.get(), certificate_pem=leaf, chain_pem=below)
+        registered(plane, charger("CS-1"), certificate_pem=leaf)
+    record = registered(plane, ManagedIdentity.objects.get(), certificate_pem=leaf, chain_pem=below)
 
     assert record.chain_pem == below + authority.chain_pem
 
@@ -97,7 +84,7 @@ def test_an_expired_certificate_is_not_taken_in_as_one_of_ours(plane: ControlPla
     plane.clock.advance(days=11)
 
     with pytest.raises(InvalidInputError, match="is valid from"):
-        register(plane, charger("CS-1"), certificate_pem=pem)
+        registered(plane, charger("CS-1"), certificate_pem=pem)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +113,7 @@ def test_what_we_manage_is_what_its_request_would_have_had_to_be(
     pem = external_certificate(now=plane.clock(), **values)
 
     with pytest.raises(CsrRejectedError) as refusal:
-        register(plane, charger("CS-1"), certificate_pem=pem, **INSTALLED)
+        registered(plane, charger("CS-1"), certificate_pem=pem, **INSTALLED)
 
     assert said in str(refusal.value)
     assert not CertificateRecord.objects.exists()
@@ -138,14 +125,14 @@ def test_a_serial_number_on_record_names_the_charger_too(plane: ControlPlane) ->
         "SN-7", plane.clock(), 100, extensions=[x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])]
     )
 
-    record = register(plane, charger("CS-1", serial_number="SN-7"), certificate_pem=pem, **INSTALLED)
+    record = registered(plane, charger("CS-1", serial_number="SN-7"), certificate_pem=pem, **INSTALLED)
 
     assert record.state == RecordState.INSTALLED_PENDING_ACTIVATION
 
 
 @pytest.mark.parametrize("mode", ["brokered", "tracked_only"])
 def test_what_others_lead_comes_from_whomever_they_choose(plane: ControlPlane, mode: str) -> None:
-    record = register(plane, charger("CS-1", mode=mode))
+    record = registered(plane, charger("CS-1", mode=mode))
 
     assert (record.state, record.authority) == (RecordState.ISSUED, None)
 
@@ -153,17 +140,19 @@ def test_what_others_lead_comes_from_whomever_they_choose(plane: ControlPlane, m
 def test_what_a_platform_issues_itself_comes_from_that_platform(plane: ControlPlane) -> None:
     hub = identities.create(kind="iot_hub_device", authoritative_identifier="hub-1", actor=OPERATOR, reason="test")
 
-    record = register(plane, hub, purpose="iot_hub_device", slot="abc", state="active", evidence_kind="platform_status")
+    record = registered(
+        plane, hub, purpose="iot_hub_device", slot="abc", state="active", evidence_kind="platform_status"
+    )
 
     assert (record.state, record.mode) == (RecordState.ACTIVE, "managed")
 
 
 def test_the_authority_that_issues_learns_of_a_revocation_and_a_former_one_is_not_asked(plane: ControlPlane) -> None:
     publish_external_authority(plane.clock())
-    former = register(plane, charger("CS-1"))
+    former = registered(plane, charger("CS-1"))
     IssuingAuthority.objects.filter(trust_domain="charger_identity", issues=True).update(issues=False)
     IssuingAuthority.objects.filter(name="External CA").update(issues=True)
-    present = register(plane, charger("CS-2"))
+    present = registered(plane, charger("CS-2"))
 
     for record in (former, present):
         lifecycle.revoke(record=record, actor=OPERATOR, reason="test", now=plane.clock())
@@ -181,7 +170,7 @@ def test_what_only_we_can_observe_is_not_taken_from_a_statement(plane: ControlPl
     publish_external_authority(plane.clock())
 
     with pytest.raises(TransitionRefusedError) as refusal:
-        register(plane, charger("CS-1"), state=state, evidence_kind=kind)
+        registered(plane, charger("CS-1"), state=state, evidence_kind=kind)
 
     assert str(refusal.value) == (
         f"{EvidenceKind(kind).label} is something that only we can observe; it is not taken from a statement. State "
@@ -198,11 +187,11 @@ def test_connections_listeners_and_transactions_are_observed() -> None:
 
 def test_an_unknown_kind_of_evidence_is_refused(plane: ControlPlane) -> None:
     with pytest.raises(InvalidInputError, match="'hearsay' is no kind of evidence; use one of install_acknowledged"):
-        register(plane, charger("CS-1"), state="active", evidence_kind="hearsay")
+        registered(plane, charger("CS-1"), state="active", evidence_kind="hearsay")
 
 
 def test_a_revocation_by_others_is_not_known_from_what_only_we_observe(plane: ControlPlane) -> None:
-    record = register(plane, charger("CS-1", mode="tracked_only"))
+    record = registered(plane, charger("CS-1", mode="tracked_only"))
 
     with pytest.raises(InvalidInputError, match="'mtls_connection' is not how one learns of a revocation"):
         lifecycle.revoke(record=record, evidence_kind="mtls_connection", actor=OPERATOR, reason="test")
@@ -211,7 +200,7 @@ def test_a_revocation_by_others_is_not_known_from_what_only_we_observe(plane: Co
 def test_a_certificate_that_was_put_in_by_hand_is_active_when_it_was_seen(plane: ControlPlane) -> None:
     publish_external_authority(plane.clock())
     identity = charger("CS-1")
-    record = register(plane, identity, state="installed_pending_activation", evidence_kind="install_acknowledged")
+    record = registered(plane, identity, state="installed_pending_activation", evidence_kind="install_acknowledged")
     assert record.state == RecordState.INSTALLED_PENDING_ACTIVATION
 
     plane.connect(identity, record)

@@ -36,6 +36,16 @@ def rotate(made: ModelStation) -> AuthorizationKey:
     return rotation.rotate(identity=made.identity, actor=OPERATOR, reason="hygiene", now=made.plane.clock())
 
 
+def rotated(plane: ControlPlane, name: str = "CS-1", of: ChargerFamily | None = None, **traits: Any) -> ModelStation:
+    """A connected charger that took the new key that it was sent, and said so."""
+    made = station(plane, name, of, **traits)
+    rotate(made)
+    command = command_of(made)
+    made.take(command)
+    made.answer(command)
+    return made
+
+
 def go_on(plane: ControlPlane, **later: float) -> None:
     plane.clock.advance(**later)
     expire_overdue(plane.clock())

@@ -14,24 +14,11 @@ from inventory.services import lifecycle
 from migration.models import KnownDefaultKey, RecoveryDoor
 from migration.services import known_defaults
 from tests.admin import given
-from tests.support import OPERATOR, charger, restore_default_policies
+from tests.support import OPERATOR, charger
 
 pytestmark = pytest.mark.django_db
 
 DEFAULT = "vendor-default-of-all"
-
-
-@pytest.fixture
-def maria(db: None) -> User:
-    restore_default_policies()
-    return given.administrator()
-
-
-@pytest.fixture
-def console(maria: User) -> Client:
-    client = Client()
-    client.force_login(maria)
-    return client
 
 
 def do(console: Client, page: str, **values: str) -> str:

@@ -14,7 +14,7 @@ from migration.models import AuthorizationKey, KeyRotation
 from migration.services import authorization_keys
 from migration.services.secrets_of_keys import generate
 from tests.admin import given
-from tests.migration.rotating import FIRST, command_of, go_on, rotate, states, station
+from tests.migration.rotating import FIRST, command_of, go_on, rotate, rotated, states, station
 from tests.support import OPERATOR, ControlPlane, charger, restore_default_policies
 
 pytestmark = pytest.mark.django_db
@@ -93,11 +93,7 @@ def test_a_key_that_is_in_use_is_replaced_only_by_force(plane: ControlPlane) -> 
 
 
 def test_setting_a_key_is_no_way_round_a_key_that_may_be_stored(plane: ControlPlane) -> None:
-    made = station(plane)
-    rotate(made)
-    command = command_of(made)
-    made.take(command)
-    made.answer(command)
+    made = rotated(plane)
     plane.work()
     someone = keeper("migration.set_authorizationkey")
 
@@ -112,11 +108,7 @@ def test_setting_a_key_is_no_way_round_a_key_that_may_be_stored(plane: ControlPl
 
 
 def test_the_former_key_ends_without_force_unless_the_charger_is_back_with_it(plane: ControlPlane) -> None:
-    made = station(plane)
-    rotate(made)
-    command = command_of(made)
-    made.take(command)
-    made.answer(command)
+    made = rotated(plane)
     made.restart()
     go_on(plane)
     former = AuthorizationKey.objects.get(state="retiring")

@@ -19,13 +19,6 @@ SECRET, OTHER = "a-secret-of-20-chars", "b-secret-of-20-chars"
 LIST = "admin:migration_authorizationkey_changelist"
 
 
-@pytest.fixture
-def console(db: None) -> Client:
-    client = Client()
-    client.force_login(given.administrator())
-    return client
-
-
 def send(console: Client, *lines: str, content: bytes | None = None, **values: Any) -> Any:
     text = "\n".join(["charger,secret", *lines]).encode() if content is None else content
     file = SimpleUploadedFile("keys.csv", text, content_type="text/csv")

@@ -17,23 +17,10 @@ from inventory.models import ManagedIdentity, SecurityEvent
 from migration.models import AuthorizationKey, KeyRotation, KnownDefaultKey, RecoveryDoor
 from migration.services import authorization_keys
 from tests.admin import given
-from tests.support import OPERATOR, charger, restore_default_policies
+from tests.support import OPERATOR, charger
 
 pytestmark = pytest.mark.django_db
 SECRET = "a-secret-of-20-chars"
-
-
-@pytest.fixture
-def maria(db: None) -> User:
-    restore_default_policies()
-    return given.administrator()
-
-
-@pytest.fixture
-def console(maria: User) -> Client:
-    client = Client()
-    client.force_login(maria)
-    return client
 
 
 @pytest.fixture

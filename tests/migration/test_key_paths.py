@@ -12,7 +12,7 @@ from inventory.errors import InvalidInputError, NotPermittedError, TransitionRef
 from inventory.models import ChargerFamily
 from migration.services import key_paths
 from tests.admin import given
-from tests.migration.rotating import command_of, family, go_on, rotate, station
+from tests.migration.rotating import family, go_on, rotated
 from tests.support import OPERATOR, ControlPlane
 
 pytestmark = pytest.mark.django_db
@@ -20,11 +20,7 @@ PATH = "two_slots_at_our_door"
 
 
 def through(plane: ControlPlane, of: ChargerFamily) -> None:
-    made = station(plane, "CS-1", of)
-    rotate(made)
-    command = command_of(made)
-    made.take(command)
-    made.answer(command)
+    made = rotated(plane, "CS-1", of)
     made.restart()
     go_on(plane)
 

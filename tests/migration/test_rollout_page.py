@@ -4,7 +4,6 @@ from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -24,18 +23,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def fleet(plane: ControlPlane) -> Fleet:
     return Fleet(plane)
-
-
-@pytest.fixture
-def maria(db: None) -> User:
-    return given.administrator()
-
-
-@pytest.fixture
-def console(maria: User) -> Client:
-    client = Client()
-    client.force_login(maria)
-    return client
 
 
 def page_of(target: Model) -> str:

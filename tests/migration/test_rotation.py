@@ -5,7 +5,7 @@ import pytest
 from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import OutboxCommand
 from inventory.models import PlannedAbsence, SecurityEvent
-from tests.migration.rotating import command_of, family, go_on, rotate, states, station, the_rotation, told
+from tests.migration.rotating import command_of, family, go_on, rotate, rotated, states, station, the_rotation, told
 from tests.support import ControlPlane
 
 pytestmark = pytest.mark.django_db
@@ -171,11 +171,7 @@ def test_a_charger_that_restarted_and_uses_its_old_key_keeps_it_and_the_new_one_
 
 
 def test_a_charger_that_is_away_for_ever_is_let_in_with_either(plane: ControlPlane) -> None:
-    made = station(plane)
-    rotate(made)
-    command = command_of(made)
-    made.take(command)
-    made.answer(command)
+    made = rotated(plane)
     plane.work()
     made.disconnect()
     for _ in range(30):
@@ -210,11 +206,7 @@ def test_resets_are_limited(plane: ControlPlane) -> None:
 
 
 def test_a_charger_that_goes_back_to_its_former_key_is_not_locked_out(plane: ControlPlane) -> None:
-    made = station(plane)
-    rotate(made)
-    command = command_of(made)
-    made.take(command)
-    made.answer(command)
+    made = rotated(plane)
     made.restart()
     go_on(plane, days=3)
 

@@ -11,7 +11,7 @@ from inventory.errors import NotPermittedError, TransitionRefusedError
 from inventory.models import DomainEvent, ManagedIdentity, SecurityEvent
 from inventory.services.retention import delete_what_ended
 from migration.services import authorization_keys, rotation
-from tests.migration.rotating import command_of, family, go_on, rotate, states, station, the_rotation, told
+from tests.migration.rotating import command_of, family, go_on, rotate, rotated, states, station, the_rotation, told
 from tests.support import OPERATOR, ControlPlane, charger
 
 pytestmark = pytest.mark.django_db
@@ -80,11 +80,7 @@ def test_a_family_without_an_approved_path_is_rotated_one_charger_at_a_time(plan
 
 
 def test_every_step_names_who_and_why(plane: ControlPlane) -> None:
-    made = station(plane)
-    rotate(made)
-    command = command_of(made)
-    made.take(command)
-    made.answer(command)
+    made = rotated(plane)
     made.restart()
     go_on(plane)
     go_on(plane, days=8)

@@ -3,26 +3,23 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from bfcerts.ocpp import canonical, outbox, secret_payload
+from bfcerts.ocpp import canonical
 from bfcerts.ocpp.canonical import Action, ResetKind, Setting
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import OutboxCommand, StationSession
 from tests.ocpp.authority import pem
 from tests.ocpp.node import DEADLINE_SECONDS, Node, Site, eventually, stored
+from tests.ocpp.v16_security.calls import command
 from tests.simulator import EventKind, KeyForm, Quirks, SerialStyle, SimulatedStation, Timings
 
 FIRST_KEY = "first-key-0123456789"
 NEW_KEY = "a-key-of-20-letters!"
 CREDENTIAL_KEY = b"test-credential-key-0123456789abcdef0123456"
-
-_keys = count()
 
 
 class Field:
@@ -75,18 +72,6 @@ def field(site: Site, node: Node) -> Iterator[Field]:
     field = Field(site, node)
     yield field
     field.stop()
-
-
-def command(action: Action, payload: dict[str, Any], secret: dict[str, Any] | None = None) -> OutboxCommand:
-    return outbox.enqueue(
-        station_id="CP-1",
-        action=action,
-        payload=payload,
-        dedupe_key=f"test {next(_keys)}",
-        now=datetime.now(UTC),
-        expires_after=timedelta(hours=1),
-        secret_payload=secret_payload.seal(secret, CREDENTIAL_KEY) if secret else None,
-    )
 
 
 def answered(row: OutboxCommand) -> dict[str, Any]:

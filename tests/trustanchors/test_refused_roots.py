@@ -7,7 +7,7 @@ from cryptography import x509
 
 from bfcerts.ocpp.canonical import Action
 from inventory.choices import Capability
-from inventory.models import SecurityEvent
+from inventory.models import ChargerFamily, SecurityEvent
 from inventory.services import capabilities
 from tests.support import OPERATOR, ControlPlane
 from tests.trustanchors.support import (
@@ -28,9 +28,8 @@ from trustanchors.services.gate import why_closed
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("answer", ["Rejected", "Failed"])
-def test_a_root_that_is_refused_because_it_is_there_counts_as_installed(plane: ControlPlane, answer: str) -> None:
-    fleet = Fleet(plane)
+def declared_family(plane: ControlPlane) -> ChargerFamily:
+    """A family that installs roots, as somebody says."""
     kind = family("Eagle")
     capabilities.declare(
         family=kind,
@@ -41,6 +40,13 @@ def test_a_root_that_is_refused_because_it_is_there_counts_as_installed(plane: C
         reason="test",
         now=plane.clock(),
     )
+    return kind
+
+
+@pytest.mark.parametrize("answer", ["Rejected", "Failed"])
+def test_a_root_that_is_refused_because_it_is_there_counts_as_installed(plane: ControlPlane, answer: str) -> None:
+    fleet = Fleet(plane)
+    kind = declared_family(plane)
     station = fleet.add("CS-0", kind, refuses_what_it_has=answer)
     for domain in ("charger_identity", "backend_server"):
         root = x509.load_pem_x509_certificate(own_root(domain).encode())
@@ -61,16 +67,7 @@ def test_a_root_that_is_refused_because_it_is_there_counts_as_installed(plane: C
 
 def test_a_root_that_failed_and_is_not_there_tells_against_what_was_declared(plane: ControlPlane) -> None:
     fleet = Fleet(plane)
-    kind = family("Eagle")
-    capabilities.declare(
-        family=kind,
-        capability=Capability.INSTALL_CERTIFICATE,
-        supported=True,
-        source="Data sheet",
-        actor=OPERATOR,
-        reason="test",
-        now=plane.clock(),
-    )
+    kind = declared_family(plane)
     station = fleet.add("CS-0", kind, size=0)
 
     rollout, _ = release(plane, own_bundles(plane.clock()), cohort("North", fleet.identities))
