@@ -4,72 +4,33 @@ Each value has a name with the prefix ``BFCERTS_`` and a working default; ``DATA
 that hosting platforms give it. A bad value stops start-up with one sentence (`load`), never with a traceback.
 """
 
-import contextlib
-import os
-import secrets
-import tempfile
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bfcerts.setting_kinds import (
+    ArtifactStoreKind,
+    AuthorityKind,
+    Days,
+    ListenerPort,
+    Port,
+    Process,
+    QueueBroker,
+    Seconds,
+)
+from bfcerts.setting_problems import said
+from bfcerts.stored_secrets import stored_secret
+
 BASE_DIRECTORY = Path(__file__).resolve().parent.parent
-
-
-class Process(StrEnum):
-    """Which process of the process model this is; it decides which secrets may be present."""
-
-    WEB = "web"
-    GATEWAY = "gateway"
-    WORKER = "worker"
-    PKI = "pki"
-    COMMAND = "command"
-
 
 _KEEP_CREDENTIALS = (Process.WEB, Process.GATEWAY, Process.WORKER)
 """Who sets, verifies or rotates AuthorizationKeys."""
 
 
-class AuthorityKind(StrEnum):
-    """Which certificate authority issues for the managed purposes."""
-
-    LOCAL = "local"
-    AWS_PRIVATE_CA = "aws_private_ca"
-
-
-class ArtifactStoreKind(StrEnum):
-    """Where security logs, released bundles and issued chains are kept."""
-
-    FOLDER = "folder"
-    S3 = "s3"
-
-
-class QueueBroker(StrEnum):
-    """What carries the pulse of django-q2; the job table is the truth with either."""
-
-    ORM = "orm"
-    REDIS = "redis"
-    SQS = "sqs"
-
-
 class ConfigurationError(Exception):
     """The environment holds a value that cannot be used; the message names it and says what to do."""
-
-
-Seconds = Annotated[float, Field(gt=0)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Days = Annotated[int, Field(ge=1, le=3650)]
-
-
-def _none_where_off(value: object) -> object:
-    return None if isinstance(value, str) and value.strip().lower() in ("", "off") else value
-
-
-ListenerPort = Annotated[Port | None, BeforeValidator(_none_where_off)]
-"""A port, or None for a listener that is switched off: in the environment an empty value, or `off`."""
 
 
 class Configuration(BaseSettings):
@@ -339,55 +300,6 @@ class Configuration(BaseSettings):
         return stored_secret(self.var_directory, "secret_key")
 
 
-def stored_secret(var_directory: Path, name: str, *, octets: int = 48) -> str:
-    """A secret of a first-look installation, made once and kept in a file that only its owner reads."""
-    folder = var_directory / "secrets"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / name
-    if not path.exists():
-        # Linked into place when complete: of two processes that make it at once, one wins and both read the same.
-        descriptor, draft = tempfile.mkstemp(dir=folder)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(octets))
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        os.unlink(draft)
-    return path.read_text(encoding="ascii").strip()
-
-
-_NEEDED: dict[str, str] = {
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "bool_parsing": "true or false",
-    "greater_than_equal": "{ge} or more",
-    "greater_than": "more than {gt}",
-    "less_than_equal": "{le} or less",
-    "less_than": "less than {lt}",
-    "enum": "one of {expected}",
-    "literal_error": "one of {expected}",
-}
-"""What a value has to be, by the kind of what is wrong with it. None of these is ever a secret."""
-_NEEDED_TEXT: dict[str, str] = {
-    "string_too_short": "at least {min_length} characters long",
-    "string_too_long": "at most {max_length} characters long",
-    "string_pattern_mismatch": "a text of the form {pattern}",
-    "missing": "set",
-}
-"""The same of texts, which may be secrets and are not repeated."""
-
-
-def _said(problem: ErrorDetails) -> str:
-    """What is wrong with one setting."""
-    context = problem.get("ctx", {})
-    if needed := _NEEDED.get(problem["type"]):
-        return f"it has to be {needed.format(**context)}, and is “{problem['input']}”"
-    if needed := _NEEDED_TEXT.get(problem["type"]):
-        return f"it has to be {needed.format(**context)}"
-    return problem["msg"].removeprefix("Value error, ")
-
-
 def load() -> Configuration:
     """Read the environment.
 
@@ -400,6 +312,6 @@ def load() -> Configuration:
         for problem in error.errors():
             place = ".".join(str(part) for part in problem["loc"])
             name = place if place == "DATABASE_URL" or not place else f"BFCERTS_{place.split('.')[0].upper()}"
-            message = _said(problem)
+            message = said(problem)
             sentences.append(f"{name}: {message}" if name else message)
         raise ConfigurationError("; ".join(sentences)) from None

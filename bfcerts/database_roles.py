@@ -13,7 +13,7 @@ from django.apps import apps
 from django.db import connection, transaction
 from psycopg import sql
 
-from bfcerts.configuration import Process
+from bfcerts.setting_kinds import Process
 
 READ: Final = "SELECT"
 APPEND: Final = "SELECT, INSERT"

@@ -10,7 +10,8 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from bfcerts.configuration import Configuration, stored_secret
+from bfcerts.configuration import Configuration
+from bfcerts.stored_secrets import stored_secret
 from inventory.actors import Actor
 from inventory.choices import JOB_OPEN_STATES, JobAction, JobState, RecordState
 from inventory.errors import InventoryError

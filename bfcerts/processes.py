@@ -4,7 +4,8 @@ import os
 import sys
 from typing import Any
 
-from bfcerts.configuration import Configuration, stored_secret
+from bfcerts.configuration import Configuration
+from bfcerts.stored_secrets import stored_secret
 from bfcerts.supervisor import manage
 
 

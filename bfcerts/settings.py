@@ -6,8 +6,9 @@ from urllib.parse import unquote, urlsplit
 import structlog
 
 from bfcerts import configuration
-from bfcerts.configuration import BASE_DIRECTORY, Configuration, ConfigurationError, Process, QueueBroker
+from bfcerts.configuration import BASE_DIRECTORY, Configuration, ConfigurationError
 from bfcerts.console.look import UNFOLD as UNFOLD
+from bfcerts.setting_kinds import Process, QueueBroker
 
 try:
     CONFIGURATION: Configuration = configuration.load()

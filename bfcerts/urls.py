@@ -8,7 +8,7 @@ from bfcerts import doors
 from inventory import uploads
 from inventory.api.urls import urlpatterns as inventory_api
 from migration.api import urlpatterns as migration_api
-from trustanchors.api import urlpatterns as trust_anchor_api
+from trustanchors.api.urls import urlpatterns as trust_anchor_api
 
 handler400 = "bfcerts.doors.bad_request"
 handler403 = "bfcerts.doors.forbidden"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from bfcerts.configuration import Configuration, Process
+from bfcerts.configuration import Configuration
+from bfcerts.setting_kinds import Process
 from tests.support import Clock, ControlPlane
 
 

@@ -7,7 +7,8 @@ sent it, and its digest and size are known only once it is stored in whole.
 from bfcerts.artifacts.base import ArtifactError, ArtifactStore, BrokenOffError, Stored, TooLargeError
 from bfcerts.artifacts.folder import FolderStore
 from bfcerts.artifacts.s3 import S3Store
-from bfcerts.configuration import ArtifactStoreKind, Configuration
+from bfcerts.configuration import Configuration
+from bfcerts.setting_kinds import ArtifactStoreKind
 
 __all__ = [
     "ArtifactError",

@@ -22,7 +22,7 @@ from django_q.brokers import Broker, get_broker
 from django_q.cluster import Cluster
 from django_q.tasks import async_task
 
-from bfcerts.configuration import QueueBroker
+from bfcerts.setting_kinds import QueueBroker
 from inventory.choices import JobQueue
 from inventory.jobs import clocks, periodic
 from inventory.jobs.pulse import PULSE_SECONDS, stopping

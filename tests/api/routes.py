@@ -9,7 +9,7 @@ from django.urls import URLPattern
 from inventory.api import urls as inventory_urls
 from inventory.api.base import Door
 from migration import api as migration_api
-from trustanchors import api as trust_anchor_api
+from trustanchors.api import urls as trust_anchor_api
 
 
 @dataclass(frozen=True)

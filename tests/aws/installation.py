@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from bfcerts.configuration import AuthorityKind, Configuration, Process
+from bfcerts.configuration import Configuration
+from bfcerts.setting_kinds import AuthorityKind, Process
 from inventory.models import CertificateJob, ManagedIdentity
 from inventory.services import issuance, lifecycle
 from tests.acm_pca import AcmPcaServer

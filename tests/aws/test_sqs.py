@@ -18,9 +18,10 @@ from django_q import core_signing
 from django_q.models import OrmQ
 from django_q.signing import PickleSerializer
 
-from bfcerts.configuration import BASE_DIRECTORY, stored_secret
+from bfcerts.configuration import BASE_DIRECTORY
 from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import OutboxCommand
+from bfcerts.stored_secrets import stored_secret
 from inventory.choices import RecordState
 from inventory.jobs.cluster import UNCOUNTED_LIMIT
 from inventory.models import CertificateJob, CertificateRecord, QueueBeat

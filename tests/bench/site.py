@@ -18,9 +18,10 @@ import psycopg
 from psycopg import sql
 
 from bfcerts import embedded_postgresql
-from bfcerts.configuration import Configuration, stored_secret
+from bfcerts.configuration import Configuration
 from bfcerts.pki.authorities.local import LocalAuthority
 from bfcerts.processes import processes
+from bfcerts.stored_secrets import stored_secret
 from bfcerts.supervisor import Child, Supervisor
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
 from tests.bench import stock

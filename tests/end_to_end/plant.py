@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import uvloop
 from cryptography import x509
 
-from bfcerts.configuration import Configuration, stored_secret
+from bfcerts.configuration import Configuration
 from bfcerts.processes import processes
+from bfcerts.stored_secrets import stored_secret
 from inventory.actors import Actor
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from migration.services import authorization_keys

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bfcerts.configuration import AuthorityKind, Configuration, Process
+from bfcerts.configuration import Configuration
 from bfcerts.ocpp.canonical import Action
+from bfcerts.setting_kinds import AuthorityKind, Process
 from inventory.choices import EventType, JobAction, JobState, RecordState
 from inventory.models import (
     CertificateJob,

@@ -13,13 +13,13 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
 from bfcerts import database_roles
-from bfcerts.configuration import Process
 from bfcerts.ocpp import inbox, outbox
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence
 from bfcerts.ocpp.gateway import commands, node, sessions
 from bfcerts.ocpp.gateway.sessions import Arrival, Departure, Opened
 from bfcerts.ocpp.models import InboxMessage, ListenerKey, OutboxCommand, StationSession
 from bfcerts.ocpp.registry import Refusal, Stay
+from bfcerts.setting_kinds import Process
 from inventory.choices import JobQueue, RecordState, RevocationReason
 from inventory.jobs import engine, periodic, pulse
 from inventory.models import CertificateJob, CertificateRecord, IssuanceIntent, ManagedIdentity

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 from pytest_django import Settings
 
-from bfcerts.configuration import BASE_DIRECTORY, Configuration, Process
+from bfcerts.configuration import BASE_DIRECTORY, Configuration
+from bfcerts.setting_kinds import Process
 from inventory.audit import attributed
 from inventory.choices import EventType, JobAction, JobQueue, JobState, RecordState
 from inventory.jobs import engine

@@ -10,11 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from pydantic import ValidationError as ConfigurationProblem
 from pytest_django import Settings
 
-from bfcerts.configuration import Configuration, Process
+from bfcerts.configuration import Configuration
 from bfcerts.ocpp import registry
 from bfcerts.ocpp.canonical import Evidence
 from bfcerts.ocpp.models import StationSession
 from bfcerts.ocpp.registry import WhenAway
+from bfcerts.setting_kinds import Process
 from inventory.choices import CohortKind, SecurityCategory, SecuritySource, Severity
 from inventory.models import Cohort, ManagedIdentity, SecurityEvent, Upstream
 from inventory.services import catalogue, identities, upstreams

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from bfcerts import database_roles
-from bfcerts.configuration import Process
+from bfcerts.setting_kinds import Process
 
 
 class Command(BaseCommand):

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from bfcerts.configuration import Configuration, ConfigurationError, stored_secret
+from bfcerts.configuration import Configuration, ConfigurationError
 from bfcerts.ocpp.gateway.tls import ServerKey
+from bfcerts.stored_secrets import stored_secret
 
 NONCE_BYTES: Final = 12
 LONGEST_COMMON_NAME: Final = 64

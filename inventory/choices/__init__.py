@@ -1,0 +1,106 @@
+"""The closed sets of the inventory: each value with its label, colour and grouping, stated once.
+
+Admin badges, filters, API values and the sets that services ask for (`OPEN`, `USABLE`, …) all come from here.
+"""
+
+from inventory.choices.artifacts import (
+    LOG_COLOURS,
+    LOG_OPEN_STATES,
+    ArtifactKind,
+    StationLogState,
+)
+from inventory.choices.certificates import (
+    RECORD_COLOURS,
+    RECORD_TRANSITIONS,
+    REVOCABLE_STATES,
+    STATEABLE_EVIDENCE,
+    STATES_WITH_CERTIFICATE,
+    EvidenceKind,
+    OperatingMode,
+    RecordState,
+    RevocationReason,
+    SubjectKind,
+)
+from inventory.choices.events import (
+    SEVERITY_COLOURS,
+    EventType,
+    SecurityCategory,
+    SecuritySource,
+    Severity,
+    SystemPart,
+)
+from inventory.choices.fleet import (
+    MANDATORY_FOR_PROFILE_3,
+    Capability,
+    CapabilityBasis,
+    ChainContent,
+    CohortKind,
+    KeyForm,
+    KeyPath,
+    ProtocolVariant,
+    SubjectRule,
+)
+from inventory.choices.jobs import (
+    ISSUING_ACTIONS,
+    JOB_COLOURS,
+    JOB_OPEN_STATES,
+    JobAction,
+    JobQueue,
+    JobState,
+    JobStep,
+)
+from inventory.choices.plans import (
+    OPEN_PLAN_STATES,
+    PLAN_COLOURS,
+    PLAN_TRANSITIONS,
+    TARGET_COLOURS,
+    PlanRun,
+    PlanState,
+    TargetOutcome,
+)
+
+__all__ = [
+    "ISSUING_ACTIONS",
+    "JOB_COLOURS",
+    "JOB_OPEN_STATES",
+    "LOG_COLOURS",
+    "LOG_OPEN_STATES",
+    "MANDATORY_FOR_PROFILE_3",
+    "OPEN_PLAN_STATES",
+    "PLAN_COLOURS",
+    "PLAN_TRANSITIONS",
+    "RECORD_COLOURS",
+    "RECORD_TRANSITIONS",
+    "REVOCABLE_STATES",
+    "SEVERITY_COLOURS",
+    "STATEABLE_EVIDENCE",
+    "STATES_WITH_CERTIFICATE",
+    "TARGET_COLOURS",
+    "ArtifactKind",
+    "Capability",
+    "CapabilityBasis",
+    "ChainContent",
+    "CohortKind",
+    "EventType",
+    "EvidenceKind",
+    "JobAction",
+    "JobQueue",
+    "JobState",
+    "JobStep",
+    "KeyForm",
+    "KeyPath",
+    "OperatingMode",
+    "PlanRun",
+    "PlanState",
+    "ProtocolVariant",
+    "RecordState",
+    "RevocationReason",
+    "SecurityCategory",
+    "SecuritySource",
+    "Severity",
+    "StationLogState",
+    "SubjectKind",
+    "SubjectRule",
+    "SystemPart",
+    "TargetOutcome",
+]

@@ -1,0 +1,1 @@
+"""Trust anchors over the API: anchors, bundles, rollouts and installations, with the verbs of their services."""
