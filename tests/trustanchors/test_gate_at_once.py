@@ -25,7 +25,7 @@ def test_a_withdrawal_waits_for_a_cut_over_that_found_the_gate_open(control_plan
 
     def cutting_over() -> str:
         with transaction.atomic():
-            assert gate(Gated.CUT_OVER, identity, plane.clock()) is None
+            assert gate(Gated.CUT_OVER, [identity], plane.clock()) == {}
             looked.set()
             wait_until(somebody_waits_for_a_lock, "the withdrawal to wait for the cut-over")
             return str(BundleRollout.objects.get(pk=rollout.pk).state)
@@ -36,4 +36,4 @@ def test_a_withdrawal_waits_for_a_cut_over_that_found_the_gate_open(control_plan
         return str(BundleRollout.objects.get(pk=rollout.pk).state)
 
     assert in_threads(cutting_over, withdrawing) == ["complete", "withdrawn"]
-    assert "is withdrawn" in str(gate(Gated.CUT_OVER, identity, plane.clock()))
+    assert "is withdrawn" in gate(Gated.CUT_OVER, [identity], plane.clock())[identity.pk]
