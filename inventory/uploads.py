@@ -29,6 +29,8 @@ LOOK_SECONDS = 10.0
 GRACE_SECONDS = 30.0
 SLOWEST = 1024
 """Bytes a second, on average since the beginning, once the grace is over."""
+LONGEST_SECONDS = station_logs.UPLOAD_TAKES.total_seconds()
+"""Of a whole upload: what takes longer is given up by then, and not kept."""
 FORM_AROUND_FILE = 64 * 1024
 """Bytes that a form may have beside its file."""
 
@@ -94,7 +96,8 @@ class Pace:
     def judge(self) -> None:
         """Whether what came until now came quickly enough."""
         elapsed = self._clock() - self._began
-        self.too_slow = self.too_slow or (elapsed > GRACE_SECONDS and self._received < elapsed * SLOWEST)
+        trickles = elapsed > GRACE_SECONDS and self._received < elapsed * SLOWEST
+        self.too_slow = self.too_slow or trickles or elapsed > LONGEST_SECONDS
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_SECONDS):

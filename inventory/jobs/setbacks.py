@@ -50,7 +50,7 @@ def apart(
         if is_conflict(error):
             logger.info("%s of %s is left to the next round: %s", work, key, error)
         else:
-            _set_aside(work, key, error, now, identity_id)
+            set_aside(work, key, error, now, identity_id)
         return None
 
 
@@ -70,7 +70,8 @@ def aside(found: Rows, work: str, now: datetime) -> Rows:
     return left
 
 
-def _set_aside(work: str, key: int, error: Exception, now: datetime, identity_id: int | None) -> None:
+def set_aside(work: str, key: int, error: Exception, now: datetime, identity_id: int | None) -> None:
+    """Set a piece of work aside that failed, as `apart` does: in sight from now on, and left out for its back-off."""
     expected = isinstance(error, InventoryError)
     if expected:
         logger.warning("%s of %s has to wait: %s", work, key, error)

@@ -1,9 +1,9 @@
 """The inventory's tables, one aggregate a file."""
 
 from inventory.models.absence import PlannedAbsence, SitePolicy
-from inventory.models.artifact import Artifact, StationLog
+from inventory.models.artifact import AbandonedUpload, Artifact, StationLog
 from inventory.models.authority import AuditReport, IssuanceIntent, IssuingAuthority, PublicKeyOwner
-from inventory.models.capability import FamilyCapability
+from inventory.models.capability import CapabilityDoubt, FamilyCapability
 from inventory.models.cohort import Cohort
 from inventory.models.event import DomainEvent, SecurityEvent
 from inventory.models.evidence import Evidence
@@ -18,8 +18,10 @@ from inventory.models.scheduling import EventCursor, PeriodicTask, QueueBeat, Ra
 from inventory.models.upstream import Upstream
 
 __all__ = [
+    "AbandonedUpload",
     "Artifact",
     "AuditReport",
+    "CapabilityDoubt",
     "CertificateJob",
     "CertificateRecord",
     "ChargerFamily",

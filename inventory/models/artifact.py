@@ -94,3 +94,13 @@ class StationLog(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in LOG_OPEN_STATES
+
+
+class AbandonedUpload(models.Model):
+    """Where an upload that was given up may still put something: deleted once more when it is over for certain."""
+
+    name = models.CharField(max_length=200, unique=True)
+    delete_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.name

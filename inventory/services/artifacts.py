@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from bfcerts.artifacts import ArtifactError, ArtifactStore, Stored, store_of
+from bfcerts.artifacts import ArtifactError, ArtifactStore, Stored, TooLargeError, store_of
 from bfcerts.rows import rows
 from inventory.actors import Actor
 from inventory.audit import add_all, attributed
@@ -23,7 +23,7 @@ from inventory.choices import ArtifactKind, EventType, SecurityCategory, Securit
 from inventory.errors import InventoryError, TransitionRefusedError
 from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
-from inventory.models import Artifact, CertificateRecord, EventCursor, ManagedIdentity
+from inventory.models import Artifact, CertificateRecord, EventCursor, ManagedIdentity, Setback
 from inventory.services.security_events import record_security_event
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 KEEPER = Actor.system("artifacts")
 BATCH = 200
 LARGEST_TEXT = 1024 * 1024
+CHAINS = "chains"
 
 
 class ArtifactUnavailableError(InventoryError):
@@ -145,24 +146,64 @@ ORDER BY transaction, id LIMIT %(batch)s
 def keep_issued_chains(now: datetime) -> int:
     """Keep the chains of certificates that were issued since the last time, from the event log on.
 
+    One that the store does not take while it takes others is set aside and tried again. Where it takes none, it is the
+    store that fails: nothing is passed over then.
+
     One batch at a time, so that the worker's other work never waits for long.
 
     :returns: how many were read from the log.
     """
+    _keep_set_aside(now)
     batch = _issued_after(EventCursor.position("chains"))
     if not batch:
         return 0
     last, last_transaction, _ = batch[-1]
     issued = rows(CertificateRecord, "id = ANY(%s)", [record_id for _, _, record_id in batch])
-    origins = {f"chain:{record.pk}:{record.fingerprint}": record for record in issued}
-    known = Artifact.objects.filter(origin__in=list(origins)).values_list("origin", flat=True)
-    for origin in known:
-        del origins[origin]
-    kept = [_chain_of(record, origin, now) for origin, record in origins.items()]
+    kept, refused = _chains_of(issued, now)
+    if refused and not kept and not any(isinstance(error, TooLargeError) for _, error in refused):
+        raise refused[0][1]
+    for record, error in refused:
+        setbacks.set_aside(CHAINS, record.pk, error, now, record.identity_id)
     with attributed(KEEPER, "Keep the issued chain"), transaction.atomic():
         add_all(kept)
         EventCursor.advance("chains", last_transaction, last)
     return len(batch)
+
+
+def _chains_of(
+    records: Iterable[CertificateRecord], now: datetime
+) -> tuple[list[Artifact], list[tuple[CertificateRecord, ArtifactError]]]:
+    """Store the chains that are not kept yet.
+
+    :returns: their rows, which are still to be written; and what the store did not take, with why.
+    """
+    origins = {f"chain:{record.pk}:{record.fingerprint}": record for record in records}
+    known = set(Artifact.objects.filter(origin__in=list(origins)).values_list("origin", flat=True))
+    kept, refused = list[Artifact](), list[tuple[CertificateRecord, ArtifactError]]()
+    for origin, record in origins.items():
+        if origin in known:
+            continue
+        try:
+            kept.append(_chain_of(record, origin, now))
+        except ArtifactError as error:
+            refused.append((record, error))
+    return kept, refused
+
+
+def _keep_set_aside(now: datetime) -> None:
+    """Try again what was set aside, each by itself."""
+    due = Setback.objects.filter(work=CHAINS, until__lte=now).order_by("until")
+    for record_id, identity_id in list(due.values_list("key", "identity_id")[:BATCH]):
+        setbacks.apart(CHAINS, record_id, now, partial(_keep_one, record_id, now), identity_id=identity_id)
+
+
+def _keep_one(record_id: int, now: datetime) -> None:
+    kept, refused = _chains_of(rows(CertificateRecord, "id = %s", record_id), now)
+    if refused:
+        raise refused[0][1]
+    with attributed(KEEPER, "Keep the issued chain"), transaction.atomic():
+        add_all(kept)
+        Setback.objects.filter(work=CHAINS, key=record_id).delete()
 
 
 def _chain_of(record: CertificateRecord, origin: str, now: datetime) -> Artifact:

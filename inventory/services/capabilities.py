@@ -1,7 +1,8 @@
 """What each charger family can do: declared by people, observed on the wire, and unknown where neither was.
 
-Unknown is not capable. Evidence beats a declaration, and evidence against a capability beats evidence for it: one
-station's NotSupported is enough, and only a person declares it anew.
+Unknown is not capable. Evidence beats a declaration, evidence against a capability beats evidence for it, and only a
+person declares it anew. But what one station alone says that it cannot is a doubt: it counts for this station, and for
+its family once a second one says the same, so that one station cannot stop all others of its family.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Exists, F, OuterRef
 
 from inventory.actors import Actor
 from inventory.choices import (
@@ -21,11 +23,13 @@ from inventory.choices import (
     Severity,
 )
 from inventory.errors import InvalidInputError
-from inventory.models import ChargerFamily, FamilyCapability, ManagedIdentity
+from inventory.models import CapabilityDoubt, ChargerFamily, FamilyCapability, ManagedIdentity
 from inventory.services.actions import AvailableAction
 from inventory.services.command import command
 from inventory.services.security_events import record_security_event
 
+STATIONS_THAT_DENY = 2
+"""So many have to say that they cannot, before their family is taken for incapable; of a family of one, that one."""
 _LONGEST_SOURCE = 300
 _LONGEST_NOTE = 500
 
@@ -45,6 +49,9 @@ class CapabilityState:
     stands_in: str = ""
     """What takes its place for Profile 3 where the family has it not: an approved key path, for a second key slot."""
 
+    doubts: tuple[str, ...] = ()
+    """What single stations have shown against it, which counts for them alone."""
+
     @property
     def word(self) -> str:
         """`yes`, `no` or `unknown`."""
@@ -52,16 +59,26 @@ class CapabilityState:
 
 
 def state_of(family: ChargerFamily) -> dict[Capability, CapabilityState]:
-    """Every capability of a family, known or not, in one query."""
+    """Every capability of a family, known or not, in two queries."""
     known = {row.capability: row for row in FamilyCapability.objects.filter(family=family)}
-    return {capability: _state(family, capability, known.get(capability)) for capability in Capability}
+    doubts: dict[str, list[str]] = {}
+    for doubt in CapabilityDoubt.objects.filter(family=family):
+        doubts.setdefault(doubt.capability, []).append(f"{doubt.source} on {doubt.since:%Y-%m-%d}")
+    return {
+        capability: _state(family, capability, known.get(capability), doubts.get(capability, ()))
+        for capability in Capability
+    }
 
 
-def _state(family: ChargerFamily, capability: Capability, row: FamilyCapability | None) -> CapabilityState:
+def _state(
+    family: ChargerFamily, capability: Capability, row: FamilyCapability | None, doubts: Sequence[str] = ()
+) -> CapabilityState:
     mandatory, stands_in = capability in MANDATORY_FOR_PROFILE_3, _stands_in(family, capability)
     if row is None:
         return CapabilityState(capability, mandatory=mandatory, stands_in=stands_in)
-    return CapabilityState(capability, row.supported, row.basis, row.source, row.as_of, row.note, mandatory, stands_in)
+    return CapabilityState(
+        capability, row.supported, row.basis, row.source, row.as_of, row.note, mandatory, stands_in, tuple(doubts)
+    )
 
 
 def _stands_in(family: ChargerFamily, capability: Capability) -> str:
@@ -93,6 +110,16 @@ def missing_of(families: Sequence[ChargerFamily]) -> dict[int, list[Capability]]
     }
 
 
+def doubted_of(identities: Sequence[ManagedIdentity]) -> dict[int, list[Capability]]:
+    """What each of these stations has shown that it cannot, although its family is taken for capable of it."""
+    found: dict[int, list[Capability]] = {}
+    mandatory = [capability.value for capability in MANDATORY_FOR_PROFILE_3]
+    doubts = CapabilityDoubt.objects.filter(identity__in=identities, capability__in=mandatory)
+    for doubt in doubts.filter(family_id=F("identity__family_id")):
+        found.setdefault(doubt.identity_id, []).append(Capability(doubt.capability))
+    return found
+
+
 def declare(
     *,
     family: ChargerFamily,
@@ -114,6 +141,7 @@ def declare(
         raise InvalidInputError("A source is needed: name the data sheet, the letter or the test that says so.")
     with command(actor, "change_chargerfamily", reason):
         locked = _locked(family, known)
+        CapabilityDoubt.objects.filter(family=family, capability=known).delete()
         if supported is None:
             if locked is not None:
                 locked.delete()
@@ -188,10 +216,68 @@ def observe(
     return True
 
 
-def news_in(family: ChargerFamily, found: Mapping[Capability, bool]) -> list[Capability]:
-    """Of what was found, what `observe` would change by what is known now; one query, and no lock."""
-    known = {row.capability: row for row in FamilyCapability.objects.filter(family=family, capability__in=list(found))}
-    return [capability for capability in found if _changes(known.get(capability), found[capability], False)]
+def shown_by(
+    identity: ManagedIdentity, family: ChargerFamily, capability: Capability, can: bool, source: str, now: datetime
+) -> None:
+    """Take in what one station shows on the wire, under the current attribution."""
+    own = CapabilityDoubt.objects.filter(identity=identity, family=family, capability=capability)
+    with transaction.atomic():
+        row = _locked(family, capability)
+        if can:
+            own.delete()
+        elif row is not None and row.supported and not _is_denied_by_enough(identity, family, capability, source, now):
+            return
+        observe(family, capability, can, source, now, identity=identity)
+
+
+def _is_denied_by_enough(
+    identity: ManagedIdentity, family: ChargerFamily, capability: Capability, source: str, now: datetime
+) -> bool:
+    """Keep what a station denies; the family's row is locked.
+
+    :returns: whether so many have denied it that it is true of the family; what was kept is over then.
+    """
+    doubt, new = CapabilityDoubt.objects.get_or_create(
+        identity=identity,
+        family=family,
+        capability=capability,
+        defaults={"source": source[:_LONGEST_SOURCE], "since": now},
+    )
+    doubts = CapabilityDoubt.objects.filter(family=family, capability=capability)
+    stations = ManagedIdentity.objects.filter(family=family, enabled=True).order_by().values_list("pk", flat=True)
+    needed = min(STATIONS_THAT_DENY, max(1, len(stations[:STATIONS_THAT_DENY])))
+    if len(doubts.values_list("pk", flat=True)[:needed]) >= needed:
+        doubts.delete()
+        return True
+    if new:
+        record_security_event(
+            "CapabilityDoubted",
+            category=SecurityCategory.PLATFORM,
+            severity=Severity.WARNING,
+            source=SecuritySource.CONTROL_PLANE,
+            message=(
+                f"{doubt.source}. That counts for this station alone, until another one of the family “{family}” says "
+                f"the same of {capability.label}: look at the station, or declare the capability anew."
+            ),
+            now=now,
+            identity=identity,
+            payload={"family": family.name, "capability": capability.value},
+        )
+    return False
+
+
+def news_in(family: ChargerFamily, found: Mapping[Capability, bool], identity: ManagedIdentity) -> list[Capability]:
+    """Of what a station has shown, what would change by what is known now; one query, and no lock."""
+    own = CapabilityDoubt.objects.filter(
+        identity=identity, family=OuterRef("family_id"), capability=OuterRef("capability")
+    )
+    rows = FamilyCapability.objects.filter(family=family, capability__in=list(found)).annotate(doubted=Exists(own))
+    known = {row.capability: row for row in rows}
+    return [
+        capability
+        for capability, can in found.items()
+        if (row := known.get(capability)) is None or _changes(row, can, False) or (can and row.doubted)
+    ]
 
 
 def _changes(row: FamilyCapability | None, supported: bool, weak: bool) -> bool:

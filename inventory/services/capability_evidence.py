@@ -74,17 +74,11 @@ def take_in(identity: ManagedIdentity | None, shown: Shown | None, now: datetime
     if identity is None or identity.family_id is None or shown is None:
         return
     family = ChargerFamily(pk=identity.family_id)
-    news = capabilities.news_in(family, shown.found)
+    news = capabilities.news_in(family, shown.found, identity)
     if not news:
         return
     family = ChargerFamily.objects.get(pk=identity.family_id)
+    source = f"{identity.authoritative_identifier} {shown.what}"
     with attributed(Actor.station(identity.authoritative_identifier), f"Observed: it {shown.what}"):
         for capability in news:
-            capabilities.observe(
-                family,
-                capability,
-                shown.found[capability],
-                f"{identity.authoritative_identifier} {shown.what}",
-                now,
-                identity=identity,
-            )
+            capabilities.shown_by(identity, family, capability, shown.found[capability], source, now)

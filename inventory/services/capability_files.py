@@ -10,11 +10,11 @@ from django.db import transaction
 
 from inventory.actors import Actor
 from inventory.choices import Capability, CapabilityBasis
+from inventory.clock_limits import EARLIEST_PLAUSIBLE
 from inventory.errors import InvalidInputError, InventoryError
 from inventory.models import ChargerFamily, FamilyCapability
 from inventory.services import capabilities
 from inventory.services.capabilities import CapabilityState
-from inventory.services.observations import EARLIEST_PLAUSIBLE
 
 COLUMNS = ("family", "capability", "supported", "basis", "source", "as_of", "note")
 NEEDED = ("family", "capability", "supported")

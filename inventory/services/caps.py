@@ -10,12 +10,13 @@ work gives it back, or it is `LOST_AFTER`. Beside the places, one charger that i
 others of the site are lost.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Count, QuerySet
 
 from bfcerts.ocpp.outbox import ANSWER_GRACE
@@ -27,6 +28,8 @@ from inventory.jobs.periodic import duty
 from inventory.models import CertificateJob, ManagedIdentity, PlannedAbsence, SitePolicy
 from inventory.purposes import purpose
 from inventory.services import absences
+
+logger = logging.getLogger(__name__)
 
 KEPT = timedelta(days=7)
 """How long ended absences stay, for whoever asks why something waited."""
@@ -84,6 +87,24 @@ def keep(identity: ManagedIdentity, why: str, until: datetime) -> None:
     """A charger that has left is given longer to come back: its place, if it has one, lasts at least until then."""
     held = PlannedAbsence.objects.filter(identity=identity, kind=why, ended_at__isnull=True)
     held.filter(until__lt=until).update(until=until)
+
+
+def record_leaving(identity: ManagedIdentity, why: str, until: datetime, now: datetime) -> None:
+    """A charger leaves, whether or not it may: its answer came after its place had gone to another one.
+
+    So it has a place again, over the cap, and nobody else of its site is sent away because of it. The identity must be
+    locked.
+    """
+    keep(identity, why, until)
+    held = PlannedAbsence.objects.filter(identity=identity, ended_at__isnull=True)
+    held.exclude(kind=why).filter(until__lte=now).update(ended_at=now)
+    if held.exists():
+        return
+    try:
+        with transaction.atomic():
+            insert(PlannedAbsence(identity=identity, site=identity.site, kind=why, started_at=now, until=until))
+    except IntegrityError:  # the table's trigger: every other charger of the site is away already, so none can follow
+        logger.warning("%s leaves although all others of site %s are away", identity, identity.site)
 
 
 def give_back(identity: ManagedIdentity, now: datetime, why: str = "") -> bool:
@@ -239,10 +260,10 @@ def give_back_renewal(job: CertificateJob, now: datetime) -> None:
     give_back(job.identity, now, f"renewal:{job.pk}")
 
 
-def keep_for_renewal(job: CertificateJob, until: datetime) -> None:
+def leaves_for_renewal(job: CertificateJob, until: datetime, now: datetime) -> None:
     """The charger has its renewed certificate, and leaves from now on: its place lasts as long as it has to return."""
     if _is_renewal(job):
-        keep(job.identity, f"renewal:{job.pk}", until)
+        record_leaving(job.identity, f"renewal:{job.pk}", until, now)
 
 
 def place_of_cut_over(job: CertificateJob) -> str:

@@ -259,7 +259,7 @@ def _await_activation(job: CertificateJob, record: CertificateRecord, now: datet
     policy = _policy(job)
     if job_purpose(job).delivered_over_ocpp:
         # It leaves from now on: its place of the site lasts as long as it has to come back.
-        caps.keep_for_renewal(job, now + policy.cut_over_deadline)
+        caps.leaves_for_renewal(job, now + policy.cut_over_deadline, now)
     return Wait(
         "a connection on Profile 3 with exactly this certificate"
         if job_purpose(job).delivered_over_ocpp

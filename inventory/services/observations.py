@@ -13,12 +13,12 @@ from inventory import seams
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.choices import SecurityCategory, SecuritySource, Severity
+from inventory.clock_limits import EARLIEST_PLAUSIBLE
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.services import boot_changes
 from inventory.services.locking import lock_identity
 from inventory.services.security_events import classify_station_event, record_security_event
 
-EARLIEST_PLAUSIBLE = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_PLAUSIBLE = timedelta(days=366)
 """Stations have wrong clocks; what lies outside of this is no time of an event, and ours is shown instead."""
 

@@ -34,7 +34,7 @@ from inventory.choices import (
 from inventory.errors import InvalidInputError, InventoryError, TransitionRefusedError
 from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
-from inventory.models import Artifact, ManagedIdentity, StationLog
+from inventory.models import AbandonedUpload, Artifact, ManagedIdentity, StationLog
 from inventory.seams import CommandAnswer
 from inventory.services import artifacts
 from inventory.services.locking import lock_identity
@@ -44,6 +44,8 @@ UPLOAD_WITHIN = timedelta(hours=2)
 """From the request to the end of the upload; the command itself waits as long for a station that is away."""
 UPLOAD_TAKES = timedelta(minutes=15)
 """An upload that began longer ago was broken off without our noticing; another may begin."""
+SURELY_OVER = timedelta(days=1)
+"""No upload is still being stored so long after it was given up: its door ends it when `UPLOAD_TAKES` is over."""
 FAILED_STATUSES = ("BadMessage", "NotSupportedOperation", "PermissionDenied", "UploadFailure")
 BATCH = 200
 _OVER = "This address has been used, or its time is over; ask the operator for a new request."
@@ -176,19 +178,23 @@ def _claim(token: str, now: datetime) -> StationLog:
             raise UploadOverError(_OVER)
         if log.upload_begun_at is not None and log.upload_begun_at > now - UPLOAD_TAKES:
             raise UploadOverError(_OVER)
-        _clear_away(log)
+        _clear_away(log, now)
         log.upload_claim = secrets.token_hex(8)
         StationLog.objects.filter(pk=log.pk).update(upload_begun_at=now, upload_claim=log.upload_claim)
     return log
 
 
-def _clear_away(log: StationLog) -> None:
+def _clear_away(log: StationLog, now: datetime) -> None:
     """Delete what an upload that was broken off without our noticing has left in the store; the log is locked.
 
     Before its claim is forgotten: a process that dies in between leaves the claim, and the next one deletes it again.
+    The upload may also be slow and not dead, and put something there later; so that is deleted once more, when no
+    upload can still be under way.
     """
     if log.upload_claim:
-        artifacts.store().delete(_place(log, log.upload_claim))
+        place = _place(log, log.upload_claim)
+        AbandonedUpload.objects.get_or_create(name=place, defaults={"delete_at": now + SURELY_OVER})
+        artifacts.store().delete(place)
 
 
 def _keep(log: StationLog, place: str, stored: Stored, now: datetime) -> StationLog | None:
@@ -298,12 +304,31 @@ def clear_abandoned(now: datetime) -> int:
     return cleared
 
 
+@duty("late_uploads", timedelta(hours=1))
+def clear_late(now: datetime) -> int:
+    """Delete what uploads that had been given up have put into the store since, if any.
+
+    :returns: how many places were looked at for the last time.
+    """
+    due = AbandonedUpload.objects.filter(delete_at__lte=now).order_by("delete_at")
+    cleared = 0
+    for upload in list(setbacks.without(due, "late_uploads", now)[:BATCH]):
+        cleared += setbacks.apart("late_uploads", upload.pk, now, partial(_clear_late, upload)) or False
+    return cleared
+
+
+def _clear_late(upload: AbandonedUpload) -> bool:
+    artifacts.store().delete(upload.name)
+    upload.delete()
+    return True
+
+
 def _clear_if_abandoned(number: int, now: datetime) -> bool:
     with transaction.atomic():
         log = _lock(number)
         if log.upload_begun_at is None or log.upload_begun_at > now - UPLOAD_TAKES:
             return False
-        _clear_away(log)
+        _clear_away(log, now)
         _give_back(log)
     return True
 

@@ -6,6 +6,7 @@ from django_fsm import FSMField, transition
 
 from bfcerts.protected_state import ProtectedState
 from inventory.audit import history
+from inventory.clock_limits import EARLIEST_PLAUSIBLE
 from migration.key_choices import ACCEPTED_KEY_STATES, FLAG_CHOICES, KeySource, KeyState, RotationReason
 
 
@@ -52,6 +53,11 @@ class AuthorizationKey(ProtectedState):
                 condition=Q(state__in=["retired", "revoked"], ended_at__isnull=False)
                 | Q(state__in=["pending", "active", "retiring"], ended_at__isnull=True),
                 name="ended_key_has_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(created_at__gte=EARLIEST_PLAUSIBLE)
+                & (Q(last_success_at__isnull=True) | Q(last_success_at__gte=EARLIEST_PLAUSIBLE)),
+                name="key_known_since_2000",
             ),
         ]
         indexes = [

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from inventory.actors import Actor
 from inventory.choices import SubjectKind
+from inventory.clock_limits import EARLIEST_PLAUSIBLE
 from inventory.errors import InvalidInputError, InventoryError
 from inventory.models import ManagedIdentity
 from migration.key_choices import ACCEPTED_KEY_STATES
@@ -190,7 +191,7 @@ def _time(text: str, now: datetime) -> datetime | None:
         return None
     parsed = datetime.fromisoformat(text)
     moment = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-    if moment > now or moment.year < 2000:
+    if moment > now or moment < EARLIEST_PLAUSIBLE:
         raise ValueError(text)
     return moment
 

@@ -52,6 +52,8 @@ class _Facts:
     """What is known of all of them, read at once."""
 
     missing: Mapping[int, Sequence[str]]
+    doubted: dict[int, list[str]]
+    """What single chargers cannot, by identity."""
     keys: Mapping[int, str]
     anchors: Mapping[int, str]
     seen: frozenset[str]
@@ -63,6 +65,10 @@ def check(identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, lis
     families = {identity.family.pk: identity.family for identity in identities if identity.family is not None}
     facts = _Facts(
         missing=_missing_capabilities(list(families.values())),
+        doubted={
+            key: [str(capability.label) for capability in doubted]
+            for key, doubted in capabilities.doubted_of(identities).items()
+        },
         keys={key: need.sentence for key, need in rotation_need.needs_of(identities, now).items()},
         anchors=gate.readiness_of(identities, now),
         seen=_recently_seen(identities, now),
@@ -95,7 +101,7 @@ def _checks(identity: ManagedIdentity, facts: _Facts) -> list[Check]:
             f"{who} has only reached Profile {identity.security_profile}; it moves to Profile 3 from Profile 2.",
         ),
         _family_check(identity),
-        _capability_check(family, facts),
+        _capability_check(identity, facts),
         _key_path_check(family),
         _check(
             R.KEY_NOT_ROTATED,
@@ -134,10 +140,19 @@ def _family_check(identity: ManagedIdentity) -> Check:
     return Check(R.FAMILY_UNKNOWN, Outcome.PASSED, f"Its family is {identity.family}.")
 
 
-def _capability_check(family: ChargerFamily | None, facts: _Facts) -> Check:
+def _capability_check(identity: ManagedIdentity, facts: _Facts) -> Check:
+    family = identity.family
     if family is None:
         return Check(R.CAPABILITIES_MISSING, Outcome.UNKNOWN, "What it can do is unknown, as its family is.")
     missing = facts.missing.get(family.pk, ())
+    if not missing and (doubted := facts.doubted.get(identity.pk)):
+        who = identity.authoritative_identifier
+        return Check(
+            R.CAPABILITIES_MISSING,
+            Outcome.FAILED,
+            f"{who} has shown that it cannot {', '.join(doubted)}, although its family {family} is taken for capable "
+            "of it.",
+        )
     return _check(
         R.CAPABILITIES_MISSING,
         not missing,

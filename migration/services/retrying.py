@@ -17,7 +17,7 @@ from inventory.audit import attributed
 from inventory.jobs import setbacks
 from inventory.services.locking import lock_identity
 from migration.models import MigrationCase, MigrationRollout
-from migration.services import breakers, cases
+from migration.services import breakers, cases, returning
 from migration.states import CaseState, ReasonCode
 
 WORK = "migration-retry"
@@ -83,6 +83,7 @@ def _retry(rollout: MigrationRollout, case_id: int, identity_id: int, now: datet
             return False
         if case.state == S.QUARANTINE:
             cases.released(case, now, tries=rollout.retry_budget)
+            returning.take_in_hand(case, now)
         else:
             case.failed_at, case.last_failure, case.tries_left = None, "", rollout.retry_budget
             cases.say(case, ReasonCode.TURN, "It is tried anew and waits for its turn.", look_again_at=now)

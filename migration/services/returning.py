@@ -101,11 +101,15 @@ def _prefer_profile_2(case: MigrationCase, now: datetime) -> None:
 
 
 def leave_alone(case: MigrationCase, why: str, now: datetime) -> None:
-    """What automation still asked of a charger is withdrawn, and its place with it: a person has it in hand.
-
-    If it is away, its site goes on without it, as long as another one that is connected stays (`caps`).
-    """
+    """What automation still asked of a charger is withdrawn; one that is away keeps its place until it is seen."""
     end_jobs(case, why, now)
+    caps.give_back_when_seen(case.identity, now, cases.absence_of(case))
+
+
+def take_in_hand(case: MigrationCase, now: datetime) -> None:
+    """A person has decided about a charger. If it is away, its site goes on without it, as long as another one that is
+    connected stays (`caps`).
+    """
     caps.give_back(case.identity, now, cases.absence_of(case))
 
 

@@ -163,6 +163,7 @@ def quarantine(*, case: MigrationCase, actor: Actor, reason: str, now: datetime 
         why = f"Quarantined by {actor_words(actor.name)}: {reason.strip()}"
         cases.quarantined(locked, ReasonCode.OPERATOR, why, now)
         returning.leave_alone(locked, why, now)
+        returning.take_in_hand(locked, now)
     return locked
 
 
@@ -178,6 +179,7 @@ def release(*, case: MigrationCase, actor: Actor, reason: str, now: datetime | N
         _check(locked, "released", S.QUARANTINE)
         tries = locked.wave.rollout.retry_budget if locked.wave is not None else DEFAULT_TRIES
         cases.released(locked, now, tries=tries)
+        returning.take_in_hand(locked, now)
         if locked.wave is not None:
             waves.reopen(locked.wave.rollout_id)
     return locked
@@ -190,6 +192,7 @@ def approve_exception(*, case: MigrationCase, actor: Actor, reason: str, now: da
         locked = _lock_case(case)
         _check(locked, "excepted", S.QUARANTINE)
         cases.excepted(locked, reason.strip(), now)
+        returning.take_in_hand(locked, now)
     return locked
 
 
@@ -201,6 +204,7 @@ def cancel(*, case: MigrationCase, actor: Actor, reason: str, now: datetime | No
         _check(locked, "cancelled", S.PENDING, S.INSTALLING, S.PENDING_ACTIVATION, S.ROLLBACK, S.QUARANTINE, S.EXCEPTED)
         cases.cancelled(locked, reason.strip(), now)
         returning.leave_alone(locked, locked.why, now)
+        returning.take_in_hand(locked, now)
     return locked
 
 

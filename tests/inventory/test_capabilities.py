@@ -1,12 +1,15 @@
 """The capability matrix: declared, observed or unknown, and what tells against what."""
 
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import IntegrityError, connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action, Evidence
@@ -17,6 +20,7 @@ from inventory.choices import MANDATORY_FOR_PROFILE_3, Capability, KeyPath
 from inventory.errors import InvalidInputError, NotPermittedError
 from inventory.models import ChargerFamily, FamilyCapability, ManagedIdentity, SecurityEvent
 from inventory.services import capabilities, catalogue
+from tests.admin.given import administrator
 from tests.support import OPERATOR, Clock, ControlPlane, charger, request_for
 
 pytestmark = pytest.mark.django_db
@@ -269,3 +273,87 @@ def test_a_capability_is_never_changed_without_an_author(family: ChargerFamily, 
         assert capabilities.observe(family, Capability.GET_LOG, True, "seen", clock())
         assert not capabilities.observe(family, Capability.GET_LOG, True, "seen again", clock())
     assert FamilyCapability.objects.get().source == "seen"
+
+
+# -- what one station says against its family --------------------------------------------------------------------------
+
+
+def deny(plane: ControlPlane, *stations: ManagedIdentity) -> None:
+    for station in stations:
+        answered(plane, station, Action.GET_LOG, "error", error_code="NotSupported")
+
+
+def test_one_of_several_stations_takes_no_capability_from_the_others(
+    plane: ControlPlane, identity: ManagedIdentity, family: ChargerFamily
+) -> None:
+    charger("CS-2", family=family)
+    declare(family, Capability.GET_LOG, True, plane.clock)
+
+    deny(plane, identity, identity)
+
+    assert state(family, Capability.GET_LOG) == ("yes", "declared")
+    known = capabilities.state_of(family)[Capability.GET_LOG]
+    assert known.doubts == (f"CS-1 answered “Asked for its log” with NotSupported on {plane.clock():%Y-%m-%d}",)
+    event = SecurityEvent.objects.get(type="CapabilityDoubted")
+    assert event.identity == identity
+    assert "counts for this station alone" in event.message
+    assert capabilities.doubted_of([identity]) == {identity.pk: [Capability.GET_LOG]}
+
+
+def test_a_second_station_that_says_the_same_is_believed(
+    plane: ControlPlane, identity: ManagedIdentity, family: ChargerFamily
+) -> None:
+    second = charger("CS-2", family=family)
+    charger("CS-3", family=family)
+    declare(family, Capability.GET_LOG, True, plane.clock)
+
+    deny(plane, identity, second)
+
+    assert state(family, Capability.GET_LOG) == ("no", "observed")
+    assert capabilities.state_of(family)[Capability.GET_LOG].doubts == ()
+    assert SecurityEvent.objects.filter(type="CapabilityContradicted").count() == 1
+
+
+def test_a_doubt_is_over_when_its_station_shows_otherwise_or_a_person_declares_it_anew(
+    plane: ControlPlane, identity: ManagedIdentity, family: ChargerFamily
+) -> None:
+    second = charger("CS-2", family=family)
+    for _ in range(2):
+        answered(plane, second, Action.LIST_CERTIFICATES, "accepted", status="Accepted")
+    answered(plane, identity, Action.LIST_CERTIFICATES, "error", error_code="NotSupported")
+    assert capabilities.state_of(family)[Capability.LIST_CERTIFICATES].doubts
+
+    answered(plane, second, Action.LIST_CERTIFICATES, "accepted", status="Accepted")
+    assert capabilities.state_of(family)[Capability.LIST_CERTIFICATES].doubts, "another one shows nothing of this one"
+    answered(plane, identity, Action.LIST_CERTIFICATES, "accepted", status="Accepted")
+    assert capabilities.state_of(family)[Capability.LIST_CERTIFICATES].doubts == ()
+
+    answered(plane, identity, Action.LIST_CERTIFICATES, "error", error_code="NotSupported")
+    declare(family, Capability.LIST_CERTIFICATES, True, plane.clock)
+    assert capabilities.state_of(family)[Capability.LIST_CERTIFICATES].doubts == ()
+
+
+def test_the_page_and_the_api_of_a_family_show_the_doubt(
+    plane: ControlPlane, identity: ManagedIdentity, family: ChargerFamily, client: Client
+) -> None:
+    charger("CS-2", family=family)
+    declare(family, Capability.GET_LOG, True, plane.clock)
+    deny(plane, identity)
+    client.force_login(administrator())
+
+    page = client.get(reverse("admin:inventory_chargerfamily_change", args=[family.pk])).content.decode()
+    shown = client.get(f"/api/v1/charger-families/{family.pk}/capabilities")
+
+    said = "CS-1 answered “Asked for its log” with NotSupported"
+    assert f"In doubt: {said}" in unescape(page)
+    (known,) = [item for item in shown.json() if item["capability"] == "get_log"]
+    assert known["doubts"][0].startswith(said)
+
+
+@pytest.mark.parametrize("year", ["1999-12-31T23:59:59+00", "0044-03-15T00:00:00+00 BC"])
+def test_the_database_takes_no_date_from_before_there_were_chargers(
+    family: ChargerFamily, clock: Clock, year: str
+) -> None:
+    declare(family, Capability.GET_LOG, True, clock)
+    with pytest.raises(IntegrityError, match="capability_known_since_2000"), connection.cursor() as cursor:
+        cursor.execute("UPDATE inventory_familycapability SET as_of = %s::timestamptz", [year])

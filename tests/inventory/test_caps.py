@@ -293,3 +293,26 @@ def test_a_renewal_whose_charger_stays_away_ends_with_its_delivery_deadline(plan
     assert ended.state == JobState.FAILED
     assert ended.outcome.startswith("The certificate could not be delivered in time")
     assert caps.away("Depot", plane.clock()) == 0
+
+
+@pytest.mark.django_db
+def test_a_renewal_that_is_taken_after_its_place_has_gone_is_counted_all_the_same(plane: ControlPlane) -> None:
+    first, second, third, _ = site_of(4, "Depot", plane.clock)
+    job = lifecycle.renew(record=plane.enrol(first), actor=OPERATOR, reason="test", now=plane.clock())
+    plane.work()
+    plane.answer(plane.open_command(first, Action.REQUEST_CSR))
+    plane.send_csr(first, request_for(first.authoritative_identifier))
+    plane.work()
+    delivery = plane.open_command(first, Action.DELIVER_CERTIFICATE)
+    until = PlannedAbsence.objects.get().until
+    plane.clock.now = until + timedelta(seconds=1)
+    assert caps.take(lock_identity(second.pk), "renewal:4711", plane.clock() + timedelta(hours=1), plane.clock())
+    assert PlannedAbsence.objects.get(identity=first).ended_at is not None
+
+    plane.answer(delivery)
+    plane.read_inbox()
+
+    assert CertificateJob.objects.get(pk=job.pk).step == "await_activation"
+    assert caps.away("Depot", plane.clock()) == 2
+    caps.give_back(second, plane.clock())
+    assert not caps.take(lock_identity(third.pk), "renewal:4712", plane.clock() + timedelta(hours=1), plane.clock())

@@ -18,7 +18,15 @@ from bfcerts.ocpp.redaction import redact
 from inventory.actors import Actor
 from inventory.choices import ArtifactKind
 from inventory.errors import NotPermittedError, TransitionRefusedError
-from inventory.models import Artifact, ManagedIdentity, SecurityEvent, StationLog
+from inventory.models import (
+    Artifact,
+    CertificateRecord,
+    EventCursor,
+    ManagedIdentity,
+    SecurityEvent,
+    Setback,
+    StationLog,
+)
 from inventory.services import artifacts, station_logs
 from inventory.services.station_logs import UploadOverError, UploadRefusedError, UploadTooLargeError
 from tests.end_to_end.plant import eventually
@@ -245,6 +253,25 @@ def test_what_an_upload_left_whose_process_died_leaves_the_store(plane: ControlP
     assert again(log).state == "uploaded"
 
 
+def test_what_a_slow_upload_left_whose_process_died_afterwards_leaves_the_store(plane: ControlPlane) -> None:
+    log = ask(plane, charger("CS-1"))
+    claim = "0123456789abcdef"
+    StationLog.objects.update(upload_begun_at=plane.clock(), upload_claim=claim)  # as one that is under way has it
+    place = f"security-logs/{log.created_at:%Y/%m}/{log.pk}-{claim}.log"
+    plane.clock.advance(minutes=16)
+    assert station_logs.clear_abandoned(plane.clock()) == 1
+    artifacts.store().put(place, [b"late"], largest=100)  # and its process dies before it could ask whose the log is
+
+    plane.clock.advance(hours=23)
+    assert station_logs.clear_late(plane.clock()) == 0
+    plane.clock.advance(hours=2)
+    assert station_logs.clear_late(plane.clock()) == 1
+
+    with pytest.raises(ArtifactError):
+        artifacts.store().read(place)
+    assert station_logs.clear_late(plane.clock()) == 0
+
+
 def test_the_end_of_an_upload_that_was_given_up_frees_nobody_elses_claim(plane: ControlPlane) -> None:
     log = ask(plane, charger("CS-1"))
     key = token(log)
@@ -426,3 +453,58 @@ def test_every_issued_chain_is_kept_once_and_for_good(
         artifact = kept[f"chain:{record.pk}:{record.fingerprint}"]
         assert b"".join(artifacts.store().read(artifact.name)).decode() == record.chain_pem
         assert artifact.retain_until is None
+
+
+@pytest.mark.sets_defects_aside
+@pytest.mark.django_db(transaction=True)
+def test_a_chain_that_the_store_does_not_take_holds_up_no_other_and_is_tried_again(
+    control_plane: ControlPlane, settings: Settings, tmp_path: Path
+) -> None:
+    plane = control_plane
+    folder = tmp_path / "artifacts"
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update={"artifact_directory": folder})
+    broken, good = (plane.enrol(charger(name)) for name in ("CS-1", "CS-2"))
+    in_the_way = folder / "chains" / "charger-identity" / f"{broken.pk}.pem"
+    in_the_way.mkdir(parents=True)
+
+    def kept(record: CertificateRecord) -> bool:
+        artifacts.keep_issued_chains(plane.clock())
+        return Artifact.objects.filter(origin=f"chain:{record.pk}:{record.fingerprint}").exists()
+
+    eventually(lambda: kept(good), seconds=240, what="the other chain is kept")
+    assert not kept(broken)
+    aside = Setback.objects.get(work="chains")
+    assert (aside.key, aside.identity) == (broken.pk, broken.identity)
+    assert f"{broken.pk}.pem could not be kept" in aside.error
+
+    in_the_way.rmdir()
+    plane.clock.advance(minutes=1)
+    assert kept(broken)
+    assert not Setback.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_store_that_takes_nothing_passes_over_nothing(
+    control_plane: ControlPlane, settings: Settings, tmp_path: Path
+) -> None:
+    plane = control_plane
+    folder = tmp_path / "artifacts"
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update={"artifact_directory": folder})
+    plane.enrol(charger("CS-1"))
+    folder.mkdir()
+    (folder / "chains").write_text("in the way")
+
+    def refused() -> bool:
+        try:
+            artifacts.keep_issued_chains(plane.clock())
+        except ArtifactError:
+            return True
+        return False
+
+    eventually(refused, seconds=240, what="the store refuses it")
+    assert EventCursor.position("chains") == (0, 0)
+    assert not Setback.objects.exists()
+
+    (folder / "chains").unlink()
+    artifacts.keep_issued_chains(plane.clock())
+    assert Artifact.objects.filter(kind=ArtifactKind.CHAIN).count() == 1

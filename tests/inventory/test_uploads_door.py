@@ -155,7 +155,13 @@ class Seconds:
 
 @pytest.mark.parametrize(
     ("seconds", "octets", "ends"),
-    [(30.0, 0, False), (31.0, 31 * 1024, False), (31.0, 31 * 1024 - 1, True), (900.0, 900 * 1024, False)],
+    [
+        (30.0, 0, False),
+        (31.0, 31 * 1024, False),
+        (31.0, 31 * 1024 - 1, True),
+        (900.0, 900 * 1024, False),
+        (901.0, 901 * 1024, True),
+    ],
 )
 def test_an_upload_that_trickles_is_ended(seconds: float, octets: int, ends: bool) -> None:
     clock = Seconds()

@@ -7,10 +7,12 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import OutboxCommand, StationSession
+from inventory.audit import attributed
 from inventory.choices import JobState
 from inventory.models import CertificateJob, ChargerFamily, ManagedIdentity
 from inventory.services import absences, caps, lifecycle, station_commands
 from inventory.services.locking import lock_identity
+from migration.models import Breaker, MigrationRollout
 from migration.services import driving, rollouts
 from migration.services.why import why
 from tests.migration import rotating
@@ -100,6 +102,31 @@ def test_a_charger_that_an_operator_takes_in_hand_holds_no_place(fleet: Fleet, p
     third.close()
     caps.give_back(second.identity, plane.clock())
     assert not asks_for_a_place(second.identity, plane)
+
+
+def test_a_charger_that_a_breaker_stops_while_it_is_away_keeps_its_place(fleet: Fleet, plane: ControlPlane) -> None:
+    """Automation has left it alone, and nobody has it in hand yet."""
+    first, second, _ = of_one_site(fleet, 3)
+    roll_out(plane, cohort("One", [first.identity]))
+    fleet.settle(6)
+    assert away(first) == [first]
+    breaker = Breaker(
+        kind="site",
+        site="Depot",
+        rollout=MigrationRollout.objects.get(),
+        failures=3,
+        opened_at=plane.clock(),
+        why="Too many failed.",
+    )
+    with attributed(OPERATOR, "test"):
+        breaker.save()
+
+    driving.drive(plane.clock())
+    assert first.case.state == "quarantine"
+    assert not asks_for_a_place(second.identity, plane)
+
+    rollouts.approve_exception(case=first.case, actor=OPERATOR, reason="a new one is ordered", now=plane.clock())
+    assert asks_for_a_place(second.identity, plane)
 
 
 def test_the_wait_names_who_is_away_and_for_what(fleet: Fleet, plane: ControlPlane) -> None:

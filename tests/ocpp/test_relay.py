@@ -10,7 +10,7 @@ from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand
 from bfcerts.ocpp.notify import Channel, notify
-from tests.ocpp.node import Payload, Site, eventually, stored
+from tests.ocpp.node import Payload, Site, Station, eventually, stored
 from tests.ocpp.relayed import BOOT, VERSIONS, Relayed, command, ended, relayed, server_context
 from tests.simulator.csms import UpstreamCsms
 
@@ -110,17 +110,26 @@ def test_a_boot_is_evidence_and_answered_by_the_csms(relay: Relayed, version: st
 
 def test_our_commands_wait_until_the_csms_has_accepted_the_boot(relay: Relayed) -> None:
     station, _ = relay.pair()
-    boot = {"currentTime": "2026-01-01T00:00:00Z", "interval": 1}
-    relay.csms.answers["BootNotification"] = {**boot, "status": "Pending"}
-    assert station.call("BootNotification", BOOT["ocpp2.0.1"])[2]["status"] == "Pending"
+    boot(relay, station, "Pending")
     row = command()
+    (live,) = relay.node.gateway.live.of_station("CS-1")
+    eventually(lambda: live.delivery.woken, "the command to be announced")
+    # What is announced is looked for at once, or kept in mind until the boot; and frames keep their order.
     station.send(2, "h", "Heartbeat", {})
     assert station.receive()[:2] == [3, "h"]
-    relay.csms.answers["BootNotification"] = {**boot, "status": "Accepted"}
-    station.send(2, "b", "BootNotification", BOOT["ocpp2.0.1"])
-    assert station.receive()[1] == "b"
+    assert live.delivery.woken
+    row.refresh_from_db()
+    assert (row.state, row.attempts) == (State.QUEUED, 0)
+
+    boot(relay, station, "Accepted")
     station.answer(station.expect("Reset")[0], {"status": "Accepted"})
     assert ended(row).outcome == "accepted"
+
+
+def boot(relay: Relayed, station: Station, status: str) -> None:
+    answer = {"currentTime": "2026-01-01T00:00:00Z", "interval": 1, "status": status}
+    relay.csms.answers["BootNotification"] = answer
+    assert station.call("BootNotification", BOOT["ocpp2.0.1"])[2]["status"] == status
 
 
 def test_order_is_kept_both_ways(relay: Relayed) -> None:

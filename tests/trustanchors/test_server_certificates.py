@@ -24,7 +24,7 @@ from inventory.services.listeners import ListenerCertificates
 from tests.admin.given import administrator, person, speaker, view_permissions
 from tests.support import OPERATOR, ControlPlane, charger, request_for
 from tests.trustanchors.support import anchor, authority
-from trustanchors.services import server_certificates
+from trustanchors.services import lock_out, server_certificates
 
 pytestmark = pytest.mark.django_db
 HOST = "gateway.example.net"
@@ -95,6 +95,17 @@ def test_a_renewal_under_another_root_waits_while_it_would_lock_out(plane: Contr
 
     job.refresh_from_db()
     assert job.waiting_for == "a request from our listener"
+
+
+def test_a_look_ends_when_enough_are_found(plane: ControlPlane) -> None:
+    record = presented(plane)
+    for number in range(lock_out.SHOWN + 5):
+        on_profile_2(f"CS-{number}")
+    ca_moves_to_another_root(plane)
+
+    job = renewed(plane, record)
+
+    assert f"more than {lock_out.SHOWN} chargers could not reconnect" in job.outcome
 
 
 def test_who_has_the_permission_lets_it_go_on_all_the_same(plane: ControlPlane) -> None:

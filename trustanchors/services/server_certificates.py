@@ -6,6 +6,7 @@ from us. Under another root it waits until nobody would be locked out, or somebo
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 
 from bfcerts.pki.certificates import CertificateError, parse_ca_certificate, parse_certificate, split_chain
 from bfcerts.pki.chains import order_chain
@@ -15,7 +16,7 @@ from inventory.seams import Gated
 from inventory.words import counted
 from trustanchors.models import TrustAnchor
 from trustanchors.services import coverage, lock_out
-from trustanchors.services.lock_out import ServerCertificateChange
+from trustanchors.services.lock_out import SHOWN, ServerCertificateChange
 
 
 def gate(action: Gated, identities: Sequence[ManagedIdentity], now: datetime) -> dict[int, str]:
@@ -30,12 +31,14 @@ def _why_not_now(now: datetime) -> str | None:
     fingerprints = frozenset(root.fingerprint for root in coming)
     if not presented or not fingerprints or fingerprints <= presented:
         return None
-    locked_out = list(lock_out.after_server_change(ServerCertificateChange(fingerprints), now))
+    # No more than are named: so a look ends early where there is a reason, however large the fleet is.
+    locked_out = list(islice(lock_out.after_server_change(ServerCertificateChange(fingerprints), now), SHOWN + 1))
     if not locked_out:
         return None
     names = " and ".join(root.subject for root in coming)
+    number = counted(len(locked_out), "charger") if len(locked_out) <= SHOWN else f"more than {SHOWN} chargers"
     return (
-        f"it would be under another root, {names}, and {counted(len(locked_out), 'charger')} could not reconnect: "
+        f"it would be under another root, {names}, and {number} could not reconnect: "
         f"{lock_out.in_words(iter(locked_out))} Release that root to them first, or run its job now with the forecast "
         "overridden, if you have the permission to."
     )

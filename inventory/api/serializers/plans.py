@@ -129,6 +129,9 @@ class CapabilitySerializer(serializers.Serializer[Any]):
     note = serializers.CharField(help_text="What it contradicts.")
     mandatory = serializers.BooleanField(help_text="Whether Profile 3 takes it, or what stands in for it.")
     stands_in = serializers.CharField(help_text="What takes its place for Profile 3, or empty.")
+    doubts = serializers.ListField(
+        child=serializers.CharField(), help_text="What single stations have shown against it; it counts for them alone."
+    )
 
 
 class DeclareSerializer(serializers.Serializer[Any]):
