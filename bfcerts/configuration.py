@@ -177,6 +177,14 @@ class Configuration(BaseSettings):
         max_length=63,
         description="S3 bucket for the CAs' audit reports, where answers that were lost are found; else by hand.",
     )
+    est_authorities: str | None = Field(
+        None,
+        max_length=65536,
+        description="JSON by trust domain: the schemes' CAs that are enrolled with over EST; see operating.md.",
+    )
+    est_credentials: SecretStr | None = Field(
+        None, description="JSON by trust domain: what those CAs are shown; PKI process only."
+    )
     aws_issue_per_second: float = Field(20.0, gt=0, description="IssueCertificate calls a second; quota 25.")
     aws_get_per_second: float = Field(60.0, gt=0, description="GetCertificate calls a second; quota 75.")
     aws_revoke_per_second: float = Field(15.0, gt=0, description="RevokeCertificate calls a second; quota 20.")
@@ -201,6 +209,11 @@ class Configuration(BaseSettings):
             raise ValueError(
                 f"the {self.process} process was given the PKI process's secrets (BFCERTS_LOCAL_CA_KEY or "
                 "BFCERTS_PKI_SECRET_KEY); remove them from its environment"
+            )
+        if self.process not in (Process.PKI, Process.COMMAND) and self.est_credentials:
+            raise ValueError(
+                f"the {self.process} process was given BFCERTS_EST_CREDENTIALS; only the PKI process enrols with "
+                "schemes, so remove them from its environment"
             )
         if self.process is Process.PKI and not self.pki_secret_key:
             raise ValueError("the pki process needs BFCERTS_PKI_SECRET_KEY, a secret that no other process knows")

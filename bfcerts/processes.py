@@ -12,7 +12,8 @@ from bfcerts.supervisor import manage
 def common_environment() -> dict[str, str]:
     """The environment without any secret of ours: each process is given only its own."""
     secret = ("BFCERTS_SECRET_KEY", "BFCERTS_PKI_SECRET_KEY", "BFCERTS_LOCAL_CA_KEY", "BFCERTS_GATEWAY_KEY")
-    hidden = {*secret, "BFCERTS_CREDENTIAL_KEY", "BFCERTS_UPSTREAM_CREDENTIALS", "DATABASE_URL"}
+    named = ("BFCERTS_CREDENTIAL_KEY", "BFCERTS_UPSTREAM_CREDENTIALS", "BFCERTS_EST_CREDENTIALS", "DATABASE_URL")
+    hidden = {*secret, *named}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
@@ -42,6 +43,8 @@ def processes(configuration: Configuration, database_url: str) -> dict[str, tupl
         "BFCERTS_LOCAL_CA_KEY": stored_secret(var, "local_ca_key"),
         "BFCERTS_LOCAL_CA_ALLOWED": "true",
     }
+    if configuration.est_credentials:
+        authority["BFCERTS_EST_CREDENTIALS"] = configuration.est_credentials.get_secret_value()
     web = [
         sys.executable,
         "-m",

@@ -42,6 +42,11 @@ class Purpose:
         return self.default_mode == OperatingMode.MANAGED and self.certificate_profile != "platform"
 
     @property
+    def may_be_issued_by_a_scheme(self) -> bool:
+        """Whether a CA over EST may issue for it: the subject is the request's own, and no door of ours trusts it."""
+        return self.key in ("iso15118_evse_leaf", "vehicle_vas_identity")
+
+    @property
     def trust_domain(self) -> str:
         return self.key
 

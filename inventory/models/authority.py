@@ -7,6 +7,9 @@ from django.db.models import Q
 
 from inventory.audit import history
 
+SCHEME_MODE = "EST"
+"""The mode of a CA that a scheme runs, as its adapter names it."""
+
 
 class IssuingAuthority(models.Model):
     """The public side of one issuing CA of a trust domain: its chain, never its key.
@@ -46,6 +49,11 @@ class IssuingAuthority(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def run_by_others(self) -> bool:
+        """Whether it is a scheme's CA, which decides by itself how long its certificates last."""
+        return self.mode == SCHEME_MODE
 
     def refusal_of(self, validity: timedelta) -> str | None:
         """Why it cannot issue for so long at all, as a sentence; None where it can."""

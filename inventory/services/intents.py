@@ -62,11 +62,18 @@ def check_intent(intent: IssuanceIntent, record: CertificateRecord, policy: Life
     asked = (intent.csr_sha256, intent.profile, intent.authority.trust_domain)
     ours = (record.csr_sha256, record.purpose_entry.certificate_profile, record.trust_domain)
     backdated = intent.not_before < min(intent.created_at, record.requested_at) - 2 * BACKDATING
-    if asked != ours or backdated or intent.not_after > _end_of_validity(record, policy, now):
+    # How long a scheme's certificates last is not asked for.
+    limit = None if intent.authority.run_by_others else _end_of_validity(record, policy, intent.authority, now)
+    if asked != ours or backdated or (limit is not None and intent.not_after > limit):
         raise CsrRejectedError("altered", "The stored intent asks for more than policy allows; it was altered since.")
 
 
-def _end_of_validity(record: CertificateRecord, policy: LifecyclePolicy, now: datetime) -> datetime:
+def _end_of_validity(
+    record: CertificateRecord, policy: LifecyclePolicy, authority: IssuingAuthority, now: datetime
+) -> datetime:
+    if authority.run_by_others:
+        # The scheme decides, and nobody says so to it; what it issues ends with its CA at the latest.
+        return authority.not_after
     if policy.validity is None:
         raise InventoryError(
             f"The policy for {record.purpose_entry.label} names no validity; set one, or let its own authority issue."
@@ -94,7 +101,7 @@ def new_intent(
         csr_sha256=record.csr_sha256,
         profile=record.purpose_entry.certificate_profile,
         not_before=(now - BACKDATING).replace(microsecond=0),
-        not_after=_end_of_validity(record, policy, now).replace(microsecond=0),
+        not_after=_end_of_validity(record, policy, authority, now).replace(microsecond=0),
         created_at=now,
     )
 
@@ -161,6 +168,25 @@ def tell_of_a_lost_answer(intent: IssuanceIntent, now: datetime) -> None:
         record=intent.record,
         job=intent.job,
         dedupe_key=f"issuance-unconfirmed:{intent.pk}:{asked_at}",
+    )
+
+
+def tell_of_a_repeated_request(intent: IssuanceIntent, why: str, now: datetime) -> None:
+    """Once for each request: a CA that cannot be looked into is asked again, and may hold a certificate too many."""
+    record_security_event(
+        "IssuanceRepeated",
+        category=SecurityCategory.OTHER,
+        severity=Severity.WARNING,
+        source=SecuritySource.CERTIFICATE_AUTHORITY,
+        message=(
+            f"The answer to the request for certificate {intent.record_id} was lost, and the same request is sent "
+            f"again: {why}. A certificate of this key that is in no record opens no door here; ask the scheme to "
+            "revoke it."
+        ),
+        now=now,
+        record=intent.record,
+        job=intent.job,
+        dedupe_key=f"issuance-repeated:{intent.pk}",
     )
 
 

@@ -13,18 +13,24 @@ from django.db import connection, transaction
 
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.pki.authorities import (
+    AskAgain,
     AuthorityError,
     AuthorityUnavailable,
     Candidates,
     CannotLook,
     CertificateAuthority,
+    Pending,
     RequestRefused,
     RevocationReason,
+    SchemeAuthority,
     SignedCertificate,
     SignRequest,
     StillLooking,
     Throttled,
     build_authorities,
+    build_scheme_authorities,
+    read_authorities,
+    read_credentials,
 )
 from bfcerts.pki.certificates import (
     CertificateError,
@@ -78,7 +84,12 @@ def authorities() -> Mapping[str, CertificateAuthority]:
     configuration = settings.CONFIGURATION
     key = configuration.local_ca_key
     try:
-        return build_authorities(
+        schemes = build_scheme_authorities(
+            _schemes(),
+            read_credentials(configuration.est_credentials),
+            possible=[item.trust_domain for item in purposes() if item.may_be_issued_by_a_scheme],
+        )
+        ours = build_authorities(
             kind=configuration.authority.value,
             directory=configuration.local_ca_directory or configuration.var_directory / "ca",
             local_ca_key=key.get_secret_value() if key else None,
@@ -89,10 +100,19 @@ def authorities() -> Mapping[str, CertificateAuthority]:
             arns=configuration.aws_private_ca_arns,
             audit_report_bucket=configuration.aws_audit_report_bucket,
             report_book=StoredReportBook(),
-            trust_domains=[item.trust_domain for item in purposes() if item.issued_by_our_authorities],
+            trust_domains=[
+                item.trust_domain
+                for item in purposes()
+                if item.issued_by_our_authorities and item.trust_domain not in schemes
+            ],
         )
+        return {**ours, **schemes}
     except AuthorityError as error:
         raise AuthorityNotUsableError(f"The certificate authorities cannot be used: {error}") from None
+
+
+def _schemes() -> Mapping[str, SchemeAuthority]:
+    return read_authorities(settings.CONFIGURATION.est_authorities)
 
 
 def authority_for(trust_domain: str) -> CertificateAuthority:
@@ -105,46 +125,59 @@ def authority_for(trust_domain: str) -> CertificateAuthority:
 
 
 def publish_authorities(now: datetime) -> None:
-    """Write the public side of every CA into the inventory, where the gateway reads what it trusts.
+    """Write the public side of our CAs into the inventory, where the gateway reads what it trusts.
+
+    A scheme's is asked when it is first needed: a partner that is away keeps nobody from starting.
 
     :raises AuthorityNotUsableError: when a CA cannot be used, or can never do what a policy asks of it.
     """
-    with attributed(Actor.system("pki-worker"), "Published by the PKI worker"):
-        for trust_domain, authority in authorities().items():
-            try:
-                description = authority.describe()
-            except AuthorityError as error:
-                raise AuthorityNotUsableError(f"The CA of {trust_domain} cannot be used: {error}") from None
-            issuing = parse_certificate(description.certificate_pem)
-            values = {
-                "trust_domain": trust_domain,
-                "name": issuing.subject_text,
-                "certificate_pem": issuing.pem,
-                "chain_pem": description.chain_pem,
-                "root_pem": description.root_pem,
-                "fingerprint": issuing.fingerprint_sha256,
-                "not_after": issuing.not_after,
-                "status": description.status,
-                "mode": description.mode,
-                "longest_validity": description.longest_validity,
-            }
-            _check_policies(IssuingAuthority(**values), now)
-            with transaction.atomic():
-                _one_at_a_time()
-                known = IssuingAuthority.objects.select_for_update().filter(reference=description.reference).first()
-                if known and all(getattr(known, name) == value for name, value in values.items()) and known.issues:
-                    continue
-                for former in IssuingAuthority.objects.filter(trust_domain=trust_domain, issues=True).exclude(
-                    reference=description.reference
-                ):
-                    former.issues = False
-                    former.save()
-                row = known or IssuingAuthority(reference=description.reference)
-                for name, value in values.items():
-                    setattr(row, name, value)
-                row.issues = True
-                row.save()
-                notify(Channel.LISTENERS)
+    for trust_domain, authority in authorities().items():
+        if not authority.run_by_others:
+            _publish(trust_domain, authority, now)
+
+
+def _publish(trust_domain: str, authority: CertificateAuthority, now: datetime) -> None:
+    try:
+        description = authority.describe()
+    except AuthorityError as error:
+        raise AuthorityNotUsableError(f"The CA of {trust_domain} cannot be used: {error}") from None
+    issuing = parse_certificate(description.certificate_pem)
+    values = {
+        "trust_domain": trust_domain,
+        "name": issuing.subject_text,
+        "certificate_pem": issuing.pem,
+        "chain_pem": description.chain_pem,
+        "root_pem": description.root_pem,
+        "fingerprint": issuing.fingerprint_sha256,
+        "not_after": issuing.not_after,
+        "status": description.status,
+        "mode": description.mode,
+        "longest_validity": description.longest_validity,
+    }
+    _check_policies(IssuingAuthority(**values), now)
+    published = IssuingAuthority.objects.filter(reference=description.reference, issues=True).first()
+    if published and _says(published, values):
+        return
+    with attributed(Actor.system("pki-worker"), "Published by the PKI worker"), transaction.atomic():
+        _one_at_a_time()
+        known = IssuingAuthority.objects.select_for_update().filter(reference=description.reference).first()
+        if known and _says(known, values) and known.issues:
+            return
+        for former in IssuingAuthority.objects.filter(trust_domain=trust_domain, issues=True).exclude(
+            reference=description.reference
+        ):
+            former.issues = False
+            former.save()
+        row = known or IssuingAuthority(reference=description.reference)
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.issues = True
+        row.save()
+        notify(Channel.LISTENERS)
+
+
+def _says(authority: IssuingAuthority, values: Mapping[str, object]) -> bool:
+    return all(getattr(authority, name) == value for name, value in values.items())
 
 
 def _check_policies(authority: IssuingAuthority, now: datetime) -> None:
@@ -197,15 +230,17 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
     try:
         authority = authority_for(record.trust_domain)
         if intent is None:
-            intent = intents.new_intent(job, record, _published(record.trust_domain, now), policy, now)
+            intent = intents.new_intent(job, record, _published(authority, now), policy, now)
         if not intent.reference:
             waiting = _ask(intent, bound, authority, now)
             if waiting is not None:
                 return waiting
-        _take_quota("get", settings.CONFIGURATION.aws_get_per_second, now)
+        _take_quota("get", authority, now)
         signed = authority.collect(intent.reference)
     except Throttled as error:
         return ca_answers.waits("a free place in the CA's quota", error.retry_after)
+    except Pending as error:
+        return ca_answers.waits(f"the CA to sign: {error}", error.retry_after)
     except RequestRefused as error:
         return ca_answers.give_up(f"The CA refused the request: {error}", error.code, refused_by_ca=True)
     except (AuthorityError, AuthorityNotUsableError) as error:
@@ -216,7 +251,7 @@ def issue_step(job: CertificateJob, now: datetime) -> Recorder:
         longer = timedelta(seconds=min(2 ** min(job.attempts, 6), 60))
         return ca_answers.waits("the CA to sign", longer, counted=True)
     try:
-        leaf = _verify(signed, intent, record, now)
+        leaf = _verify(signed, intent, record, authority, now)
     except (CertificateError, ChainError) as error:
         intents.remember(intent, intent.reference)
         return ca_answers.untrustworthy(str(error), error.code)
@@ -235,11 +270,12 @@ def _rule(error: InventoryError) -> str:
     return error.reason_code if isinstance(error, CsrRejectedError) else error.code
 
 
-def _published(trust_domain: str, now: datetime) -> IssuingAuthority:
-    published = row(IssuingAuthority, "trust_domain = %s AND issues", trust_domain)
-    if published is None:
-        publish_authorities(now)
-        published = IssuingAuthority.objects.get(trust_domain=trust_domain, issues=True)
+def _published(authority: CertificateAuthority, now: datetime) -> IssuingAuthority:
+    # A scheme changes its CAs without telling us; what it names is asked once an hour, not each time.
+    published = row(IssuingAuthority, "trust_domain = %s AND issues", authority.trust_domain)
+    if published is None or authority.run_by_others:
+        _publish(authority.trust_domain, authority, now)
+        published = IssuingAuthority.objects.get(trust_domain=authority.trust_domain, issues=True)
     return published
 
 
@@ -250,12 +286,12 @@ def _ask(intent: IssuanceIntent, bound: BoundCsr, authority: CertificateAuthorit
     """
     request = _request(intent, bound)
     asked_at, repeated = intent.submitted_at, intent.submitted_at is not None
-    if asked_at is not None and intents.answer_is_lost(intent, now):
+    if asked_at is not None and (authority.run_by_others or intents.answer_is_lost(intent, now)):
         waiting = _look_for_answer(intent, request, asked_at, authority, now)
         if waiting is not None or intent.reference:
             return waiting
         repeated = False
-    _take_quota("issue", settings.CONFIGURATION.aws_issue_per_second, now)
+    _take_quota("issue", authority, now)
     if intent._state.adding:
         intents.fix(intent, now)
     elif not repeated:
@@ -298,6 +334,9 @@ def _look_for_answer(
     match authority.recover(request, since=intent.created_at, asked_at=asked_at, now=now):
         case CannotLook(why):
             return ca_answers.left_to_a_person(intent, asked_at, why)
+        case AskAgain(why):
+            intents.tell_of_a_repeated_request(intent, why, now)
+            return None
         case StillLooking(waiting_for, until):
             intents.tell_of_a_lost_answer(intent, now)
             return ca_answers.waits(waiting_for, until - now)
@@ -312,7 +351,7 @@ def _take_up(
     for reference in references:
         if reference in taken:
             continue
-        _take_quota("get", settings.CONFIGURATION.aws_get_per_second, now)
+        _take_quota("get", authority, now)
         try:
             signed = authority.collect(reference)
         except RequestRefused:
@@ -332,17 +371,33 @@ def _carries_key(signed: SignedCertificate, public_key_sha256: str) -> bool:
         return False
 
 
-def _take_quota(call: str, per_second: float, now: datetime) -> None:
-    """Stay below the account's quotas, over all PKI workers together; the local CA has none."""
-    if settings.CONFIGURATION.authority == "local":
+def _take_quota(call: str, authority: CertificateAuthority, now: datetime) -> None:
+    """Stay below what a CA takes, over all PKI workers together; the local CA takes everything."""
+    configuration = settings.CONFIGURATION
+    if authority.run_by_others:
+        if call != "issue":
+            return
+        bucket, per_second = f"est:{authority.trust_domain}", _schemes()[authority.trust_domain].per_second
+    elif configuration.authority == "local":
         return
-    wait = rate_limits.take(f"aws-private-ca:{call}", per_second=per_second, burst=max(1.0, per_second), now=now)
+    else:
+        bucket = "aws-private-ca"
+        per_second = {
+            "issue": configuration.aws_issue_per_second,
+            "get": configuration.aws_get_per_second,
+            "revoke": configuration.aws_revoke_per_second,
+        }[call]
+    wait = rate_limits.take(f"{bucket}:{call}", per_second=per_second, burst=max(1.0, per_second), now=now)
     if wait is not None:
         raise Throttled(f"Our own limit of {per_second:g} {call} calls a second is reached.", retry_after=wait)
 
 
 def _verify(
-    signed: SignedCertificate, intent: IssuanceIntent, record: CertificateRecord, now: datetime
+    signed: SignedCertificate,
+    intent: IssuanceIntent,
+    record: CertificateRecord,
+    authority: CertificateAuthority,
+    now: datetime,
 ) -> ParsedCertificate:
     leaf = parse_certificate(signed.certificate_pem)
     verify_issued(
@@ -352,7 +407,7 @@ def _verify(
         now=now,
         public_key_sha256=record.public_key_sha256,
         extended_key_usages=profile(intent.profile).extended_key_usages,
-        not_after_limit=intent.not_after,
+        not_after_limit=None if authority.run_by_others else intent.not_after,
     )
     return leaf
 
@@ -368,7 +423,7 @@ def revoke_step(job: CertificateJob, now: datetime) -> Recorder:
         return lambda _job, _now: Fail(f"Certificate {record.pk} is not revoked here; its CA is not told that it is.")
     try:
         authority = authority_for(record.trust_domain)
-        _take_quota("revoke", settings.CONFIGURATION.aws_revoke_per_second, now)
+        _take_quota("revoke", authority, now)
         authority.revoke(record.serial_number, RevocationReason(record.revocation_reason or "unspecified"))
     except Throttled as error:
         return ca_answers.waits("a free place in the CA's quota", error.retry_after)

@@ -69,6 +69,10 @@ def run(command: list[str], tmp_path: Path, **environment: str) -> subprocess.Co
         ({"BFCERTS_KEEP_MESSAGES_DAYS": "0"}, "BFCERTS_KEEP_MESSAGES_DAYS: "),
         ({"DATABASE_URL": DATABASE, "BFCERTS_PROCESS": "pki"}, "the pki process needs BFCERTS_PKI_SECRET_KEY"),
         ({"BFCERTS_LOCAL_CA_KEY": "k" * 40}, "the command process was given the PKI process's secrets"),
+        (
+            {"BFCERTS_PROCESS": "worker", "BFCERTS_EST_CREDENTIALS": "{}"},
+            "the worker process was given BFCERTS_EST_CREDENTIALS; only the PKI process enrols with schemes",
+        ),
         ({"BFCERTS_QUEUE_BROKER": "sqs"}, "BFCERTS_QUEUE_BROKER=sqs needs BFCERTS_SQS_REGION"),
         (
             {

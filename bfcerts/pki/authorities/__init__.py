@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bfcerts.pki.authorities.base import (
+    AskAgain,
     AuthorityDescription,
     AuthorityError,
     AuthorityMisconfigured,
@@ -16,6 +17,7 @@ from bfcerts.pki.authorities.base import (
     Candidates,
     CannotLook,
     CertificateAuthority,
+    Pending,
     ReportBook,
     RequestRefused,
     RevocationReason,
@@ -25,8 +27,17 @@ from bfcerts.pki.authorities.base import (
     Throttled,
 )
 from bfcerts.pki.authorities.local import LocalAuthority, ensure_local_allowed
+from bfcerts.pki.authorities.scheme_settings import (
+    AUTHORITIES_SETTING,
+    CREDENTIALS_SETTING,
+    SchemeAuthority,
+    SchemeCredentials,
+    read_authorities,
+    read_credentials,
+)
 
 __all__ = [
+    "AskAgain",
     "AuthorityDescription",
     "AuthorityError",
     "AuthorityMisconfigured",
@@ -35,15 +46,21 @@ __all__ = [
     "CannotLook",
     "CertificateAuthority",
     "LocalAuthority",
+    "Pending",
     "ReportBook",
     "RequestRefused",
     "RevocationReason",
+    "SchemeAuthority",
+    "SchemeCredentials",
     "SignRequest",
     "SignedCertificate",
     "StillLooking",
     "Throttled",
     "build_authorities",
+    "build_scheme_authorities",
     "ensure_local_allowed",
+    "read_authorities",
+    "read_credentials",
 ]
 
 
@@ -78,6 +95,32 @@ def build_authorities(
     if kind == "local":
         return _local(trust_domains, directory, local_ca_key, debug, local_ca_allowed, clock)
     return _aws(trust_domains, dict(arns or {}), aws_region, aws_endpoint_url, audit_report_bucket, report_book)
+
+
+def build_scheme_authorities(
+    authorities: Mapping[str, SchemeAuthority],
+    credentials: Mapping[str, SchemeCredentials],
+    *,
+    possible: Collection[str],
+    clock: Callable[[], datetime] = _utc_now,
+) -> Mapping[str, CertificateAuthority]:
+    """The schemes' CAs by trust domain, as the installation is configured; none is asked yet.
+
+    :param possible: the trust domains that a scheme's CA may issue for.
+    :raises AuthorityMisconfigured: with one sentence, which holds no secret.
+    """
+    # Only where a scheme's CA is set up is its adapter needed.
+    from bfcerts.pki.authorities.scheme_setup import build
+
+    for setting, named in ((AUTHORITIES_SETTING, authorities), (CREDENTIALS_SETTING, credentials)):
+        unknown = sorted(set(named) - set(possible if setting == AUTHORITIES_SETTING else authorities))
+        if unknown:
+            known = ", ".join(sorted(possible if setting == AUTHORITIES_SETTING else authorities)) or "none"
+            raise AuthorityMisconfigured(f"{setting} names {', '.join(unknown)}; what it may name is {known}.")
+    return {
+        domain: build(domain, settings, credentials.get(domain), clock=clock)
+        for domain, settings in authorities.items()
+    }
 
 
 def _local(

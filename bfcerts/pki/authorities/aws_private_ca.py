@@ -131,6 +131,11 @@ class AwsPrivateAuthority:
         return False
 
     @property
+    def run_by_others(self) -> bool:
+        """It is ours, at AWS."""
+        return False
+
+    @property
     def trust_domain(self) -> str:
         """The one trust domain that it issues for."""
         return self._trust_domain

@@ -45,6 +45,14 @@ class Throttled(AuthorityError):  # noqa: N818  # reads as what the CA said  # w
         self.retry_after = retry_after
 
 
+class Pending(AuthorityError):  # noqa: N818
+    """The authority has taken the request and signs it later: the same request again after `retry_after`."""
+
+    def __init__(self, message: str, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class AuthorityUnavailable(AuthorityError):  # noqa: N818  # reads as what the CA said
     """No answer, or one that says "not now"; the same request may be sent again.
 
@@ -60,7 +68,7 @@ class RequestRefused(AuthorityError):  # noqa: N818  # reads as what the CA said
     """The authority will never do this; sending it again changes nothing.
 
     :ivar code: malformed_csr, empty_subject, subject, alternative_names, profile, validity, unknown_serial,
-        unknown_reference, invalid_arguments or failed.
+        unknown_reference, invalid_arguments, not_supported or failed.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -115,10 +123,10 @@ class SignedCertificate:
 class AuthorityDescription:
     """An issuing CA as it is set up now.
 
-    :ivar reference: ARN, or "local:" and the trust domain.
+    :ivar reference: ARN, or "local:" and the trust domain, or "est:", the trust domain and the server.
     :ivar certificate_pem: the issuing CA.
     :ivar chain_pem: the issuing CA and what stands above it, up to and including the root.
-    :ivar mode: GENERAL_PURPOSE, SHORT_LIVED_CERTIFICATE or DEVELOPMENT.
+    :ivar mode: GENERAL_PURPOSE, SHORT_LIVED_CERTIFICATE, DEVELOPMENT or EST.
     :ivar longest_validity: how long its certificates may last at most; None where only its own end limits them.
     :ivar usable: whether it issues now.
     :ivar status: the authority's own word for its state.
@@ -166,7 +174,19 @@ class CannotLook:
     why: str
 
 
-Recovery = Candidates | StillLooking | CannotLook
+@dataclass(frozen=True)
+class AskAgain:
+    """The authority has no records that we can read, and takes the same request again.
+
+    What it may have made of the first one is then held by nobody.
+
+    :ivar why: what may be left behind at the authority.
+    """
+
+    why: str
+
+
+Recovery = Candidates | StillLooking | CannotLook | AskAgain
 
 
 class ReportBook(Protocol):
@@ -201,7 +221,15 @@ class CertificateAuthority(Protocol):
 
     @property
     def answers_at_once(self) -> bool:
-        """Whether what was submitted can be collected at once, and asking again always finds the same certificate."""
+        """Whether what was submitted can be collected at once, by whoever submitted it.
+
+        Its reference is then stored with the certificate and not before.
+        """
+
+    @property
+    def run_by_others(self) -> bool:
+        """Whether it is a scheme's: it decides how long its certificates last, does not recognise a request that is
+        repeated, and may be away for long without anything else having to wait for it."""
 
     def describe(self) -> AuthorityDescription:
         """Its certificates and state.

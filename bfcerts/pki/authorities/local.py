@@ -73,6 +73,11 @@ class LocalAuthority:
         return True
 
     @property
+    def run_by_others(self) -> bool:
+        """It is ours."""
+        return False
+
+    @property
     def trust_domain(self) -> str:
         """The one trust domain that it issues for."""
         return self._trust_domain
