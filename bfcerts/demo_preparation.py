@@ -17,6 +17,7 @@ from inventory.errors import InventoryError
 from inventory.models import ChargerFamily, Cohort, IssuingAuthority, ManagedIdentity, Plan
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
 from inventory.services import plans
+from inventory.words import agreeing, part_of
 from migration.key_choices import OPEN_STAGES, KeyState
 from migration.models import AuthorizationKey, KeyRotation, RotationTurn
 from migration.services import bulk_rotation, key_paths, readiness, rotation
@@ -143,8 +144,9 @@ class Preparation:
         closed = list(BundleRollout.objects.filter(gate_open=False))
         for one in closed:
             yield (
-                f"Not yet: the gate of {one} is closed, {one.confirmed} of {one.targets} have confirmed and "
-                f"{one.needed} are needed. It has waited a minute for the rest."
+                f"Not yet: the gate of {one} is closed, {part_of(one.confirmed, one.targets, 'charger')} "
+                f"{agreeing(one.confirmed, 'has', 'have')} confirmed and {one.needed} "
+                f"{agreeing(one.needed, 'is', 'are')} needed. It has waited a minute for the rest."
             )
         if closed:
             yield from _halted()
@@ -152,7 +154,7 @@ class Preparation:
         chargers = list(ManagedIdentity.objects.filter(kind="charger").select_related("family").order_by("pk"))
         checks = readiness.check(chargers, now)
         ready = [one for one in chargers if readiness.first_failure(checks[one.pk]) is None]
-        yield f"Ready for Profile 3: {len(ready)} of {len(chargers)} chargers. The others, and why:"
+        yield f"Ready for Profile 3: {part_of(len(ready), len(chargers), 'charger')}. The others, and why:"
         yield from _left_behind(chargers, checks)
         yield what_to_do_next()
         self._is_ready = True

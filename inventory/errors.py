@@ -68,18 +68,28 @@ class ParametersError(InvalidInputError):
     """Parameters that cannot be used, all of them at once: a form says each at its field."""
 
     def __init__(self, places: Mapping[str, str]) -> None:
-        super().__init__(" ".join(f"{name} {told}" for name, told in places.items()))
+        super().__init__(" ".join(_of_place(name, told) for name, told in places.items()))
         self.places = dict(places)
-        """By the name of a parameter, what it needs, as “needs a whole number from 1 to 9.”"""
+        """By the name of a parameter, what it needs, as “needs a whole number from 1 to 9.”
+
+        Of one of a list of groups it is `waves/0/per_minute`. What concerns several parameters is a whole sentence, by
+        no name.
+        """
 
     @property
     def extra(self) -> dict[str, Any]:
         return {
             "errors": [
-                {"pointer": f"/parameters/{name}", "detail": told[:1].upper() + told[1:]}
+                {"pointer": f"/parameters/{name}".rstrip("/"), "detail": told[:1].upper() + told[1:]}
                 for name, told in self.places.items()
             ]
         }
+
+
+def _of_place(name: str, told: str) -> str:
+    group, _, rest = name.partition("/")
+    number, _, key = rest.partition("/")
+    return f"{key} of {group.removesuffix('s')} {int(number) + 1} {told}" if key else f"{name} {told}".strip()
 
 
 class ChangedMeanwhileError(InventoryError):

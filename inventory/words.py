@@ -50,6 +50,16 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def part_of(part: int, whole: int, one: str, many: str = "") -> str:
+    """How many of how many: “1 of 1 charger”, “0 of 3 chargers”."""
+    return f"{part:,} of {counted(whole, one, many)}"
+
+
+def agreeing(number: int, one: str, many: str) -> str:
+    """The form of a verb that belongs to a number: “1 is”, “2 are”."""
+    return one if number == 1 else many
+
+
 def command_words(action: str) -> str:
     """What a command is, as “Asked to restart”."""
     try:

@@ -190,7 +190,7 @@ class AuthorizationKeyAdmin(PageWithActions, HistoryMixin, ImportMixin, ReadOnly
 
     def available_actions(self, request: HttpRequest, target: AuthorizationKey) -> list[AvailableAction]:
         accepted = target.state in AuthorizationKey.ACCEPTED_STATES
-        why_not = "" if accepted else f"It is {target.get_state_display().lower()} and opens nothing any more."
+        why_not = "" if accepted else f"The key is {target.get_state_display().lower()} and opens nothing any more."
         if not why_not and not actor_of(request).may("migration.set_authorizationkey"):
             why_not = "You lack the permission “migration.set_authorizationkey”."
         who = target.identity.authoritative_identifier

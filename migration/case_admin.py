@@ -38,6 +38,13 @@ def _on_case(verb: Any, told: str) -> Any:
     return carry_out
 
 
+def _release(order: Order) -> str:
+    # As things are before: a complete rollout runs again by the release.
+    meaning = offered.what_release_means(order.target)
+    rollouts.release(case=order.target, actor=order.actor, reason=order.reason, now=order.now)
+    return f"{order.target.identity.authoritative_identifier} is released. {meaning}"
+
+
 def _close(order: Order) -> str:
     breakers.close(breaker=order.target, actor=order.actor, reason=order.reason, now=order.now)
     return f"{order.target}: its chargers are moved again."
@@ -48,7 +55,7 @@ class MigrationCaseAdmin(ForecastMixin, ActingAdmin):
     """Every charger on its way to Profile 3, and why it is not there yet."""
 
     verbs = verbs_of(
-        Verb("release", "lock_open", _on_case(rollouts.release, "is tried again")),
+        Verb("release", "lock_open", _release),
         Verb("approve_exception", "verified", _on_case(rollouts.approve_exception, "stays as it is")),
         Verb("quarantine", "front_hand", _on_case(rollouts.quarantine, "is in quarantine")),
         Verb("roll_back", "undo", _on_case(rollouts.roll_back_case, "is brought back to Profile 2")),
@@ -164,7 +171,7 @@ class BreakerAdmin(HistoryMixin, ActingAdmin):
     readonly_fields = ("title", "badge", "opened", "closed")
 
     def crumb_title(self, target: Breaker) -> str:
-        return f"Breaker of {str(target).lower()}"
+        return f"Breaker of {target.subject}"
 
     def available_actions(self, request: HttpRequest, target: Breaker) -> list[AvailableAction]:
         return offered.for_breaker(target, actor_of(request))

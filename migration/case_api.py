@@ -24,8 +24,7 @@ from migration.models import MigrationCase
 from migration.services import forecast, rollouts
 from migration.services.why import why_of, whys
 from migration.states import CaseState
-from trustanchors.models import TrustAnchorBundle
-from trustanchors.services import server_certificates
+from trustanchors.services import bundles, server_certificates
 
 MOST_FORECAST = 10_000
 LONGEST_ID = 18
@@ -142,7 +141,7 @@ _COHORT = OpenApiParameter(
 _IDENTITY = OpenApiParameter(
     "identity", str, description="For cut_over of one charger, by its identifier or id, with the certificate it has."
 )
-_BUNDLE = OpenApiParameter("bundle", int, description="For anchor_withdrawal: which bundle.")
+_BUNDLE = OpenApiParameter("bundle", str, description="For anchor_withdrawal: which bundle, by its id or its name.")
 _CHAIN = OpenApiParameter(
     "chain", str, description="For server_certificate: the chain presented then in PEM, instead of root."
 )
@@ -236,13 +235,6 @@ class CaseViewSet(Listing):
         return Response(LockedOutSerializer(locked_out[:MOST_FORECAST], many=True).data)
 
 
-def _number(request: Request, name: str) -> int:
-    value = request.query_params.get(name, "")
-    if not value.isascii() or not value.isdigit() or len(value) > LONGEST_ID:
-        raise InvalidInputError(f"{name} needs a number.")
-    return int(value)
-
-
 def _cohort(value: str) -> Cohort:
     """By its name, as in plans and in the command; or by its id, as in filters."""
     found = Cohort.objects.filter(name=value).first()
@@ -275,10 +267,7 @@ def _change(request: Request) -> forecast.Change:
             cohort = _cohort(request.query_params["cohort"])
             return forecast.CutOver(list(cohort.identities()[:MOST_FORECAST]), certificates_to_come=True)
         case "anchor_withdrawal":
-            bundle = TrustAnchorBundle.objects.filter(pk=_number(request, "bundle")).first()
-            if bundle is None:
-                raise InvalidInputError("There is no such bundle.")
-            return forecast.AnchorWithdrawal(bundle)
+            return forecast.AnchorWithdrawal(bundles.named(request.query_params.get("bundle", "")))
         case "server_certificate" if request.query_params.get("chain"):
             return server_certificates.change_to(request.query_params["chain"])
         case "server_certificate":

@@ -21,6 +21,7 @@ from inventory.admin.live_page import LivePage
 from inventory.admin.verbs import Order, Verb
 from inventory.services.actions import AvailableAction
 from inventory.services.changes import entries_of
+from inventory.words import counted
 from migration.acting_admin import ActingAdmin, verbs_of
 from migration.models import Breaker, MigrationRollout, Wave
 from migration.services import offered, progress, rollouts
@@ -211,8 +212,8 @@ def _settings(rollout: MigrationRollout) -> list[tuple[str, str]]:
         ("Tries of a charger", f"{1 + tries}{' in all' if tries else ''}"),
         ("A charger has for its certificate and cut-over", exact_span(rollout.case_deadline)),
         ("To come back on Profile 2", exact_span(rollout.return_deadline)),
-        ("A family is stopped at", f"{rollout.family_failure_limit} failures"),
-        ("A site is stopped at", f"{rollout.site_failure_limit} failures"),
+        ("A family is stopped at", counted(rollout.family_failure_limit, "failure")),
+        ("A site is stopped at", counted(rollout.site_failure_limit, "failure")),
         ("Lock-out forecast", "overridden" if rollout.overrides_forecast else "heeded"),
     ]
 

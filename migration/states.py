@@ -188,7 +188,7 @@ WHAT_NEXT: dict[str, str] = {
     ReasonCode.CUT_OVER_FAILED: "Read what it answered, mend the cause, then release it.",
     ReasonCode.SILENT: "Check its connection and its log, then release it.",
     ReasonCode.NEVER_RETURNED: "Somebody has to look at the charger: it uses neither its key nor its certificate.",
-    ReasonCode.STAYS_ON_PROFILE_3: "It goes on working on Profile 3; cancel the way back, or lower it by hand.",
+    ReasonCode.STAYS_ON_PROFILE_3: "Cancel the way back, so that it goes on working on Profile 3, or lower it by hand.",
     ReasonCode.WENT_BACK: "Plan it again when the cause is mended.",
     ReasonCode.OPERATOR: "Release it, approve an exception, or cancel its migration.",
     ReasonCode.EXCEPTED: "Nothing, until the exception ends; then cancel it and plan it again.",

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -24,7 +24,7 @@ from bfcerts.console.navigation import Crumb
 from bfcerts.console.presentation import link
 from inventory.actors import Actor
 from inventory.admin.stale import meanwhile
-from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
+from inventory.admin.verbs import ActionForm, Order, Preview, Verb, Verbs
 from inventory.errors import ChangedMeanwhileError, CsrRejectedError, InventoryError
 from inventory.services import repeats, versions
 from inventory.services.actions import AvailableAction
@@ -50,6 +50,26 @@ def with_links_to_jobs(sentence: str, request: HttpRequest) -> SafeString | str:
         parts += [sentence[end : found.start()], link(page, found[0])]
         end = found.end()
     return format_html_join("", "{}", ((part,) for part in [*parts, sentence[end:]]))
+
+
+def _order(request: HttpRequest, target: Any, form: ActionForm, key: str) -> Order:
+    return Order(
+        target=target,
+        values={name: value for name, value in form.cleaned_data.items() if name != "reason"},
+        actor=actor_of(request),
+        reason=form.cleaned_data["reason"],
+        key=f"person:{request.user.pk}:{key}",
+        now=timezone.now(),
+    )
+
+
+_NOT_FILLED_IN = frozenset({"csrfmiddlewaretoken", "idempotency_key", "reason", "seen", "version"})
+
+
+def _filled_in(request: HttpRequest) -> str:
+    """Names exactly what was filled in, but for the reason: what was previewed is what is done."""
+    typed = sorted((name, request.POST.getlist(name)) for name in request.POST if name not in _NOT_FILLED_IN)
+    return repeats.digest_of(request.path.encode(), repr(typed).encode())
 
 
 class ActionsMixin(ConsoleAdmin):
@@ -113,19 +133,34 @@ class ActionsMixin(ConsoleAdmin):
         key = request.POST.get("idempotency_key", "")[:100]
         if not form.is_valid() or not key:
             return self._ask(request, target, verb, action, form, key or uuid.uuid4().hex, HTTPStatus.BAD_REQUEST)
-        return self._do(request, target, verb, action, form, key)
+        order = _order(request, target, form, key)
+        look = verb.preview
+        if look is not None and request.POST.get("seen", "") != _filled_in(request):
+            return self._preview(request, look, verb, action, form, order)
+        return self._do(request, verb, action, form, order)
+
+    def _preview(
+        self,
+        request: HttpRequest,
+        look: Callable[[Order], Preview],
+        verb: Verb,
+        action: AvailableAction,
+        form: ActionForm,
+        order: Order,
+    ) -> HttpResponse:
+        """The page again, with what the action would do as it was filled in."""
+        key = uuid.uuid4().hex
+        try:
+            seen = look(order)
+        except InventoryError as error:
+            form.add_error(None, str(error))
+            return self._ask(request, order.target, verb, action, form, key, HTTPStatus(error.status))
+        return self._ask(request, order.target, verb, action, form, key, preview=seen)
 
     def _do(
-        self, request: HttpRequest, target: Any, verb: Verb, action: AvailableAction, form: ActionForm, key: str
+        self, request: HttpRequest, verb: Verb, action: AvailableAction, form: ActionForm, order: Order
     ) -> HttpResponse:
-        order = Order(
-            target=target,
-            values={name: value for name, value in form.cleaned_data.items() if name != "reason"},
-            actor=actor_of(request),
-            reason=form.cleaned_data["reason"],
-            key=f"person:{request.user.pk}:{key}",
-            now=timezone.now(),
-        )
+        target, key = order.target, request.POST.get("idempotency_key", "")[:100]
         refusals: list[InventoryError] = []
 
         def work() -> Answer:
@@ -181,6 +216,7 @@ class ActionsMixin(ConsoleAdmin):
         status: int = HTTPStatus.OK,
         *,
         changed: bool = False,
+        preview: Preview | None = None,
     ) -> TemplateResponse:
         model: type[Model] = type(target)
         page = reverse(f"admin:{self._route}_change", args=[target.pk])
@@ -195,6 +231,9 @@ class ActionsMixin(ConsoleAdmin):
             "described": self.described(target),
             "form": form,
             "idempotency_key": key,
+            "preview": preview,
+            "seen": _filled_in(request) if preview is not None and not preview.obstacle else "",
+            "looks_first": verb.preview is not None and (preview is None or bool(preview.obstacle)),
             "version": versions.version_of(target, self.version_fields),
             "changed": changed,
             "meanwhile": meanwhile(target) if changed else None,

@@ -12,6 +12,7 @@ from bfcerts.ocpp.models import GatewayNode
 from inventory.choices import JobQueue
 from inventory.jobs import periodic
 from inventory.models import CertificateJob, PeriodicTask, QueueBeat
+from inventory.words import agreeing, counted
 
 BEATS_MISSED = 2.5
 """After so many beats that did not come, a gateway node counts as away; one late beat is no news."""
@@ -67,7 +68,7 @@ def _node(node: GatewayNode, now: datetime, *, alone: bool) -> Part:
             name, Badge("Running", "success"), min(node.beat_at, now), f"Since {node.started_at:%Y-%m-%d %H:%M} UTC"
         )
     lost = "no charger can connect" if alone else "its chargers come back on the other nodes"
-    advice = f"It has stopped, or cannot reach the database; {lost}. Look at its log, then start it again."
+    advice = f"The node has stopped, or cannot reach the database; {lost}. Look at its log, then start it again."
     return Part(name, Badge("Away", "danger"), node.beat_at, advice)
 
 
@@ -107,7 +108,9 @@ def _queue(queue: JobQueue, last: datetime | None, alive: int, now: datetime) ->
         return Part(queue.label, Badge("Running", "success"), min(last or now, now), words)
     waiting = CertificateJob.objects.due(now, queue).order_by().values("pk")[:COUNTED].count()
     jobs = (
-        "no job waits for it yet" if not waiting else f"{waiting} {'job waits' if waiting == 1 else 'jobs wait'} for it"
+        "no job waits for it yet"
+        if not waiting
+        else f"{counted(waiting, 'job')} {agreeing(waiting, 'waits', 'wait')} for it"
     )
     stopped = "Stopped" if last else "Has never run"
     advice = (

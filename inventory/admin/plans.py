@@ -101,6 +101,7 @@ class NewPlanForm(forms.Form):
         super().__init__(*args, **kwargs)
         for field in kind.fields:
             self.fields[field.name] = _form_field(field)
+        self.optional = {"title", *(field.name for field in kind.fields if not field.required)}
         self.fields["title"] = forms.CharField(
             max_length=200, required=False, help_text="Empty: made from the parameters."
         )
@@ -125,7 +126,8 @@ class LinesField(forms.CharField):
 
 
 def _form_field(field: Field) -> forms.Field:
-    options: dict[str, Any] = {"label": field.label, "required": field.required, "help_text": field.help}
+    # What is required is asked for by the service, in its words and together with all else that is wrong.
+    options: dict[str, Any] = {"label": field.label, "required": False, "help_text": field.help}
     if field.choices:
         return forms.ChoiceField(choices=list(field.choices), initial=field.default, **options)
     if field.many:
@@ -270,7 +272,9 @@ class PlanAdmin(LivePage, HistoryMixin, ReadOnlyAdmin):
         form = NewPlanForm(request.POST or None, kind=chosen) if chosen else None
         status = HTTPStatus.OK
         if request.method == "POST" and form is not None and chosen is not None:
-            if form.is_valid() and (made := self._make(request, chosen, form, actor)) is not None:
+            if not form.is_valid():
+                _check(chosen, form)
+            elif (made := self._make(request, chosen, form, actor)) is not None:
                 return HttpResponseRedirect(reverse("admin:inventory_plan_change", args=[made.pk]))
             status = HTTPStatus.BAD_REQUEST
         context = {
@@ -294,16 +298,27 @@ class PlanAdmin(LivePage, HistoryMixin, ReadOnlyAdmin):
                 title=form.cleaned_data["title"],
                 now=timezone.now(),
             )
-        except ParametersError as error:
-            for name, told in error.places.items():
-                known = form.fields.get(name)
-                form.add_error(name if known else None, f"{(known and known.label) or spoken(name)} {told}")
-            return None
         except InventoryError as error:
-            form.add_error(None, str(error))
+            _say_at_fields(form, error)
             return None
         messages.success(request, f"Plan {plan.pk} is made. Look at it, then apply it; nothing has been done yet.")
         return plan
+
+
+def _check(kind: plans.PlanKind, form: NewPlanForm) -> None:
+    """Say at once what else of a form cannot be used, beside what the form itself has found."""
+    try:
+        kind.validate(form.parameters())
+    except InventoryError as error:
+        _say_at_fields(form, error)
+
+
+def _say_at_fields(form: NewPlanForm, error: InventoryError) -> None:
+    places = error.places if isinstance(error, ParametersError) else {"": str(error)}
+    for name, told in places.items():
+        known = form.fields.get(name)
+        words = (known and known.label) or spoken(name.replace("/", " "))
+        form.add_error(name if known else None, f"{words} {told}" if name else told)
 
 
 def _parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ An entry joins the form that asks for what the verb needs to the one service cal
 now is asked of the service (`inventory.services.actions`), never decided here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -46,6 +46,16 @@ class ActionForm(forms.Form):
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What an action would do as it was filled in, shown before it is done."""
+
+    facts: Sequence[tuple[str, str]]
+    """Whom it reaches and whom not, as pairs of name and value."""
+    obstacle: str = ""
+    """Why it would be refused, with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verb:
     """One verb of the console."""
 
@@ -54,6 +64,8 @@ class Verb:
     carry_out: Callable[[Order], str]
     """Calls the service; returns the sentence that tells the operator what has happened."""
     form: type[ActionForm] = ActionForm
+    preview: Callable[[Order], Preview] | None = None
+    """Where there is one, it is shown for what was filled in before that can be done. It changes nothing."""
 
 
 class Verbs:

@@ -6,7 +6,7 @@ from drf_spectacular.views import SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
 from inventory.api.description import DescriptionView
-from inventory.api.views import certificates, fleet, logs, plans, tokens, upstreams
+from inventory.api.views import certificates, fleet, logs, plans, setbacks, tokens, upstreams
 
 router = SimpleRouter(trailing_slash=False)
 router.register("auth/tokens", tokens.TokenViewSet, basename="tokens")
@@ -20,6 +20,7 @@ router.register("issuing-authorities", fleet.AuthorityViewSet, basename="issuing
 router.register("plans", plans.PlanViewSet, basename="plans")
 router.register("plan-targets", plans.TargetViewSet, basename="plan-targets")
 router.register("upstreams", upstreams.UpstreamViewSet, basename="upstreams")
+router.register("setbacks", setbacks.SetbackViewSet, basename="setbacks")
 router.register("evidence", certificates.EvidenceViewSet, basename="evidence")
 router.register("domain-events", logs.DomainEventViewSet, basename="domain-events")
 router.register("security-events", logs.SecurityEventViewSet, basename="security-events")

@@ -34,6 +34,7 @@ from inventory.errors import InventoryError
 from inventory.models import CertificateJob, CertificateRecord
 from inventory.services import policies, transitions
 from inventory.services.locking import lock_identity, lock_job_of
+from inventory.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -315,7 +316,7 @@ def _move(
 def _retry(job: CertificateJob, why: str, now: datetime) -> None:
     policy = policies.resolve(job.identity, job.purpose).policy
     if job.attempts >= policy.retry_attempts:
-        finish(job, JobState.FAILED, f"{why} Given up after {job.attempts} tries.", now)
+        finish(job, JobState.FAILED, f"{why} Given up after {counted(job.attempts, 'try', 'tries')}.", now)
         return
     until = now + policies.retry_delay(policy, job.attempts)
     job.state, job.next_run_at = JobState.WAITING, until

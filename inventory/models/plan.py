@@ -29,6 +29,7 @@ class Plan(models.Model):
     steps = models.JSONField(default=dict, help_text="How many included targets take each step.")
     risk = models.JSONField(default=dict, help_text="How many are included, by family and by site.")
     expected_duration = models.DurationField(null=True)
+    expected_basis = models.TextField(blank=True, help_text="What the expected duration rests on, in sentences.")
     actor = models.CharField(max_length=150)
     reason = models.TextField()
     correlation_id = models.CharField(max_length=64)

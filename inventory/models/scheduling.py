@@ -52,6 +52,7 @@ class Setback(models.Model):
             models.Index(fields=["work", "until"], name="setback_of_work"),
             models.Index(fields=["until"], name="setback_until"),
         ]
+        permissions = [("retry_setback", "Can have work that was set aside tried again now")]
 
     def __str__(self) -> str:
         return f"{self.work} {self.key}"

@@ -92,9 +92,9 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
         offer(
             "reactivate",
             "Reactivate",
-            "It opens the door again, and becomes active when it is next seen in use.",
+            "The certificate opens the door again, and becomes active when it is next seen in use.",
             permission="reactivate_certificaterecord",
-            obstacle=_needs_state(record, RecordState.INACTIVE) or ("It has expired." if expired else ""),
+            obstacle=_needs_state(record, RecordState.INACTIVE) or ("The certificate has expired." if expired else ""),
         ),
         offer(
             "revoke",
@@ -113,7 +113,7 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
         offer(
             "delete",
             "Delete",
-            "It leaves the living inventory. The record, its events and its history stay for the audit.",
+            "The certificate leaves the living inventory. The record, its events and its history stay for the audit.",
             permission="delete_certificaterecord",
             obstacle=_needs_state(
                 record, RecordState.REQUESTED, RecordState.INACTIVE, RecordState.RETIRED, RecordState.REVOKED
@@ -177,7 +177,7 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
             if locked_out and not only_renews
             else f"{who} is asked for a certificate signing request, and gets a certificate for it.",
             permission="issue_certificaterecord",
-            obstacle=disabled or ("" if identity.possible_purposes() else "It may not hold any certificates."),
+            obstacle=disabled or ("" if identity.possible_purposes() else f"{who} may not hold any certificates."),
         ),
         offer(
             "cut_over",
@@ -187,8 +187,8 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
             permission="cutover_managedidentity",
             obstacle=disabled
             or not_charger
-            or ("It is on Profile 3 already." if lockouts.depends_on_certificate(identity, now) else "")
-            or ("" if usable else "It has no installed certificate to come back with; issue one first."),
+            or (f"{who} is on Profile 3 already." if lockouts.depends_on_certificate(identity, now) else "")
+            or ("" if usable else f"{who} has no installed certificate to come back with; issue one first."),
             dangerous=True,
         ),
         offer(

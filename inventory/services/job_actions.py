@@ -14,7 +14,7 @@ from inventory.services.actions import AvailableAction
 
 def for_job(job: CertificateJob, actor: Actor, now: datetime | None = None) -> list[AvailableAction]:
     """The verbs of a job."""
-    ended = "" if job.is_open else f"It has ended ({job.get_state_display().lower()})."
+    ended = "" if job.is_open else f"The job has ended ({job.get_state_display().lower()})."
     revoking = "A revocation is not taken back: the CA has to learn of it."
     return [
         _start_again(job, actor, now or timezone.now()),
@@ -103,9 +103,9 @@ def _obstacle(job: CertificateJob, now: datetime) -> str:
     """Why the work of a job cannot be started anew, whoever asks; empty where it can."""
     who = job.identity.authoritative_identifier
     if job.is_open:
-        return "It is still open."
+        return "The job is still open."
     if job.state == JobState.SUCCEEDED:
-        return "It has succeeded."
+        return "The job has succeeded."
     if job.action == JobAction.REVOKE:
         return "Our doors refuse the certificate already; see to it that its CA revokes it, too."
     if job.action not in _COMMANDS:

@@ -227,7 +227,7 @@ def connection_refused(identity: ManagedIdentity | None, entry: InboxEntry) -> N
         record = CertificateRecord.objects.filter(fingerprint=entry.payload["fingerprint"]).first()
     who = entry.station_id or (record.identity.authoritative_identifier if record else "") or "A client"
     count = int(entry.payload.get("count", 1) or 1)
-    times = f" ({count} times)" if count > 1 else ""
+    times = f" ({count:,} times)" if count > 1 else ""
     record_security_event(
         CONNECTION_REFUSED,
         native_type=reason[:60],

@@ -34,6 +34,7 @@ from inventory.services.identities import close_sessions
 from inventory.services.locking import lock_identity, lock_record
 from inventory.services.policies import NoPolicyError
 from inventory.services.security_events import record_security_event
+from inventory.words import agreeing, counted
 
 logger = logging.getLogger(__name__)
 
@@ -290,7 +291,8 @@ def report_stopped_queues(now: datetime) -> None:
             category=SecurityCategory.OTHER,
             severity=Severity.CRITICAL,
             source=SecuritySource.CONTROL_PLANE,
-            message=f"No {queue.label} has run {since}, and {stale} jobs wait. Start or restart it.",
+            message=f"No {queue.label} has run {since}, and {counted(stale, 'job')} "
+            f"{agreeing(stale, 'waits', 'wait')}. Start or restart it.",
             now=now,
             dedupe_key=f"queue-stopped:{queue}:{now:%Y%m%d%H}",
         )

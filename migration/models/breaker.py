@@ -43,4 +43,9 @@ class Breaker(models.Model):
         permissions = [("close_breaker", "Can close breakers")]
 
     def __str__(self) -> str:
-        return f"Family {self.family}" if self.kind == BreakerKind.FAMILY else f"Site {self.site or 'without a name'}"
+        return self.subject[:1].upper() + self.subject[1:]
+
+    @property
+    def subject(self) -> str:
+        """What is stopped, as it stands in a sentence."""
+        return f"family {self.family}" if self.kind == BreakerKind.FAMILY else f"site {self.site or 'without a name'}"

@@ -94,7 +94,7 @@ def _open(
             return False
         breaker = Breaker(kind=kind, family_id=family_id, site=site, rollout=rollout, failures=failures, opened_at=now)
         breaker.why = (
-            f"{counted(failures, 'charger')} of {_name(breaker)} failed in rollout “{rollout.name}”. Its others are "
+            f"{counted(failures, 'charger')} of {breaker.subject} failed in rollout “{rollout.name}”. Its others are "
             "not moved, in whatever rollout, until somebody has found the cause and closes this breaker."
         )
         breaker.save()
@@ -113,10 +113,6 @@ def _open(
 
 def _is_open(kind: BreakerKind, family_id: int | None, site: str) -> bool:
     return Breaker.objects.filter(kind=kind, family_id=family_id, site=site, closed_at__isnull=True).exists()
-
-
-def _name(breaker: Breaker) -> str:
-    return f"family {breaker.family}" if breaker.kind == BreakerKind.FAMILY else f"site {breaker.site}"
 
 
 def quarantine_the_stopped(now: datetime) -> int:
@@ -141,7 +137,7 @@ def _on_the_way(breaker: Breaker) -> QuerySet[MigrationCase]:
 
 
 def _quarantine(breaker: Breaker, case_id: int, identity_id: int, now: datetime) -> bool:
-    with transaction.atomic(), attributed(MIGRATION, f"The breaker of {_name(breaker)} is open"):
+    with transaction.atomic(), attributed(MIGRATION, f"The breaker of {breaker.subject} is open"):
         identity = lock_identity(identity_id)
         case = cases.lock_case(identity, case_id)
         if case.state not in (CaseState.INSTALLING, CaseState.PENDING_ACTIVATION):

@@ -24,9 +24,11 @@ from inventory.jobs.periodic import duty
 from inventory.models import ManagedIdentity, Plan, PlanTarget
 from inventory.services import policies
 from inventory.services.locking import lock_identity
-from inventory.services.plans import running, selection
+from inventory.services.plans import expecting, running, selection
 from inventory.services.plans.comparing import departures_of, left_out
+from inventory.services.plans.expecting import Expected, at_rate, in_turns
 from inventory.services.plans.kinds import Field, PlanCounts, Started, Verdict, excluded, included
+from inventory.services.plans.selection import gather
 from migration.key_choices import ACCEPTED_KEY_STATES, OPEN_STAGES, DeliveryChannel, KeyState
 from migration.models import AuthorizationKey, KeyRotation, MigrationCase, RotationTurn
 from migration.services import rotation, rotation_need
@@ -34,8 +36,8 @@ from migration.states import CaseState
 
 KIND: Final = "key_rotation"
 BATCH: Final = 200
-AT_ONCE: Final = timedelta(minutes=2)
-"""How long one rotation is expected to take, for the duration of a plan."""
+AWAY: Final = timedelta(minutes=1)
+"""How long a charger is assumed to be away to come back with its new key."""
 _NUMBERS: Final = {
     "per_minute": (60, 1, 10_000),
     "per_family": (50, 1, 10_000),
@@ -72,15 +74,16 @@ class BulkRotation:
     }
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        selection.refuse_unknown(parameters, "only_needed", *_NUMBERS)
-        return {
-            **selection.validate(parameters),
-            "only_needed": selection.text(parameters, "only_needed", "yes").lower() not in ("no", "false"),
-            **{
-                name: selection.number(parameters, name, default, least, most)
-                for name, (default, least, most) in _NUMBERS.items()
-            },
+        wrong: dict[str, str] = {}
+        gather(wrong, partial(selection.refuse_unknown, parameters, "only_needed", *_NUMBERS))
+        chosen = gather(wrong, partial(selection.validate, parameters)) or {}
+        only_needed = gather(wrong, partial(selection.text, parameters, "only_needed", "yes")) or ""
+        numbers = {
+            name: gather(wrong, partial(selection.number, parameters, name, *bounds))
+            for name, bounds in _NUMBERS.items()
         }
+        selection.refuse(wrong)
+        return {**chosen, "only_needed": only_needed.lower() not in ("no", "false"), **numbers}
 
     def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
         return selection.identities(parameters).filter(kind=SubjectKind.CHARGER)
@@ -142,10 +145,17 @@ class BulkRotation:
         present = next(key for key in keys if key.state == KeyState.ACTIVE)
         return included(f"rotate:{present.version}")
 
-    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
-        by_rate = timedelta(minutes=1) * (counts.included / plan.parameters["per_minute"])
-        by_room = AT_ONCE * (counts.included / min(plan.parameters["per_family"], plan.parameters["per_region"]))
-        return timedelta(seconds=round(max(by_rate, by_room).total_seconds()))
+    def expected(self, plan: Plan, counts: PlanCounts, now: datetime) -> Expected:
+        limits, families = plan.parameters, expecting.families_of(plan)
+        seen = expecting.absences("key", expecting.at_most_by_policy("authorization_key", AWAY), now)
+        away = seen.typical(families)
+        largest, of_family = max((number for _, number in families), default=0), limits["per_family"]
+        bounds = [
+            at_rate(counts.included, limits["per_minute"] / 60, f"their starts, {limits['per_minute']:,} a minute"),
+            in_turns(largest, of_family, away, f"the {of_family:,} of a family that are under way at once"),
+            expecting.of_sites(plan, away, limits["per_site"]),
+        ]
+        return expecting.expected(bounds, expecting.for_one(away, seen, "to come back with its new key"))
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         running.begin(plan)
@@ -156,7 +166,7 @@ class BulkRotation:
     def start(self, plan: Plan, target: PlanTarget, actor: Actor, now: datetime) -> Started:
         identity = target.identity
         if identity.family_id is None:
-            return Started(TargetOutcome.SKIPPED, "Its family is unknown by now.")
+            return Started(TargetOutcome.SKIPPED, "The family of the charger is unknown by now.")
         policy = policies.resolve(identity, "authorization_key").policy
         RotationTurn.objects.create(
             target=target,
@@ -167,7 +177,7 @@ class BulkRotation:
             region=identity.region,
             give_up_at=now + policy.delivery_deadline,
         )
-        return Started(TargetOutcome.STARTED, "It waits for its turn.")
+        return Started(TargetOutcome.STARTED, "The charger waits for its turn.")
 
 
 # -- turns -----------------------------------------------------------------------------------------------------------
@@ -263,7 +273,7 @@ def _begin(turn: RotationTurn, plan: Plan, now: datetime) -> bool:
         outcome, detail = TargetOutcome.STARTED, ""
         if _too_many_failed(plan, turn):
             outcome = TargetOutcome.SKIPPED
-            detail = "Its family was stopped: too many of its chargers failed."
+            detail = "The family of the charger was stopped: too many of its chargers failed."
         elif departure := _departure(plan, turn, identity, now):
             outcome, detail = TargetOutcome.SKIPPED, left_out(departure)
         else:
@@ -323,7 +333,11 @@ def _too_many_failed(plan: Plan, turn: RotationTurn) -> bool:
 def _give_up(now: datetime) -> None:
     """Chargers that were not connected in time are left as they are; silence is failure."""
     for turn in RotationTurn.objects.filter(give_up_at__lte=now).order_by("give_up_at")[:BATCH]:
-        _end(turn, TargetOutcome.FAILED, "It was not connected, or had no room, before its time was over.")
+        _end(
+            turn,
+            TargetOutcome.FAILED,
+            "The charger was not connected, or its turn had not come, before its time was over.",
+        )
 
 
 def _drop_stopped() -> None:

@@ -99,14 +99,15 @@ def installing(case: MigrationCase, now: datetime, *, stage: Stage, deadline: da
     case.install()
     case.stage, case.deadline, case.next_look_at = stage, deadline, now
     case.reason_code = ReasonCode.ISSUING
-    case.why = "Its certificate is being issued and installed."
+    case.why = f"{_who(case)} gets its certificate: it is being issued and installed."
     _moved(case, former, now)
 
 
 def ready(case: MigrationCase, record: CertificateRecord, now: datetime) -> None:
     """Its certificate is installed; what it waits for from now on is ours, so no deadline of its own runs."""
     case.record, case.stage, case.deadline, case.next_look_at = record, Stage.READY, None, now
-    case.reason_code, case.why = ReasonCode.TURN, "Its certificate is installed; the cut-over is next."
+    case.reason_code = ReasonCode.TURN
+    case.why = f"{_who(case)} has its certificate installed; the cut-over is next."
     case.save(update_fields=["record", "stage", "deadline", "next_look_at", "reason_code", "why"])
 
 
@@ -116,7 +117,7 @@ def cutting_over(case: MigrationCase, now: datetime, *, deadline: datetime) -> N
     case.cut_over()
     case.stage, case.deadline = Stage.CUTTING_OVER, deadline
     case.reason_code = ReasonCode.CUTTING_OVER
-    case.why = f"It was told to come back on Profile 3 and has until {deadline:%Y-%m-%d %H:%M} UTC."
+    case.why = f"{_who(case)} was told to come back on Profile 3 and has until {deadline:%Y-%m-%d %H:%M} UTC."
     _moved(case, former, now)
 
 
@@ -160,7 +161,10 @@ def back(case: MigrationCase, now: datetime, *, look_again_at: datetime) -> None
     case.tries_left = max(0, case.tries_left - 1)
     case.stage, case.deadline, case.next_look_at = Stage.WAITING, None, look_again_at
     case.record = case.issue_job = case.cut_over_job = None
-    case.reason_code, case.why = ReasonCode.RETRYING, f"Its last try failed: {case.last_failure} It is tried again."
+    case.reason_code, case.why = (
+        ReasonCode.RETRYING,
+        f"The last try of {_who(case)} failed: {case.last_failure} It is tried again.",
+    )
     _moved(case, former, now)
 
 
@@ -204,7 +208,8 @@ def released(case: MigrationCase, now: datetime, *, tries: int) -> None:
     case.stage, case.deadline, case.next_look_at, case.failed_at = Stage.WAITING, None, now, None
     case.tries_left, case.decided_by = tries, current_attribution().actor.name
     case.record = case.issue_job = case.cut_over_job = None
-    case.reason_code, case.why, case.last_failure = ReasonCode.TURN, "It was released and waits for its turn.", ""
+    case.reason_code, case.last_failure = ReasonCode.TURN, ""
+    case.why = f"{_who(case)} was released and waits for its turn."
     _moved(case, former, now)
 
 
@@ -312,3 +317,7 @@ def open_references(references: Set[str]) -> Set[str]:
         MigrationCase.objects.live().filter(pk__in=identifiers).exclude(state=S.ACTIVE).values_list("pk", flat=True)
     )
     return {reference for reference, case in ids.items() if case.isdigit() and int(case) in still_open}
+
+
+def _who(case: MigrationCase) -> str:
+    return case.identity.authoritative_identifier

@@ -178,7 +178,7 @@ def _obstacle(case: MigrationCase, known: _Known, now: datetime) -> Hold | None:
     until = now + policies.resolve(identity, CHARGER_IDENTITY.key).policy.cut_over_deadline
     place = cases.absence_of(case)
     if key_delivery.is_connected(identity) and not caps.take(identity, place, until, now):
-        why = f"It waits for a free place: {absences.why_not(identity, place, now)}."
+        why = f"{identity.authoritative_identifier} waits for a free place: {absences.why_not(identity, place, now)}."
         return Hold(ReasonCode.SITE_FULL, why, now + LOOK_AGAIN)
     return None
 

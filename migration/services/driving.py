@@ -225,7 +225,8 @@ def _end_silence(case_id: int, identity_id: int, now: datetime) -> bool:
             returning.never_came(case, now)
         elif case.state in (S.INSTALLING, S.PENDING_ACTIVATION):
             what = "install its certificate" if case.state == S.INSTALLING else "come back on Profile 3"
-            why = f"It did not {what} by {case.deadline:%Y-%m-%d %H:%M} UTC, and silence is failure."
+            by = f"{case.deadline:%Y-%m-%d %H:%M} UTC"
+            why = f"{identity.authoritative_identifier} did not {what} by {by}, and silence is failure."
             returning.bring_back(case, ReasonCode.SILENT, why, now)
         else:
             return False

@@ -125,7 +125,8 @@ def _open(
         case.identity = identity
         case.wave, case.family_id, case.site = wave, identity.family_id, identity.site
         case.tries_left, case.failed_at, case.last_failure, case.next_look_at = rollout.retry_budget, None, "", now
-        case.reason_code, case.why = ReasonCode.WAVE_NOT_STARTED, f"It moves with {wave}, which has not started yet."
+        case.reason_code = ReasonCode.WAVE_NOT_STARTED
+        case.why = f"{identity.authoritative_identifier} moves with {wave}, which has not started yet."
         (new if case._state.adding else taken).append(case)
     MigrationCase.objects.bulk_create(new)
     if taken:

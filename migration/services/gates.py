@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from inventory.words import agreeing, part_of
 from migration.states import Verdict
 
 
@@ -85,15 +86,16 @@ def explain(found: Verdict, counts: Counts, thresholds: Thresholds, *, past_dead
     asked = needed(counts.total, thresholds.success_percent) if counts.total else 0
     if found == Verdict.UNDECIDED:
         return (
-            f"Not yet decided: {counts.succeeded} of {counts.total} are active, {counts.failed} failed, "
-            f"{counts.undecided} are undecided; {asked} are needed."
+            f"Not yet decided: {_of_all(counts)} {agreeing(counts.succeeded, 'is', 'are')} active, {counts.failed} "
+            f"failed, {counts.undecided} {agreeing(counts.undecided, 'is', 'are')} undecided; {asked} "
+            f"{agreeing(asked, 'is', 'are')} needed."
         )
     standing = (
-        f"{counts.succeeded} of {counts.total} were active, {counts.failed} had failed and {counts.undecided} were "
-        "undecided"
+        f"{_of_all(counts)} {agreeing(counts.succeeded, 'was', 'were')} active, {counts.failed} had failed and "
+        f"{counts.undecided} {agreeing(counts.undecided, 'was', 'were')} undecided"
     )
     if found == Verdict.PASS:
-        return f"Passed when {standing}; {asked} were needed."
+        return f"Passed when {standing}; {asked} {agreeing(asked, 'was', 'were')} needed."
     if found == Verdict.FAIL:
         return (
             f"Failed when {standing}: more than {thresholds.failure_percent} % of the {counts.decided} decided. "
@@ -103,6 +105,10 @@ def explain(found: Verdict, counts: Counts, thresholds: Thresholds, *, past_dead
         return f"Inconclusive: its counts or thresholds make no sense ({standing}). Stop the rollout and plan it again."
     because = "its deadline had passed" if past_deadline else "nothing more was to come"
     return (
-        f"Inconclusive when {standing}: {asked} were needed, and {because}. See why the others are not active, retry "
-        "the failed, then resume; or stop the rollout and plan the rest again."
+        f"Inconclusive when {standing}: {asked} {agreeing(asked, 'was', 'were')} needed, and {because}. See why the "
+        "others are not active, retry the failed, then resume; or stop the rollout and plan the rest again."
     )
+
+
+def _of_all(counts: Counts) -> str:
+    return part_of(counts.succeeded, counts.total, "charger")

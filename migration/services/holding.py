@@ -79,7 +79,7 @@ def family_change(case: MigrationCase) -> str:
     if case.wave_id is None or case.family_id == identity.family_id:
         return ""
     return (
-        f"It was planned as one of family {case.family or 'unknown'} and is one of "
+        f"{identity.authoritative_identifier} was planned as one of family {case.family or 'unknown'} and is one of "
         f"{identity.family or 'no known family'} now (firmware {identity.firmware_version or 'not reported'})."
     )
 
@@ -119,12 +119,12 @@ def _outside(case: MigrationCase, calendar: Calendar, now: datetime) -> Hold | N
 
 def waits_only_for_its_turn(case: MigrationCase, now: datetime) -> tuple[ReasonCode, str]:
     """What is said of a pending charger that nothing holds back."""
+    who = case.identity.authoritative_identifier
     if case.failed_at is not None:
         when = f" from {case.next_look_at:%H:%M:%S} UTC on" if case.next_look_at > now else ""
-        return ReasonCode.RETRYING, f"Its last try failed: {case.last_failure} It is tried again{when}."
+        return ReasonCode.RETRYING, f"The last try of {who} failed: {case.last_failure} It is tried again{when}."
     if case.reason_code == ReasonCode.ISSUE_FAILED:
         return ReasonCode.ISSUE_FAILED, case.why
-    who = case.identity.authoritative_identifier
     return ReasonCode.TURN, f"{who} is ready and waits for a free place in its wave."
 
 

@@ -6,6 +6,7 @@ from inventory.actors import Actor
 from inventory.choices import KeyPath, SubjectKind
 from inventory.models import ChargerFamily, ManagedIdentity
 from inventory.services.actions import AvailableAction, offered
+from inventory.words import actor_words
 from migration.models import KnownDefaultKey, RecoveryDoor
 from migration.services import key_paths, recovery, renewal_door
 from migration.services.key_states import PROFILE_2
@@ -23,9 +24,9 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
     costs = recovery.what_it_costs(identity, now) if moved_up else None
     no_door = (
         disabled
-        or ("" if moved_up else "It is not on Profile 3; set or rotate its AuthorizationKey instead.")
-        or ("It has an open door already; close that one first." if open_door else "")
-        or ("It may come in on a lower profile already." if falls_back else "")
+        or ("" if moved_up else f"{who} is not on Profile 3; set or rotate its AuthorizationKey instead.")
+        or (f"{who} has an open door already; close that one first." if open_door else "")
+        or (f"{who} may come in on a lower profile already." if falls_back else "")
     )
     return [
         offered(
@@ -37,7 +38,7 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
             permission="migration.rotate_authorizationkey",
             obstacle=disabled
             or (
-                f"It is on Profile {identity.security_profile}: a new key could not be proved there."
+                f"{who} is on Profile {identity.security_profile}: a new key could not be proved there."
                 if moved_up and not falls_back
                 else ""
             ),
@@ -77,7 +78,7 @@ def for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> list
             f"What the door let {who} in with is refused from now on, and a session with it ends.",
             actor=actor,
             permission="migration.close_recoverydoor",
-            obstacle="" if open_door else "It has no open door.",
+            obstacle="" if open_door else f"{who} has no open door.",
             dangerous=True,
         ),
     ]
@@ -93,7 +94,7 @@ def for_door(door: RecoveryDoor, actor: Actor) -> list[AvailableAction]:
             f"What the door let {who} in with is refused from now on, and a session with it ends.",
             actor=actor,
             permission="migration.close_recoverydoor",
-            obstacle="" if door.closed_at is None else f"It is closed already: {door.closing}.",
+            obstacle="" if door.closed_at is None else f"The door is closed already: {door.closing}.",
             dangerous=True,
         )
     ]
@@ -127,7 +128,7 @@ def for_family(family: ChargerFamily, actor: Actor) -> list[AvailableAction]:
             f"The chargers of {family} may be given new AuthorizationKeys in bulk from now on.{came_through}",
             actor=actor,
             permission=key_paths.PERMISSION,
-            obstacle=f"It is approved already, by {family.key_path_approved_by}."
+            obstacle=f"The key path is approved already, by {actor_words(family.key_path_approved_by)}."
             if approved
             else ("" if canary else key_paths.no_evidence(family)),
         ),
@@ -137,6 +138,6 @@ def for_family(family: ChargerFamily, actor: Actor) -> list[AvailableAction]:
             f"The chargers of {family} are given new AuthorizationKeys one at a time again. Who is under way goes on.",
             actor=actor,
             permission=key_paths.PERMISSION,
-            obstacle="" if approved else "It is not approved.",
+            obstacle="" if approved else "The key path is not approved.",
         ),
     ]

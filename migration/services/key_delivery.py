@@ -19,7 +19,7 @@ from migration.models import KeyRotation
 from migration.services import key_states
 
 WATCHED_AHEAD: Final = timedelta(days=2)
-NOT_REACHED: Final = "It was not reachable before the deadline; its present key stays."
+NOT_REACHED: Final = "The charger was not reachable before the deadline; its present key stays."
 LONGEST_ABSENCE: Final = timedelta(minutes=15)
 """After that its site's place is free again, should the charger not have come back."""
 ASK_AGAIN: Final = timedelta(minutes=1)
@@ -78,7 +78,7 @@ def _await_its_coming(rotation: KeyRotation, now: datetime) -> None:
     until = deliver_by(rotation)
     if now < until:
         rotation.stage = RotationStage.RETRYING
-        rotation.detail = "It is not connected; the key is sent when it comes."
+        rotation.detail = "The charger is not connected; the key is sent when it comes."
         rotation.next_step_at = until
         rotation.save()
         seams.watch_connections(rotation.key.identity, rotation.give_up_at)
@@ -96,7 +96,7 @@ def may_leave(rotation: KeyRotation, now: datetime) -> bool:
 
 def why_it_stays(rotation: KeyRotation, now: datetime) -> str:
     """Why its site cannot spare it: who of it is away."""
-    return f"It waits for a free place: {absences.why_not(rotation.key.identity, _place(rotation), now)}."
+    return f"The charger waits for a free place: {absences.why_not(rotation.key.identity, _place(rotation), now)}."
 
 
 def was_not_sent(rotation: KeyRotation, now: datetime) -> None:

@@ -74,7 +74,9 @@ def _restart(rotation: KeyRotation, now: datetime) -> None:
     if rotation.unconfirmed_at is None and rotation.connect_by <= now:
         rotation.unconfirmed_at = now
         _show_unconfirmed(rotation, now)
-        key_states.tell_plan(rotation.key, TargetOutcome.FAILED, "It has not come back with its new key in time.")
+        key_states.tell_plan(
+            rotation.key, TargetOutcome.FAILED, "The charger has not come back with its new key in time."
+        )
     next_look = now + LOOK_AGAIN
     wanted = (
         rotation.resets < policy.retry_attempts

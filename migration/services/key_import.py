@@ -14,6 +14,7 @@ from inventory.choices import SubjectKind
 from inventory.clock_limits import EARLIEST_PLAUSIBLE
 from inventory.errors import InvalidInputError, InventoryError
 from inventory.models import ManagedIdentity
+from inventory.words import counted
 from migration.key_choices import ACCEPTED_KEY_STATES
 from migration.models import AuthorizationKey
 from migration.services import authorization_keys
@@ -164,13 +165,18 @@ def _check_header(header: list[str]) -> None:
 
 def _line(number: int, header: list[str], values: list[str], outcome: Outcome, now: datetime) -> Line | None:
     if len(values) != len(header):
-        outcome.problems.append(Problem(number, f"It has {len(values)} columns instead of {len(header)}."))
+        outcome.problems.append(
+            Problem(
+                number,
+                f"{counted(len(values), 'column')} instead of {len(header)}.",
+            )
+        )
         return None
     row = dict(zip(header, values, strict=True))
     problems = []
     charger = row["charger"].strip()
     if not charger:
-        problems.append("It names no charger.")
+        problems.append("No charger is named.")
     try:
         checked(row["secret"])
     except InvalidInputError as error:

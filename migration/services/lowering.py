@@ -140,7 +140,8 @@ def answered(answer: seams.CommandAnswer) -> None:
                 _ask(case, STEPS[following], answer.at)
             return
         caps.give_back(case.identity, answer.at, cases.absence_of(case))
-        why = f"It did not take the way back to Profile 2 ({name}): {answer.detail or answer.outcome}"
+        who = case.identity.authoritative_identifier
+        why = f"{who} did not take the way back to Profile 2 ({name}): {answer.detail or answer.outcome}"
         cases.quarantined(case, ReasonCode.STAYS_ON_PROFILE_3, why, answer.at)
 
 
@@ -157,7 +158,8 @@ def lowered(case: MigrationCase, now: datetime) -> None:
     identity.save()
     caps.give_back(identity, now, cases.absence_of(case))
     cases.back(case, now, look_again_at=now)
-    cases.say(case, ReasonCode.WENT_BACK, f"It went back to Profile 2: {case.last_failure}", look_again_at=now)
+    why = f"{identity.authoritative_identifier} went back to Profile 2: {case.last_failure}"
+    cases.say(case, ReasonCode.WENT_BACK, why, look_again_at=now)
 
 
 # -- whole waves -------------------------------------------------------------------------------------------------------

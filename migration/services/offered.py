@@ -2,9 +2,9 @@
 
 from inventory.actors import Actor
 from inventory.services.actions import AvailableAction
-from inventory.words import actor_words, counted
+from inventory.words import actor_words, agreeing, counted
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
-from migration.services import lowering, retrying, rollouts
+from migration.services import breakers, lowering, retrying, rollouts
 from migration.states import CaseState, RolloutState, WaveState
 
 R, W, C = RolloutState, WaveState, CaseState
@@ -18,7 +18,7 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "pause",
             "Pause",
             "Nobody new is started. Whoever is on the way goes on to its end.",
-            _only(state, R.RUNNING),
+            _only("The rollout", state, R.RUNNING),
             actor,
             "pause_migrationrollout",
         ),
@@ -27,7 +27,7 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "Resume",
             "Chargers are started again. A wave that was paused or had failed is judged anew; failures still count, "
             "so retry the failed first.",
-            _only(state, R.PAUSED),
+            _only("The rollout", state, R.PAUSED),
             actor,
             "resume_migrationrollout",
         ),
@@ -35,7 +35,7 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "next",
             "Start the next wave",
             "The next wave starts, if the one before has passed and its trust anchors are confirmed.",
-            _only(state, R.RUNNING) or rollouts.why_no_next(rollout),
+            _only("The rollout", state, R.RUNNING) or rollouts.why_no_next(rollout),
             actor,
             "advance_migrationrollout",
         ),
@@ -44,7 +44,7 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "Retry the failed",
             "Its quarantined chargers are released and its failed ones tried anew, each with a whole retry budget. "
             "Those of a stopped family or site stay. A complete rollout runs again for them.",
-            _only(state, R.RUNNING, R.PAUSED, R.COMPLETE) or _why_no_retry(rollout),
+            _only("The rollout", state, R.RUNNING, R.PAUSED, R.COMPLETE) or _why_no_retry(rollout),
             actor,
             "retry_migrationrollout",
         ),
@@ -53,7 +53,7 @@ def for_rollout(rollout: MigrationRollout, actor: Actor) -> list[AvailableAction
             "Stop",
             "Nobody new is started, for good. Whoever is on the way goes on to its end; the rest can be planned again. "
             "This cannot be undone.",
-            _only(state, R.PLANNED, R.RUNNING, R.PAUSED),
+            _only("The rollout", state, R.PLANNED, R.RUNNING, R.PAUSED),
             actor,
             "stop_migrationrollout",
             dangerous=True,
@@ -71,14 +71,16 @@ def _why_no_retry(rollout: MigrationRollout) -> str:
 def for_wave(wave: Wave, actor: Actor) -> list[AvailableAction]:
     """The verbs of a wave."""
     staying = lowering.cannot_go_back(wave).count()
-    stay = f" {staying} of its active chargers stay, because their family cannot lower its profile." if staying else ""
+    stays = agreeing(staying, "stays", "stay")
+    stay = f" {staying:,} of its active chargers {stays}, because no family of theirs can lower its profile."
     return [
         _offer(
             "roll_back",
             "Roll back",
             "Its chargers on the way return to Profile 2, and so do the active ones whose family can lower its "
-            f"profile, one after the other.{stay} This cannot be undone; plan them again to move them.",
-            "It was rolled back already." if wave.state == W.ROLLED_BACK else "",
+            f"profile, one after the other.{stay if staying else ''} This cannot be undone; plan them again to move "
+            "them.",
+            f"{wave} was rolled back already." if wave.state == W.ROLLED_BACK else "",
             actor,
             "rollback_migrationrollout",
             dangerous=True,
@@ -88,37 +90,37 @@ def for_wave(wave: Wave, actor: Actor) -> list[AvailableAction]:
 
 def for_case(case: MigrationCase, actor: Actor) -> list[AvailableAction]:
     """The verbs of a charger on its way."""
-    state = C(case.state)
+    state, who = C(case.state), case.identity.authoritative_identifier
     moving = (C.PENDING, C.INSTALLING, C.PENDING_ACTIVATION, C.ROLLBACK)
     return [
         _offer(
             "release",
             "Release",
-            _what_release_means(case),
-            _only(state, C.QUARANTINE),
+            what_release_means(case),
+            _only(_migration_of(case), state, C.QUARANTINE),
             actor,
             "release_migrationcase",
         ),
         _offer(
             "approve_exception",
             "Approve an exception",
-            "It stays as it is, and no longer waits for anybody.",
-            _only(state, C.QUARANTINE),
+            f"{who} stays as it is, and no longer waits for anybody.",
+            _only(_migration_of(case), state, C.QUARANTINE),
             actor,
             "except_migrationcase",
         ),
         _offer(
             "quarantine",
             "Quarantine",
-            "Automation stops for it. Its certificate and its access stay as they are.",
-            _only(state, *moving),
+            f"Automation stops for {who}. Its certificate and its access stay as they are.",
+            _only(_migration_of(case), state, *moving),
             actor,
             "quarantine_migrationcase",
         ),
         _offer(
             "roll_back",
             "Bring back to Profile 2",
-            "What was asked of it is withdrawn, and it is brought back to Profile 2.",
+            f"What was asked of {who} is withdrawn, and it is brought back to Profile 2.",
             _why_not_back(case, state),
             actor,
             "rollback_migrationcase",
@@ -127,8 +129,8 @@ def for_case(case: MigrationCase, actor: Actor) -> list[AvailableAction]:
         _offer(
             "cancel",
             "Cancel its migration",
-            "It is taken out of the migration. Its certificate and its access stay as they are.",
-            _only(state, *moving, C.QUARANTINE, C.EXCEPTED),
+            f"{who} is taken out of the migration. Its certificate and its access stay as they are.",
+            _only(_migration_of(case), state, *moving, C.QUARANTINE, C.EXCEPTED),
             actor,
             "cancel_migrationcase",
             dangerous=True,
@@ -143,21 +145,32 @@ def for_breaker(breaker: Breaker, actor: Actor) -> list[AvailableAction]:
             "close",
             "Close the breaker",
             "Its chargers are moved again, and failures are counted anew. Release its quarantined chargers afterwards.",
-            f"It was closed by {actor_words(breaker.closed_by)}." if breaker.closed_at else "",
+            f"The breaker was closed by {actor_words(breaker.closed_by)}." if breaker.closed_at else "",
             actor,
             "close_breaker",
         )
     ]
 
 
-def _what_release_means(case: MigrationCase) -> str:
-    wave = case.wave
+def what_release_means(case: MigrationCase) -> str:
+    """What happens with a quarantined charger that is released now, and what else has to be done for it."""
+    wave, who = case.wave, case.identity.authoritative_identifier
     if wave is None:
-        return "It waits for a rollout: plan one with a cohort that it belongs to."
+        return f"{who} waits for a rollout: plan one with a cohort that it belongs to."
     name = wave.rollout.name
-    if wave.state in (W.ROLLED_BACK, W.STOPPED) or wave.rollout.state == R.STOPPED:
-        return f"Rollout “{name}” starts nobody any more: plan another one with a cohort that it belongs to."
-    again = "It is tried again when its turn comes, with a whole retry budget."
+    if wave.rollout.state == R.STOPPED or wave.state == W.STOPPED:
+        return _starts_with_another(who, f"Rollout “{name}” was stopped")
+    if wave.state == W.ROLLED_BACK:
+        return _starts_with_another(who, f"{wave} was rolled back")
+    breaker = breakers.open_now().stopping(case)
+    if breaker is not None:
+        stopped = breaker.subject
+        return (
+            f"{who} waits: the breaker of {stopped} is open, and no charger of it is moved until somebody closes "
+            f"breaker {breaker.pk}. Find the cause, then close it; {who} is then started by itself, with a whole retry "
+            "budget."
+        )
+    again = f"{who} is tried again when its turn comes, with a whole retry budget."
     if wave.rollout.state == R.COMPLETE:
         return f"{again} Rollout “{name}” is complete, and runs again until it has arrived or failed."
     if wave.rollout.state == R.PAUSED:
@@ -165,16 +178,26 @@ def _what_release_means(case: MigrationCase) -> str:
     return again
 
 
+def _starts_with_another(who: str, because: str) -> str:
+    return f"{who} is not started by this: {because}. Plan another rollout with a cohort that {who} belongs to."
+
+
 def _why_not_back(case: MigrationCase, state: CaseState) -> str:
     if state == C.ACTIVE:
         return lowering.why_it_cannot(case)
-    return _only(state, C.INSTALLING, C.PENDING_ACTIVATION)
+    return _only(_migration_of(case), state, C.INSTALLING, C.PENDING_ACTIVATION)
 
 
-def _only(state: RolloutState | CaseState, *allowed: RolloutState | CaseState) -> str:
+def _migration_of(case: MigrationCase) -> str:
+    return f"The migration of {case.identity.authoritative_identifier}"
+
+
+def _only(what: str, state: RolloutState | CaseState, *allowed: RolloutState | CaseState) -> str:
     if state in allowed:
         return ""
-    return f"It is {state.label.lower()}; this is for what is {' or '.join(item.label.lower() for item in allowed)}."
+    return (
+        f"{what} is {state.label.lower()}; this is for what is {' or '.join(item.label.lower() for item in allowed)}."
+    )
 
 
 def _offer(

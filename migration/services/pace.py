@@ -1,6 +1,7 @@
 """How long a migration takes: by the rates and limits of its waves, the CA's quota, what sites may spare, their hours.
 
-What can be known is counted; how long one charger takes is assumed, the same for all. Waves run one after the other.
+What can be known is counted; how long one charger takes is what was seen of others, or assumed. Waves run one after the
+other.
 """
 
 from collections.abc import Sequence
@@ -8,12 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from inventory.services.plans.expecting import OWN_TIME, Bound, at_rate, in_turns, site_words, slowest
 from migration.services.windows import Calendar
 
-ON_THE_WAY: Final = timedelta(minutes=10)
-"""One charger from its start to its return on Profile 3: request, certificate, installation and cut-over."""
-AWAY: Final = timedelta(minutes=5)
-"""Of that, how long it is away from its site: told, restarted, back."""
+ON_THE_WAY: Final = timedelta(minutes=4)
+"""What is assumed of one charger from its start to its return on Profile 3: request, certificate, installation and
+cut-over."""
+AWAY: Final = timedelta(minutes=2)
+"""Of that, how long it is assumed to be away from its site: told, restarted, back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,51 +41,67 @@ class WaveLoad:
     families: Sequence[int] = ()
     """How many chargers of each family."""
     sites: Sequence[SiteLoad] = ()
+    on_the_way: timedelta = ON_THE_WAY
+    away: timedelta = AWAY
+    """How long one charger takes, and how much of that it is away."""
 
 
-def duration(waves: Sequence[WaveLoad], *, issued_per_second: float, calendar: Calendar, now: datetime) -> timedelta:
-    """From now until the last charger is back, if none of them fails."""
-    at = now
+def duration(waves: Sequence[WaveLoad], *, issued_per_second: float, calendar: Calendar, now: datetime) -> Bound:
+    """From now until the last charger is back, if none of them fails; and what the longest wave waits for."""
+    at, longest = now, Bound(timedelta(0), OWN_TIME)
     for wave in waves:
         if wave.chargers:
-            at = _end_of(wave, issued_per_second, calendar, at)
-    return at - now
+            found = _taken_by(wave, issued_per_second, calendar, at)
+            at += found.taken
+            longest = slowest((longest, found))
+    return Bound(at - now, longest.name)
 
 
-def _end_of(wave: WaveLoad, issued_per_second: float, calendar: Calendar, begun: datetime) -> datetime:
+def _taken_by(wave: WaveLoad, issued_per_second: float, calendar: Calendar, begun: datetime) -> Bound:
     work = of_all(wave, issued_per_second)
     largest = max(wave.sites, key=lambda site: site.chargers, default=None)
-    ends = [begun + work]
+    found = [work]
     if largest is not None and all(calendar.restrict(site.site) for site in wave.sites):
         # Nobody can be moved outside of any hours, so the rates are used in them only.
-        ends.append(calendar.finished(largest.site, begun, work))
-    longest: dict[object, tuple[timedelta, str]] = {}
+        until = calendar.finished(largest.site, begun, work.taken)
+        found.append(Bound(until - begun, f"the hours of work at {site_words(largest.site)}"))
+    longest: dict[object, tuple[Bound, str]] = {}
     for site in wave.sites:
-        needed = at_site(site, wave.per_site)
+        needed = at_site(site, wave)
         alike = calendar.same_as(site.site)
-        if alike not in longest or longest[alike][0] < needed:
+        if alike not in longest or longest[alike][0].taken < needed.taken:
             longest[alike] = (needed, site.site)
-    ends += [calendar.finished(site, begun, needed) for needed, site in longest.values()]
-    return max(ends)
+    for needed, site_name in longest.values():
+        taken = calendar.finished(site_name, begun, needed.taken) - begun
+        hours = f"the hours of work at {site_words(site_name)}"
+        found.append(Bound(taken, hours if taken > needed.taken else needed.name))
+    return slowest(found)
 
 
-def of_all(wave: WaveLoad, issued_per_second: float) -> timedelta:
+def of_all(wave: WaveLoad, issued_per_second: float) -> Bound:
     """By what holds for all chargers of a wave: its rate, the CA's quota, its limits at once and by family."""
-    rate = min(wave.per_minute / 60, issued_per_second)
     by_family = max(wave.families, default=0) if wave.per_family is not None else 0
-    return max(
-        timedelta(seconds=wave.chargers / rate),
-        _turns(wave.chargers, wave.concurrency) * ON_THE_WAY,
-        _turns(by_family, wave.per_family or 1) * ON_THE_WAY,
+    return slowest(
+        (
+            at_rate(wave.chargers, wave.per_minute / 60, f"their starts, {wave.per_minute:,} a minute"),
+            at_rate(wave.chargers, issued_per_second, f"the CA, which issues {issued_per_second:g} a second"),
+            in_turns(wave.chargers, wave.concurrency, wave.on_the_way, f"the {wave.concurrency:,} that move at once"),
+            in_turns(by_family, wave.per_family, wave.on_the_way, f"the {wave.per_family} of a family at once"),
+        )
     )
 
 
-def at_site(site: SiteLoad, per_site: int | None) -> timedelta:
+def at_site(site: SiteLoad, wave: WaveLoad) -> Bound:
     """By what one site can spare at once, and the wave's limit by site."""
-    by_cap = _turns(site.chargers, site.away_at_once) * AWAY if site.away_at_once is not None else AWAY
-    by_limit = _turns(site.chargers, per_site) * ON_THE_WAY if per_site is not None else ON_THE_WAY
-    return max(by_cap, by_limit)
-
-
-def _turns(chargers: int, at_once: int) -> int:
-    return -(-chargers // max(1, at_once))
+    where = site_words(site.site)
+    return slowest(
+        (
+            in_turns(site.chargers, wave.per_site, wave.on_the_way, f"{where}, of which {wave.per_site} move at once"),
+            in_turns(
+                site.chargers,
+                site.away_at_once,
+                wave.away,
+                f"{where}, of which {site.away_at_once} may be away at once",
+            ),
+        )
+    )

@@ -1,19 +1,21 @@
 """What the waves of a plan have to do, by wave, family and site, and how long that takes."""
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import LiteralString
 
 from django.conf import settings
 from django.db import connection
 
 from inventory.models import Plan
+from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import caps
+from inventory.services.plans import expecting
+from inventory.services.plans.expecting import Expected, Observed
+from migration.models import MigrationCase
 from migration.services import pace, windows
 from migration.services.pace import SiteLoad, WaveLoad
-
-MOST_SITES = 5_000
-"""Those with the most chargers; a site with few is never what a large migration waits for."""
+from migration.states import CaseState
 
 _GROUPS: LiteralString = """
 SELECT split_part(step, ':', 2)::int, {column}, count(*) FROM inventory_plantarget, unnest(steps) AS step
@@ -24,17 +26,35 @@ _BY_FAMILY = _GROUPS.replace("{column}", "family_name")
 _BY_SITE = _GROUPS.replace("{column}", "site")
 
 
-def duration(plan: Plan, now: datetime) -> timedelta:
-    """How long the migration of a prepared plan takes, in whole seconds; zero where it includes nobody."""
-    waves = _waves(plan)
+def expected(plan: Plan, now: datetime) -> Expected:
+    """How long the migration of a prepared plan takes, in whole seconds, and what that rests on."""
+    gets_ready = _installing()
+    away = expecting.absences("migration", expecting.at_most_by_policy(CHARGER_IDENTITY.key, pace.AWAY), now)
+    waves = _waves(plan, gets_ready, away)
     sites = sorted({site.site for wave in waves for site in wave.sites})
     calendar = windows.calendar_of(sites, now)
-    rate = settings.CONFIGURATION.aws_issue_per_second
-    found = pace.duration(waves, issued_per_second=rate, calendar=calendar, now=now)
-    return timedelta(seconds=round(found.total_seconds()))
+    found = pace.duration(
+        waves, issued_per_second=settings.CONFIGURATION.aws_issue_per_second, calendar=calendar, now=now
+    )
+    everybody = expecting.families_of(plan)
+    return expecting.expected(
+        [found],
+        f"{expecting.for_one(gets_ready.typical(everybody), gets_ready, 'until its certificate is installed')} "
+        f"{expecting.for_one(away.typical(everybody), away, 'from its cut-over until it is back')}",
+    )
 
 
-def _waves(plan: Plan) -> list[WaveLoad]:
+def _installing() -> Observed:
+    """How long chargers took lately from the request for a certificate until it was installed."""
+    moved = MigrationCase.objects.filter(
+        state=CaseState.ACTIVE, issue_job__isnull=False, record__installed_at__isnull=False
+    ).order_by("-pk")
+    rows = moved.values_list("family__name", "issue_job__created_at", "record__installed_at")[: expecting.LOOKED_AT]
+    seen = [(family or "", installed - asked) for family, asked, installed in rows if installed is not None]
+    return expecting.observed(seen, pace.ON_THE_WAY - pace.AWAY)
+
+
+def _waves(plan: Plan, gets_ready: Observed, away: Observed) -> list[WaveLoad]:
     families = _grouped(_BY_FAMILY, plan)
     by_site = _grouped(_BY_SITE, plan)
     most_away = caps.most_away_of(sorted({site for sites in by_site.values() for site, _ in sites}))
@@ -47,6 +67,8 @@ def _waves(plan: Plan) -> list[WaveLoad]:
             per_site=wave.get("per_site"),
             families=[number for _, number in families[position]],
             sites=[SiteLoad(site, number, most_away[site]) for site, number in by_site[position]],
+            on_the_way=gets_ready.typical(families[position]) + away.typical(families[position]),
+            away=away.typical(families[position]),
         )
         for position, wave in enumerate(plan.parameters["waves"], start=1)
     ]
@@ -56,7 +78,7 @@ def _grouped(query: LiteralString, plan: Plan) -> dict[int, list[tuple[str, int]
     """How many chargers of each family, or site, a wave includes."""
     found: dict[int, list[tuple[str, int]]] = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(query, [plan.pk, MOST_SITES])
+        cursor.execute(query, [plan.pk, expecting.MOST_SITES])
         for position, name, number in cursor.fetchall():
             found[position].append((name, number))
     return found

@@ -76,7 +76,7 @@ def _progress(wave: Wave, states: Mapping[str, int], counts: Counts, now: dateti
         case WaveState.PAUSED:
             verdict = Verdict.INCONCLUSIVE
         case WaveState.STOPPED if wave.decided_at is None:
-            said = "It was stopped before its gate had decided."
+            said = f"Wave {wave.position} was stopped before its gate had decided."
     return WaveProgress(wave, states, counts, verdict, said)
 
 

@@ -86,7 +86,8 @@ def _retry(rollout: MigrationRollout, case_id: int, identity_id: int, now: datet
             returning.take_in_hand(case, now)
         else:
             case.failed_at, case.last_failure, case.tries_left = None, "", rollout.retry_budget
-            cases.say(case, ReasonCode.TURN, "It is tried anew and waits for its turn.", look_again_at=now)
+            why = f"{case.identity.authoritative_identifier} is tried anew and waits for its turn."
+            cases.say(case, ReasonCode.TURN, why, look_again_at=now)
             case.save(update_fields=["failed_at", "last_failure", "tries_left"])
     return True
 

@@ -80,7 +80,8 @@ def came_back(case: MigrationCase, now: datetime) -> None:
         _prefer_profile_2(case, now)
     if case.wave is not None and case.wave.state == WaveState.ROLLED_BACK:
         cases.back(case, now, look_again_at=now)
-        cases.say(case, ReasonCode.WENT_BACK, f"It is back on Profile 2: {case.last_failure}", look_again_at=now)
+        why = f"{identity.authoritative_identifier} is back on Profile 2: {case.last_failure}"
+        cases.say(case, ReasonCode.WENT_BACK, why, look_again_at=now)
     elif case.tries_left > 0:
         cases.back(case, now, look_again_at=now + FIRST_PAUSE)
     else:
@@ -116,10 +117,11 @@ def take_in_hand(case: MigrationCase, now: datetime) -> None:
 def never_came(case: MigrationCase, now: datetime) -> None:
     """rollback → quarantine: the second deadline passed as well."""
     identity = case.identity
+    who = identity.authoritative_identifier
     caps.give_back(identity, now, cases.absence_of(case))
     if case.stage == Stage.LOWERING:
-        why = f"It was told to go back to Profile 2 and did not by {case.deadline:%Y-%m-%d %H:%M} UTC."
+        why = f"{who} was told to go back to Profile 2 and did not by {case.deadline:%Y-%m-%d %H:%M} UTC."
         cases.quarantined(case, ReasonCode.STAYS_ON_PROFILE_3, why, now)
         return
-    why = f"It has not come back on Profile 2 by {case.deadline:%Y-%m-%d %H:%M} UTC. {case.last_failure}"
+    why = f"{who} has not come back on Profile 2 by {case.deadline:%Y-%m-%d %H:%M} UTC. {case.last_failure}"
     cases.quarantined(case, ReasonCode.NEVER_RETURNED, why, now)

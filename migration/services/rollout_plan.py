@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -13,13 +14,16 @@ from inventory.errors import InvalidInputError, ParametersError
 from inventory.models import Cohort, ManagedIdentity, Plan, PlanTarget
 from inventory.services.plans import selection
 from inventory.services.plans.errors import NothingToPlanError
+from inventory.services.plans.expecting import Expected
 from inventory.services.plans.kinds import Field, PlanCounts, Stand, Verdict, excluded, included
+from inventory.services.plans.selection import gather
 from migration.models import MigrationCase, MigrationRollout, Wave
 from migration.services import filling, forecast, plan_load, readiness
 from migration.services.readiness import PROFILE_3
 from migration.states import CASE_COLOURS, WHAT_NEXT, CaseState, ReasonCode, RolloutState, WaveState
 
 MOST_WAVES = 50
+LONGEST_NAME = 120
 S = CaseState
 PER_WAVE: tuple[tuple[str, int | None, int, int], ...] = (
     ("concurrency", 200, 1, 100_000),
@@ -105,20 +109,27 @@ class MigrationPlan:
         self._cases_at_once = cases_at_once
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        wrong: dict[str, str] = {}
         known = {"cohorts", "waves", "name", *_FLAGS, *(item[0] for item in ALL), *(item[0] for item in PER_WAVE)}
         if unknown := sorted(set(parameters) - known):
-            raise InvalidInputError(f"There is no parameter {', '.join(unknown)}; use {', '.join(sorted(known))}.")
-        checked = _numbers(parameters)
-        checked |= {name: _flag(parameters, name, default) for name, (default, _) in _FLAGS.items()}
-        _check_thresholds(checked["success_threshold_percent"], checked["failure_threshold_percent"], "The rollout")
-        waves = [_wave(given, parameters, checked) for given in _given_waves(parameters)]
-        names = [wave["cohort"] for wave in waves]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InvalidInputError(f"Cohort {', '.join(twice)} is named twice; a charger moves in one wave.")
-        checked["waves"] = waves
-        checked["name"] = selection.text(parameters, "name") or f"To Profile 3: {', '.join(names)}"[:120]
-        if len(checked["name"]) > 120:
-            raise InvalidInputError("The name of a rollout has at most 120 characters.")
+            wrong[""] = f"There is no parameter {', '.join(unknown)}; use {', '.join(sorted(known))}."
+        checked: dict[str, Any] = {
+            name: gather(wrong, partial(selection.number, parameters, name, default, least, most))
+            for name, default, least, most in ALL
+        }
+        for name, (default, _) in _FLAGS.items():
+            checked[name] = gather(wrong, partial(_flag, parameters, name, default))
+        gather(wrong, partial(_check_thresholds, checked, "The rollout"))
+        shared = {
+            name: gather(wrong, partial(_optional, parameters, name, default, least, most))
+            for name, default, least, most in PER_WAVE
+        }
+        given = gather(wrong, partial(_given_waves, parameters)) or []
+        checked["waves"] = [_wave(item, shared, checked, wrong, f"waves/{number}") for number, item in enumerate(given)]
+        names = [wave["cohort"] for wave in checked["waves"]]
+        gather(wrong, partial(_refuse_repeats, names))
+        checked["name"] = gather(wrong, partial(_name, parameters, names))
+        selection.refuse(wrong)
         return checked
 
     def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
@@ -151,8 +162,8 @@ class MigrationPlan:
             for identity in identities
         ]
 
-    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
-        return plan_load.duration(plan, now)
+    def expected(self, plan: Plan, counts: PlanCounts, now: datetime) -> Expected:
+        return plan_load.expected(plan, now)
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         """Make the rollout and its waves, and open the first of its cases; `filling` opens the others.
@@ -203,22 +214,23 @@ class MigrationPlan:
         }
 
 
-def _numbers(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of the rollout.
+def _optional(parameters: Mapping[str, Any], name: str, default: int | None, least: int, most: int) -> int | None:
+    """A whole number that may be left out."""
+    if parameters.get(name) in (None, ""):
+        return default
+    return selection.number(parameters, name, least, least, most)
 
-    :raises ParametersError: naming every one that cannot be used, those for each wave included.
-    """
-    checked: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
-    each = [*ALL, *((name, default or 0, least, most) for name, default, least, most in PER_WAVE)]
-    for name, default, least, most in each:
-        try:
-            checked[name] = selection.number(parameters, name, default, least, most)
-        except ParametersError as error:
-            wrong |= error.places
-    if wrong:
-        raise ParametersError(wrong)
-    return {name: checked[name] for name, *_ in ALL}
+
+def _name(parameters: Mapping[str, Any], cohorts: Sequence[str]) -> str:
+    name = selection.text(parameters, "name") or f"To Profile 3: {', '.join(cohorts)}"[:LONGEST_NAME]
+    if len(name) > LONGEST_NAME:
+        raise ParametersError({"name": f"has at most {LONGEST_NAME} characters."})
+    return name
+
+
+def _refuse_repeats(cohorts: Sequence[str]) -> None:
+    if twice := sorted({name for name in cohorts if name and cohorts.count(name) > 1}):
+        raise InvalidInputError(f"Cohort {', '.join(twice)} is named twice; a charger moves in one wave.")
 
 
 def _flag(parameters: Mapping[str, Any], name: str, default: str) -> bool:
@@ -227,12 +239,13 @@ def _flag(parameters: Mapping[str, Any], name: str, default: str) -> bool:
         return value
     words = {"yes": True, "true": True, "no": False, "false": False, "": default == "yes"}
     if not isinstance(value, str) or value.strip().lower() not in words:
-        raise InvalidInputError(f"{name} needs yes or no.")
+        raise ParametersError({name: "needs yes or no."})
     return words[value.strip().lower()]
 
 
-def _check_thresholds(success: int, failure: int, whose: str) -> None:
-    if success + failure > 100:
+def _check_thresholds(thresholds: Mapping[str, Any], whose: str) -> None:
+    success, failure = thresholds["success_threshold_percent"], thresholds["failure_threshold_percent"]
+    if success is not None and failure is not None and success + failure > 100:
         raise InvalidInputError(
             f"{whose} can never be both: {success} % active and {failure} % failed are more than all. Lower one of the "
             "thresholds."
@@ -259,30 +272,39 @@ def _given_waves(parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return given
 
 
-def _wave(given: Mapping[str, Any], parameters: Mapping[str, Any], checked: Mapping[str, Any]) -> dict[str, Any]:
+def _wave(
+    given: Mapping[str, Any],
+    shared: Mapping[str, int | None],
+    checked: Mapping[str, Any],
+    wrong: dict[str, str],
+    within: str,
+) -> dict[str, Any]:
+    """One wave: its own values, else those for all waves; of thresholds only its own, else the rollout's hold."""
+    gather(wrong, partial(_refuse_unknown_of_wave, given))
+    wave: dict[str, Any] = {"cohort": gather(wrong, partial(_cohort_named, given), within=within) or ""}
+    bounds = [(key, shared[key], least, most) for key, _, least, most in PER_WAVE]
+    own = [(key, None, least, most) for key, least, most in WAVE_THRESHOLDS]
+    for key, default, least, most in [*bounds, *own]:
+        value = gather(wrong, partial(_optional, given, key, default, least, most), within=within)
+        if value is not None:
+            wave[key] = value
+    if any(key in wave for key, *_ in own):
+        thresholds = {key: wave.get(key, checked[key]) for key, *_ in own}
+        gather(wrong, partial(_check_thresholds, thresholds, f"The wave of cohort {wave['cohort']}"))
+    return wave
+
+
+def _refuse_unknown_of_wave(given: Mapping[str, Any]) -> None:
     known = {"cohort", *(item[0] for item in PER_WAVE), *(item[0] for item in WAVE_THRESHOLDS)}
     if unknown := sorted(set(given) - known):
         raise InvalidInputError(f"A wave has no parameter {', '.join(unknown)}; use {', '.join(sorted(known))}.")
+
+
+def _cohort_named(given: Mapping[str, Any]) -> str:
     name = selection.text(given, "cohort")
     if not Cohort.objects.filter(name=name).exists():
         raise InvalidInputError(f"There is no cohort {name!r}; its name may have changed.")
-    wave: dict[str, Any] = {"cohort": name}
-    for key, default, least, most in PER_WAVE:
-        source = given if given.get(key) not in (None, "") else parameters
-        value = (
-            selection.number(source, key, default or 0, least, most) if source.get(key) not in (None, "") else default
-        )
-        if value is not None:
-            wave[key] = value
-    for key, least, most in WAVE_THRESHOLDS:
-        if given.get(key) not in (None, ""):
-            wave[key] = selection.number(given, key, 0, least, most)
-    _check_thresholds(
-        wave.get("success_threshold_percent", checked["success_threshold_percent"]),
-        wave.get("failure_threshold_percent", checked["failure_threshold_percent"]),
-        f"The wave of cohort {name}",
-    )
-    return wave
+    return name
 
 
 def _cohorts(parameters: Mapping[str, Any]) -> list[Cohort]:

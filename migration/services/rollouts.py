@@ -111,7 +111,7 @@ def why_no_next(rollout: MigrationRollout) -> str:
     """Why no further wave may start now; empty where one may."""
     wave = rollout.waves.filter(state=WaveState.PENDING).order_by("position").first()
     if wave is None:
-        return "It has no further wave to start."
+        return f"Rollout “{rollout.name}” has no further wave to start."
     wave.rollout = rollout
     return waves.why_not_start(wave)
 

@@ -14,6 +14,7 @@ from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.jobs import setbacks
+from inventory.words import agreeing, part_of
 from migration.models import MigrationCase, MigrationRollout, Wave
 from migration.services import breakers, gates, retrying
 from migration.services.gates import Counts, Thresholds
@@ -244,6 +245,7 @@ def why_gate_closed(wave: Wave) -> str:
     if closed is None:
         return ""
     return (
-        f"The gate of {closed} is closed: {closed.confirmed} of {closed.targets} chargers have confirmed their "
-        f"anchors, {closed.needed} are needed ({closed.get_state_display().lower()})."
+        f"The gate of {closed} is closed: {part_of(closed.confirmed, closed.targets, 'charger')} "
+        f"{agreeing(closed.confirmed, 'has', 'have')} confirmed their anchors, {closed.needed} "
+        f"{agreeing(closed.needed, 'is', 'are')} needed ({closed.get_state_display().lower()})."
     )

@@ -158,6 +158,8 @@ def what_next(state: CaseState, code: ReasonCode) -> str:
             return "Wait: it is on its way back to Profile 2, and is quarantined if it does not come back in time."
         case CaseState.PENDING if code == ReasonCode.ISSUE_FAILED:
             return "Mend the cause; it is tried again by itself."
+        case CaseState.PENDING if code == ReasonCode.BREAKER_OPEN:
+            return "Find the cause of the failures, then close the breaker; the charger is then started by itself."
         case CaseState.QUARANTINE:
             return WHAT_NEXT_IN_QUARANTINE.get(code, WHAT_NEXT[code])
     return WHAT_NEXT[code]

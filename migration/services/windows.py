@@ -56,8 +56,12 @@ class Calendar:
                 f" ({out.note})" if out.note else ""
             )
         else:
-            why = f"It is outside of the hours in which {place} may be worked at"
-        when = f"; it opens on {opens:%Y-%m-%d at %H:%M} UTC." if opens is not None else "; no window opens soon."
+            why = f"Nothing is moved at {place} outside of the hours for work there"
+        when = (
+            f"; work there may begin on {opens:%Y-%m-%d at %H:%M} UTC."
+            if opens is not None
+            else "; no window opens soon."
+        )
         return Closed(why + when, opens or now + timedelta(days=1))
 
     def restrict(self, site: str) -> bool:

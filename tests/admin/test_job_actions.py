@@ -28,7 +28,7 @@ def test_a_job_is_hastened_and_cancelled(console: Client) -> None:
 
     job.refresh_from_db()
     assert (job.state, job.outcome) == (JobState.CANCELLED, f"Cancelled by person:maria: {REASON}")
-    assert "It has ended (cancelled)" in unescape(console.get(address(job, "cancel")).content.decode())
+    assert "The job has ended (cancelled)" in unescape(console.get(address(job, "cancel")).content.decode())
 
 
 def ended(job: CertificateJob, state: str = JobState.FAILED) -> CertificateJob:
@@ -73,7 +73,7 @@ def test_each_kind_of_work_is_started_again_by_its_own_command(console: Client) 
 @pytest.mark.parametrize(
     ("state", "options", "why"),
     [
-        (JobState.SUCCEEDED, {}, "It has succeeded."),
+        (JobState.SUCCEEDED, {}, "The job has succeeded."),
         (JobState.FAILED, {"action": JobAction.REVOKE}, "see to it that its CA revokes it, too"),
         (JobState.FAILED, {"action": JobAction.RENEW}, "is not known any more; issue a new one"),
     ],

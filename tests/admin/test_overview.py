@@ -137,8 +137,8 @@ def test_the_overview_tells_which_part_is_away_since_when_and_what_to_do(console
     assert parts["Gateway node node-1"][0] == "Running"
     assert parts["Gateway node node-2"] == (
         "Away",
-        "It has stopped, or cannot reach the database; its chargers come back on the other nodes. Look at its log, "
-        "then start it again.",
+        "The node has stopped, or cannot reach the database; its chargers come back on the other nodes. Look at its "
+        "log, then start it again.",
     )
     assert parts["General worker"] == ("Running", "1 process")
     assert parts["PKI worker"][0] == "Stopped"

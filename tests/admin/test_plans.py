@@ -180,7 +180,7 @@ def test_how_far_a_large_plan_is_stands_on_its_page(console: Client, clock: Cloc
     assert "is compared with how things stand now, then applied" in said
     assert "2000 of 2005 were compared with how things stand now" in said
     again = console.get(reverse("admin:inventory_plan_do", args=[plan.pk, "apply"])).content.decode()
-    assert "It is being applied." in unescape(again)
+    assert "The plan is being applied." in unescape(again)
     applying.check_waiting(clock())
     done = page_of(console, plan)
     assert 'data-state="applied"' in done
@@ -247,4 +247,21 @@ def test_every_number_that_cannot_be_used_is_told_at_its_field_in_the_words_of_t
     assert answer.context["form"].errors == {
         "success_threshold_percent": ["Success threshold percent needs a whole number from 1 to 100."],
         "per_minute": ["Per minute needs a whole number from 1 to 1,000,000."],
+        "__all__": ["There is no cohort 'Pilot'; its name may have changed."],
     }
+
+
+def test_what_a_form_lacks_is_told_together_with_what_cannot_be(console: Client) -> None:
+    url = reverse("admin:inventory_plan_new_kind", args=["migration"])
+
+    answer = console.post(
+        url, {"success_threshold_percent": "99", "failure_threshold_percent": "9", "minimum_sample": "0"}
+    )
+
+    errors = answer.context["form"].errors
+    assert answer.status_code == 400
+    assert errors["reason"] == ["Say why you do this."]
+    assert errors["minimum_sample"] == ["Minimum sample needs a whole number from 1 to 1,000,000."]
+    (whole,) = errors["__all__"]
+    assert "99 % active and 9 % failed are more than all" in whole
+    assert "A migration needs at least one cohort" in whole

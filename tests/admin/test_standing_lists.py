@@ -10,6 +10,7 @@ from django.urls import reverse
 from inventory.models import Setback
 from inventory.services import family_standing
 from tests.admin import given
+from tests.admin.acting import address, do, told
 from tests.migration.fleet import capable_family
 from tests.support import charger
 
@@ -20,6 +21,10 @@ def shown(console: Client, name: str) -> str:
     response = console.get(reverse(f"admin:{name}_changelist"))
     assert response.status_code == 200
     return " ".join(unescape(response.content.decode()).split())
+
+
+def shown_action(console: Client, target: Setback, verb: str) -> str:
+    return unescape(console.get(address(target, verb)).content.decode())
 
 
 def test_a_family_shows_its_chargers_the_ocpp_that_they_speak_and_that_it_is_ready(console: Client) -> None:
@@ -71,3 +76,22 @@ def test_work_set_aside_is_listed_with_why_and_when_it_is_tried_again(console: C
     found = console.get(f"{reverse('admin:inventory_setback_changelist')}?q=CS-1").context["cl"].result_list
     assert [row.identity.authoritative_identifier for row in found] == ["CS-1"]
     assert console.get(reverse("admin:inventory_setback_change", args=[due.pk])).status_code == 200
+
+
+def test_work_set_aside_is_tried_again_at_the_page_and_over_the_api(console: Client) -> None:
+    here, there = given.setback(charger("CS-1")), given.setback(charger("CS-2"))
+    page = shown_action(console, here, "try_now")
+    assert "is tried again within seconds" in page
+    assert "CS-1" in page
+
+    assert "is tried again as soon as a worker comes to it." in told(console, do(console, here, "try_now"))
+    assert "waits no longer" in shown_action(console, here, "try_now")
+
+    client = given.speaker(given.administrator("eve"))
+    (listed,) = client.get(reverse("api:setbacks-list"), {"identity": str(there.identity_id)}).json()["results"]
+    assert (listed["id"], listed["name"]) == (there.pk, f"Anchors begin {there.key}")
+    (offered,) = client.get(reverse("api:setbacks-available-actions", args=[there.pk])).json()
+    assert offered["allowed"]
+    answer = client.post(reverse("api:setbacks-try-now", args=[there.pk]), {"reason": "Mended"}, format="json")
+    assert answer.status_code == 200
+    assert not Setback.objects.filter(until__gt=datetime.now(UTC)).exists()

@@ -132,7 +132,7 @@ def test_a_failed_job_is_started_again(api: APIClient) -> None:
     assert (again["action"], again["actor"], again["reason"]) == ("issue", "person:maria", REASON)
     assert again["id"] != job.pk
     refused = api.post(f"/api/v1/certificate-jobs/{again['id']}/start-again", {"reason": REASON})
-    assert (refused.status_code, refused.json()["detail"]) == (409, "It is still open.")
+    assert (refused.status_code, refused.json()["detail"]) == (409, "The job is still open.")
 
 
 def test_a_bad_request_is_refused_with_the_rule_and_opens_no_job(api: APIClient) -> None:

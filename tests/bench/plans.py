@@ -45,7 +45,7 @@ def plan(plane: Plane, kind: str, chargers: int, regions: int) -> Run:
     """
     chosen = [word for number in range(regions) for word in ("--param", f"region=Region {number}")]
     run = command(plane, "plan", kind, *chosen, "--as", "bench", "--reason", "benchmark")
-    if f"{chargers:,} of {chargers:,} are included" not in run.said:
+    if f"{chargers:,} of {chargers:,} targets are included" not in run.said:
         raise BenchError(f"the plan is not for {chargers} chargers; it says: {run.said[:500]}")
     return run
 

@@ -17,6 +17,7 @@ from inventory.errors import InvalidInputError, NotPermittedError
 from inventory.models import Cohort, ManagedIdentity, Plan, PlanTarget
 from inventory.services import catalogue, plans
 from inventory.services.plans import judging, lapsing, offers, planner
+from inventory.services.plans.expecting import Expected
 from tests.inventory.records import sql
 from tests.support import OPERATOR, Clock, charger
 
@@ -52,8 +53,8 @@ class Painting:
             for identity in identities
         ]
 
-    def duration(self, plan: Plan, counts: plans.PlanCounts, now: datetime) -> timedelta:
-        return timedelta(minutes=counts.included)
+    def expected(self, plan: Plan, counts: plans.PlanCounts, now: datetime) -> Expected:
+        return Expected(timedelta(minutes=counts.included), "A minute each.")
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         applied.append(plan.pk)
@@ -87,7 +88,7 @@ def test_a_plan_says_whom_it_concerns_and_why_not_others(clock: Clock) -> None:
     assert (plan.state, plan.candidates, plan.included) == (PlanState.PLANNED, 2, 1)
     assert plan.excluded == {"rusty": 1}
     assert plan.steps == {"paint": 1}
-    assert plan.expected_duration == timedelta(minutes=1)
+    assert (plan.expected_duration, plan.expected_basis) == (timedelta(minutes=1), "A minute each.")
     assert plan.risk["sites"] == [{"name": "Depot", "included": 1, "chargers": 2}]
     painted, left_out = plan.targets.order_by("position")
     assert (painted.identity.authoritative_identifier, painted.steps) == ("CS-1", ["paint:white"])
@@ -213,7 +214,7 @@ def test_a_plan_that_nobody_applied_lapses_with_its_targets_and_says_so(clock: C
         apply(forgotten, clock)
     offered = {action.verb: action for action in offers.for_plan(forgotten, OPERATOR, clock())}
     assert not offered["apply"].allowed
-    assert offered["apply"].why_not.startswith("It has lapsed")
+    assert offered["apply"].why_not.startswith("The plan has lapsed")
 
 
 def test_the_setting_says_how_long_the_targets_of_unapplied_plans_are_kept(clock: Clock, settings: Settings) -> None:

@@ -84,7 +84,8 @@ def test_renewals_start_at_the_rate_of_the_plan(plane: ControlPlane) -> None:
     enrolled(plane, *(f"CS-{number}" for number in range(5)))
     plan = applied(plane, "bulk_renewal", per_minute=12)
     assert outcomes(plan) == ["waiting"] * 5
-    assert plan.expected_duration == timedelta(seconds=25)
+    assert plan.expected_duration == timedelta(minutes=1)
+    assert "A charger is reckoned with 1 minute from the delivery" in plan.expected_basis
 
     run(plane)
     assert renewals() == 2, "a burst is what ten seconds allow"

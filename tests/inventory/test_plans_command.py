@@ -34,7 +34,7 @@ def test_a_plan_is_printed_and_nothing_is_done() -> None:
 
     made = Plan.objects.get()
     assert made.state == PlanState.PLANNED
-    assert "1 of 2 are included" in said
+    assert "1 of 2 targets is included" in said
     assert "1  no active certificate; for example: CS-2 has no active certificate to renew; issue one instead." in said
     assert "Site Depot: 1 of 1" in said
     assert f"Digest {made.digest}" in said

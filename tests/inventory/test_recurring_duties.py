@@ -35,7 +35,7 @@ def test_a_stopped_queue_is_reported_once_an_hour(db: None, clock: Clock) -> Non
     for _ in range(10):
         clock.advance(minutes=2)
         sweeps.report_stopped_queues(clock())
-    assert stopped() == ["No PKI worker has run ever, and 1 jobs wait. Start or restart it."]
+    assert stopped() == ["No PKI worker has run ever, and 1 job waits. Start or restart it."]
     clock.advance(hours=1)
     sweeps.report_stopped_queues(clock())
     sweeps.report_stopped_queues(clock())

@@ -56,7 +56,7 @@ def test_a_door_for_a_renewal_is_opened_on_the_page_of_its_charger_and_closed_on
     door.refresh_from_db()
     assert door.closing == "Closed by person:maria"
     assert (
-        "It is closed already"
+        "The door is closed already"
         in console.get(reverse("admin:migration_recoverydoor_do", args=[door.pk, "close"])).content.decode()
     )
 

@@ -78,12 +78,12 @@ def test_every_problem_is_told_by_its_line_and_without_the_secret_and_nothing_is
     assert [str(problem) for problem in outcome.problems] == [
         "Line 3: An AuthorizationKey has 16 to 40 printable ASCII characters.",
         "Line 4: There is no charger 'CS-7' in the inventory; add it first.",
-        "Line 5: It names no charger.",
+        "Line 5: No charger is named.",
         "Line 6: created_at must be a time up to now, as 2025-01-31T12:00:00Z, or empty.",
         "Line 6: last_success_at must be a time up to now, as 2025-01-31T12:00:00Z, or empty.",
         "Line 7: CS-1 is in line 2 already; keep one of them.",
         "Line 8: CS-9 has another key here, which an import never replaces. Set this one by hand if it is right.",
-        "Line 9: It has 2 columns instead of 4.",
+        "Line 9: 2 columns instead of 4.",
         "Line 10: created_at must be a time up to now, as 2025-01-31T12:00:00Z, or empty.",
     ]
     assert AuthorizationKey.objects.filter(source="imported").count() == 0
@@ -134,10 +134,10 @@ def test_the_command_looks_first_and_imports_when_told_to(tmp_path: Path) -> Non
     file.write_text(f"\ufeff{HEADER}\r\nCS-1,{SECRET},,\r\n", encoding="utf-8")
 
     out, _ = command(file)
-    assert out.startswith("1 lines: 1 keys would be imported")
+    assert out.startswith("1 line: 1 key would be imported")
     assert AuthorizationKey.objects.count() == 0
     out, _ = command(file, "--apply", "--reason", "taken over")
-    assert out.startswith("1 lines: 1 keys imported")
+    assert out.startswith("1 line: 1 key imported")
     assert AuthorizationKey.objects.get().history.latest().actor == "person:maria"
     assert SECRET not in out
 

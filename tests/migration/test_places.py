@@ -139,8 +139,8 @@ def test_the_wait_names_who_is_away_and_for_what(fleet: Fleet, plane: ControlPla
     reason = why(waiting.identity, plane.clock())
     assert reason is not None
     assert reason.sentence.startswith(
-        f"It waits for a free place: site Depot can spare no other while away are {gone.identity} (for its move "
-        "between Profiles 2 and 3, since 20"
+        f"{waiting.identity} waits for a free place: site Depot can spare no other while away are {gone.identity} (for "
+        "its move between Profiles 2 and 3, since 20"
     )
     assert reason.sentence.endswith(" UTC, not connected).")
 
@@ -309,7 +309,7 @@ def test_a_key_that_waits_says_for_whom(plane: ControlPlane) -> None:
 
     detail = rotating.the_rotation(key).detail
     assert detail.startswith(
-        "It waits for a free place: site Depot can spare no other while away are CS-1 (for its new "
+        "The charger waits for a free place: site Depot can spare no other while away are CS-1 (for its new "
     )
 
 

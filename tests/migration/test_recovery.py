@@ -230,7 +230,7 @@ def test_a_charger_that_came_in_by_the_door_may_be_cut_over_again(plane: Control
         current = ManagedIdentity.objects.get(pk=identity.pk)
         return next(item for item in actions.for_identity(current, OPERATOR, plane.clock()) if item.verb == "cut_over")
 
-    assert cut_over().why_not == "It is on Profile 3 already."
+    assert cut_over().why_not == "CS-1 is on Profile 3 already."
     with pytest.raises(TransitionRefusedError, match="is on Profile 3 already"):
         station_commands.cut_over(identity=identity, actor=OPERATOR, reason="x", now=plane.clock())
     open_door(identity, plane.clock(), secret, cause="lost")

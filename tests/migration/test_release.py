@@ -16,7 +16,9 @@ def fleet(plane: ControlPlane) -> Fleet:
     return Fleet(plane)
 
 
-def ended_with_quarantined(plane: ControlPlane, fleet: Fleet) -> tuple[MigrationRollout, list[Station]]:
+def ended_with_quarantined(
+    plane: ControlPlane, fleet: Fleet, *, close: bool = True
+) -> tuple[MigrationRollout, list[Station]]:
     """A rollout that is complete, and two of its chargers in quarantine since the breaker of their family opened."""
     (good,) = fleet.add(1, family=capable_family("Good"))
     bad = fleet.add(2, family=capable_family("Bad"), returns="2")
@@ -35,7 +37,8 @@ def ended_with_quarantined(plane: ControlPlane, fleet: Fleet) -> tuple[Migration
     rollout.refresh_from_db()
     assert rollout.state == "complete"
     assert [station.case.state for station in (good, *bad)] == ["active", "quarantine", "quarantine"]
-    breakers.close(breaker=Breaker.objects.get(), actor=OPERATOR, reason="Mended", now=plane.clock())
+    if close:
+        breakers.close(breaker=Breaker.objects.get(), actor=OPERATOR, reason="Mended", now=plane.clock())
     for station in bad:
         station.returns = "3"
     return rollout, bad
@@ -95,7 +98,10 @@ def test_a_charger_released_of_a_stopped_rollout_is_told_to_be_planned_again(pla
     rollouts.quarantine(case=station.case, actor=OPERATOR, reason="Look", now=plane.clock())
     rollouts.stop(rollout=rollout, actor=OPERATOR, reason="Enough", now=plane.clock())
     offer = next(item for item in offered.for_case(station.case, OPERATOR) if item.verb == "release")
-    assert "plan another one" in offer.explanation
+    assert offer.explanation == (
+        f"{station.identity} is not started by this: Rollout “{rollout.name}” was stopped. Plan another rollout with a "
+        f"cohort that {station.identity} belongs to."
+    )
 
     rollouts.release(case=station.case, actor=OPERATOR, reason="Seen", now=plane.clock())
     answer = why(station.identity, plane.clock())
@@ -171,3 +177,25 @@ def test_a_breaker_stops_its_family_in_every_rollout_and_names_the_one_it_came_f
 
     assert (moving.case.state, moving.case.reason_code) == ("quarantine", "breaker_open")
     assert "failed in rollout “The first”. Its others are not moved, in whatever rollout, until" in moving.case.why
+
+
+def test_a_charger_released_while_its_family_is_stopped_waits_for_the_breaker_and_says_so(
+    plane: ControlPlane, fleet: Fleet
+) -> None:
+    _, (released, _) = ended_with_quarantined(plane, fleet, close=False)
+    breaker = Breaker.objects.get()
+    offer = next(item for item in offered.for_case(released.case, OPERATOR) if item.verb == "release")
+    assert offer.allowed
+    assert f"{released.identity} waits: the breaker of family Bad is open" in offer.explanation
+    assert f"until somebody closes breaker {breaker.pk}." in offer.explanation
+
+    rollouts.release(case=released.case, actor=OPERATOR, reason="Mended", now=plane.clock())
+    fleet.settle(3)
+    answer = why(released.identity, plane.clock())
+    assert (released.case.state, answer and answer.code) == ("pending", "breaker_open")
+    assert answer is not None
+    assert answer.what_next.endswith("then close the breaker; the charger is then started by itself.")
+
+    breakers.close(breaker=breaker, actor=OPERATOR, reason="Mended", now=plane.clock())
+    fleet.settle(10)
+    assert released.case.state == "active"

@@ -37,7 +37,7 @@ def run(*arguments: str, **options: Any) -> str:
 def test_it_plans_by_default_and_applies_by_the_digest(fleet: Fleet) -> None:
     said = run("--cohort", "All", "--param", "retry_budget=2", "--as", "maria", "--reason", "Look")
     plan = Plan.objects.get()
-    assert "2 of 2 are included" in said
+    assert "2 of 2 targets are included" in said
     assert f"Digest {plan.digest}" in said
     assert not MigrationRollout.objects.exists()
 
@@ -118,7 +118,7 @@ def test_applied_twice_it_says_so_and_names_the_rollout_and_what_to_do_next(flee
     assert "was applied before, by maria at" in again
     assert "nothing was done" in again
     for said in (first, again):
-        assert f"It began rollout {rollout.pk}, “{rollout.name}”: running." in said
+        assert f"The plan began rollout {rollout.pk}, “{rollout.name}”: running." in said
         assert f"Next: manage.py rollout status {rollout.pk}" in said
 
 
@@ -131,7 +131,9 @@ def test_one_charger_is_quarantined_released_excepted_and_cancelled(fleet: Fleet
     assert "CS-0000  Eagle" in said
     assert "Cable cut" in said
     assert "CS-0001" not in said
-    assert "is tried again" in run("release", "CS-0000", "--as", "maria", "--reason", "Cable mended")
+    assert run("release", "CS-0000", "--as", "maria", "--reason", "Cable mended").strip() == (
+        "CS-0000 is released. CS-0000 is tried again when its turn comes, with a whole retry budget."
+    )
     run("quarantine", "CS-0000", "--as", "maria", "--reason", "Cable cut again")
     assert "stays as it is" in run("except", "CS-0000", "--as", "maria", "--reason", "Leaves in May")
     assert "is out of the migration" in run("cancel", "CS-0000", "--as", "maria", "--reason", "It stays after all")

@@ -67,7 +67,7 @@ def test_a_rollout_shows_its_waves_with_progress_and_what_their_gates_said(
     page = shown(console, rollout)
 
     assert 'data-live-status data-state="live"' in page
-    assert "Passed when 3 of 4 were active, 0 had failed and 1 were undecided; 3 were needed." in page
+    assert "Passed when 3 of 4 chargers were active, 0 had failed and 1 was undecided; 3 were needed." in page
     assert '<span class="c-strong">3</span> of 4 active, 3 needed' in page
     assert "1 on the way, 0 failed" in page
     assert "It has not started." in page
@@ -89,7 +89,7 @@ def test_after_the_gate_has_passed_the_counts_go_on_and_what_it_said_stays(
 
     page = shown(console, first)
 
-    assert "Passed when 3 of 4 were active" in page
+    assert "Passed when 3 of 4 chargers were active" in page
     assert '<span class="c-strong">4</span> of 4 are active now, 3 were needed' in page
 
 
@@ -168,14 +168,14 @@ def test_what_cannot_be_done_says_why(plane: ControlPlane, fleet: Fleet, console
     assert offered["retry_failed"].why_not == "None of its chargers has failed."
     rollouts.start_next(rollout=rollout, actor=OPERATOR, reason="Go on")
     offered = {offer["action"].verb: offer["action"] for offer in console.get(page_of(rollout)).context["actions"]}
-    assert offered["next"].why_not == "It has no further wave to start."
+    assert offered["next"].why_not == f"Rollout “{rollout.name}” has no further wave to start."
 
 
 def test_a_stopped_wave_says_that_it_never_decided(plane: ControlPlane, fleet: Fleet, console: Client) -> None:
     rollout = two_waves(plane, fleet)
     rollouts.stop(rollout=rollout, actor=OPERATOR, reason="Enough")
 
-    assert "It was stopped before its gate had decided." in shown(console, rollout)
+    assert "Wave 2 was stopped before its gate had decided." in shown(console, rollout)
     assert "Stopped: Enough" in shown(console, rollout)
 
 
@@ -226,7 +226,7 @@ def test_an_applied_plan_leads_to_its_rollout_and_says_how_its_chargers_stand(
     assert "Can be applied until" not in page
     stands = [str(badge.text) for _, _, badge, _ in response.context["targets"]]
     assert sorted(stands) == ["Active on Profile 3"] * 3 + ["Cut over, not yet back"] + ["Pending"] * 2
-    assert "It moves with Wave 2" in page
+    assert " moves with Wave 2" in page
 
 
 def test_a_plan_that_was_not_applied_has_no_empty_column(plane: ControlPlane, fleet: Fleet, console: Client) -> None:

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from inventory.actors import Actor
-from inventory.errors import InvalidInputError, NotPermittedError
+from inventory.errors import InvalidInputError, NotPermittedError, ParametersError
 from inventory.models import ChargerFamily, Cohort, FamilyCapability, ManagedIdentity, PlanTarget
 from inventory.services import plans
 from inventory.services.plans import NothingToPlanError, PlanChangedError
@@ -153,6 +153,40 @@ def test_what_cannot_be_is_refused_by_name(
             reason="test",
             now=plane.clock(),
         )
+
+
+def test_everything_that_cannot_be_is_told_at_once(plane: ControlPlane, fleet: Fleet) -> None:
+    everybody(fleet)
+    waves = [
+        {"cohort": "All", "per_minute": 0, "success_threshold_percent": 100},
+        {"cohort": "Nobody", "patience_hours": "soon"},
+    ]
+    parameters = {"waves": waves, "minimum_sample": 0, "override_forecast": "maybe", "treshold": 5, "name": 4}
+
+    with pytest.raises(ParametersError) as refused:
+        plans.make(kind="migration", parameters=parameters, actor=OPERATOR, reason="test", now=plane.clock())
+
+    told = str(refused.value)
+    for part in (
+        "There is no parameter treshold",
+        "minimum_sample needs a whole number from 1 to",
+        "override_forecast needs yes or no.",
+        "per_minute of wave 1 needs a whole number",
+        "The wave of cohort All can never be both: 100 % active and 5 % failed",
+        "There is no cohort 'Nobody'",
+        "patience_hours of wave 2 needs a whole number",
+        "name needs a text.",
+    ):
+        assert part in told
+    pointers = {entry["pointer"] for entry in refused.value.extra["errors"]}
+    assert pointers == {
+        "/parameters",
+        "/parameters/minimum_sample",
+        "/parameters/override_forecast",
+        "/parameters/waves/0/per_minute",
+        "/parameters/waves/1/patience_hours",
+        "/parameters/name",
+    }
 
 
 def test_a_charger_in_two_cohorts_moves_in_the_first_wave(plane: ControlPlane, fleet: Fleet) -> None:

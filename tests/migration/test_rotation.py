@@ -227,7 +227,7 @@ def test_a_charger_that_is_away_is_asked_when_it_comes_and_its_site_can_spare_it
     made.disconnect()
     key = rotate(made)
     assert not OutboxCommand.objects.filter(reference=f"key:{key.pk}:deliver").exists()
-    assert the_rotation(key).detail == "It is not connected; the key is sent when it comes."
+    assert the_rotation(key).detail == "The charger is not connected; the key is sent when it comes."
 
     plane.clock.advance(days=1)
     assert made.connect()

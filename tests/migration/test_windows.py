@@ -47,7 +47,7 @@ def test_a_window_spans_midnight_in_the_time_of_its_site() -> None:
     shut = closed("Depot", at(2026, 7, 2, 2))
     assert shut is not None
     assert shut.look_again_at == at(2026, 7, 2, 20)
-    assert "opens on 2026-07-02 at 20:00 UTC" in shut.why
+    assert "may begin on 2026-07-02 at 20:00 UTC" in shut.why
 
 
 def test_it_follows_the_clocks_when_they_change() -> None:

@@ -39,7 +39,10 @@ def test_the_command_line_goes_from_a_file_to_a_rollout(plane: ControlPlane, tmp
         command("bundle", number, purpose=purpose)
     numbers = [str(pk) for pk in TrustAnchorBundle.objects.order_by("pk").values_list("pk", flat=True)]
 
-    assert command("preview", *numbers, cohort="North") == "1 of 1 chargers can take the release.\n"
+    listed = command("list")
+    for bundle in TrustAnchorBundle.objects.all():
+        assert f"{bundle.pk:>6}  {bundle}, draft" in listed
+    assert command("preview", *numbers, cohort="North") == "1 of 1 charger can take the release.\n"
     assert "Charger identity anchors, version 1 to North" in command("release", *numbers, cohort="North")
     fleet.settle(3)
 

@@ -60,7 +60,7 @@ def test_a_root_that_is_refused_because_it_is_there_counts_as_installed(plane: C
     assert why_closed(station.identity, plane.clock()) is None
     installs = [step for step in installation(rollouts[0], station).steps if step["kind"] == "install"]
     assert {step["state"] for step in installs} == {"done"}
-    assert "It was there already" in installs[0]["detail"]
+    assert "The anchor was there already" in installs[0]["detail"]
     known = capabilities.state_of(kind)[Capability.INSTALL_CERTIFICATE]
     assert (known.supported, known.source) == (True, "Data sheet")
 

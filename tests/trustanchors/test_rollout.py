@@ -371,10 +371,10 @@ def test_a_charger_that_has_its_anchors_is_asked_again_and_a_mismatch_is_an_even
     fleet.turn()
 
     ended = installation(rollout, station)
-    assert (ended.state, ended.detail) == ("mismatched", "It does not list identity root.")
+    assert (ended.state, ended.detail) == ("mismatched", "The charger does not list identity root.")
     assert DomainEvent.objects.filter(type=EventType.TRUST_ANCHOR_MISMATCH_DETECTED).count() == 1
     assert not again(rollout).gate_open
-    assert "are needed" in str(why_closed(station.identity, plane.clock()))
+    assert "1 is needed" in str(why_closed(station.identity, plane.clock()))
 
     station.store.insert(0, lost)
     plane.clock.advance(days=8)

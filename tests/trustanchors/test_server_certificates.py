@@ -23,7 +23,7 @@ from inventory.services import jobs, lifecycle
 from inventory.services.listeners import ListenerCertificates
 from tests.admin.given import administrator, person, speaker, view_permissions
 from tests.support import OPERATOR, ControlPlane, charger, request_for
-from tests.trustanchors.support import anchor, authority
+from tests.trustanchors.support import anchor, authority, own_bundles
 from trustanchors.services import lock_out, server_certificates
 
 pytestmark = pytest.mark.django_db
@@ -198,6 +198,12 @@ def test_the_command_lists_who_could_not_reconnect(
         call_command("forecast", "server-certificate", str(tmp_path / "none"), "--as", "maria")
     with pytest.raises(CommandError, match="There is no bundle"):
         call_command("forecast", "withdrawal", "7", "--as", "maria")
+    bundle = own_bundles(plane.clock())[0]
+    for name in (str(bundle.pk), str(bundle), str(bundle).upper(), f"{bundle.purpose} {bundle.version}"):
+        call_command("forecast", "withdrawal", name, "--as", "maria")
+        assert "could not reconnect." in capsys.readouterr().out
+    with pytest.raises(CommandError, match=r"There is no bundle .*give its number, or its name as"):
+        call_command("forecast", "withdrawal", f"{bundle}0", "--as", "maria")
     with pytest.raises(CommandError, match="There is no cohort"):
         call_command("forecast", "cut-over", "North", "--as", "maria")
     person("nobody")

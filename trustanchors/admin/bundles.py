@@ -8,24 +8,29 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from bfcerts.console.filters import ChoiceFilter
 from bfcerts.console.presentation import Badge, moment
 from inventory.admin.actions import PageWithActions, actor_of
+from inventory.admin.durations import DurationField
 from inventory.admin.editing import REASON, ReasonedForm
-from inventory.admin.verbs import ActionForm, Order, Verb, Verbs
+from inventory.admin.verbs import ActionForm, Order, Preview, Verb, Verbs
 from inventory.errors import InvalidInputError
 from inventory.models import Cohort
 from inventory.services.actions import AvailableAction
-from inventory.words import counted
+from inventory.words import agreeing, counted, part_of
 from trustanchors.admin import cells
 from trustanchors.admin.pages import WrittenOnce
 from trustanchors.choices import CERTIFICATE_USES, BundleState
 from trustanchors.models import TrustAnchor, TrustAnchorBundle
 from trustanchors.services import actions, bundles, coverage, releasing, sequence, withdrawal
+from trustanchors.services.plan_kind import WORDS
 from trustanchors.services.releasing import Pace
 
 DEFAULT = Pace()
+SHOWN = 20
+"""Families that a preview names."""
 _ANCHORS_HELP = "Numbers of anchors, one on each line, in the order of the bundle."
 
 
@@ -58,13 +63,35 @@ class ReleaseForm(ActionForm):
     together_with = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 2, "class": "c-mono"}),
-        help_text="Numbers of bundles of other purposes that the same chargers get with it, one on each line.",
+        help_text="Bundles of other purposes that the same chargers get with it, by number or name, one on each line.",
     )
-    threshold_percent = forms.IntegerField(min_value=1, max_value=100, initial=DEFAULT.threshold_percent)
-    concurrency = forms.IntegerField(min_value=1, max_value=10_000, initial=DEFAULT.concurrency)
-    rate_per_minute = forms.IntegerField(min_value=1, max_value=10_000, initial=DEFAULT.rate_per_minute)
+    threshold_percent = forms.IntegerField(
+        label="Gate opens at, per cent",
+        min_value=1,
+        max_value=100,
+        initial=DEFAULT.threshold_percent,
+        help_text="So many of the chargers must have confirmed the anchors before any is enrolled or cut over.",
+    )
+    concurrency = forms.IntegerField(
+        label="Under way at once",
+        min_value=1,
+        max_value=10_000,
+        initial=DEFAULT.concurrency,
+        help_text="Chargers that are given anchors at the same time.",
+    )
+    rate_per_minute = forms.IntegerField(
+        label="Starts in a minute", min_value=1, max_value=10_000, initial=DEFAULT.rate_per_minute
+    )
     failure_limit = forms.IntegerField(
-        min_value=1, max_value=10_000, initial=DEFAULT.failure_limit, help_text="So many failures stop a family."
+        label="Failures that stop a family", min_value=1, max_value=10_000, initial=DEFAULT.failure_limit
+    )
+    deadline = DurationField(
+        label="Time for a charger", initial=DEFAULT.deadline, help_text="What has not confirmed by then has failed."
+    )
+    check_interval = DurationField(
+        label="Asked again after",
+        initial=DEFAULT.check_interval,
+        help_text="How often a charger that has confirmed is asked what it has.",
     )
 
 
@@ -91,9 +118,9 @@ def _change(order: Order) -> str:
 def _release(order: Order) -> str:
     values = dict(order.values)
     cohort = values.pop("cohort")
-    together = numbered(values.pop("together_with"), TrustAnchorBundle, "a bundle")
+    released = _bundles(order, values.pop("together_with"))
     releasing.release(
-        bundles=[order.target, *together],
+        bundles=released,
         cohort=cohort,
         pace=Pace(**values),
         actor=order.actor,
@@ -101,6 +128,28 @@ def _release(order: Order) -> str:
         now=order.now,
     )
     return f"{order.target} is released to {cohort}. Follow it among the rollouts."
+
+
+def _bundles(order: Order, together: str) -> list[TrustAnchorBundle]:
+    return [order.target, *(bundles.named(line) for line in together.splitlines() if line.strip())]
+
+
+def _whom_it_reaches(order: Order) -> Preview:
+    values = dict(order.values)
+    cohort = values.pop("cohort")
+    released = _bundles(order, values.pop("together_with"))
+    found = releasing.foresee(bundles=released, cohort=cohort, pace=Pace(**values), actor=order.actor, now=order.now)
+    tally = found.tally
+    families = (counted(number, "charger") + f" of {family}" for family, number in tally.families.most_common(SHOWN))
+    facts = [
+        ("Released", "; ".join(str(bundle) for bundle in released)),
+        ("Reaches", f"{part_of(tally.able, tally.targets, 'charger')} of cohort {cohort}"),
+        ("Gate", f"opens when {found.needed:,} of all {agreeing(found.needed, 'has', 'have')} confirmed"),
+        ("Families", ", ".join(families) or "none"),
+    ]
+    for code, number in tally.codes.most_common():
+        facts.append((f"Left out: {WORDS[code]}", f"{counted(number, 'charger')}. For example: {tally.examples[code]}"))
+    return Preview(facts, found.obstacle)
 
 
 def _withdraw(order: Order) -> str:
@@ -124,7 +173,7 @@ def _emergency(order: Order) -> str:
 bundle_verbs = Verbs()
 for verb in (
     Verb("change", "edit", _change, AnchorsForm),
-    Verb("release", "rocket_launch", _release, ReleaseForm),
+    Verb("release", "rocket_launch", _release, ReleaseForm, _whom_it_reaches),
     Verb("withdraw", "undo", _withdraw),
     Verb("emergency_withdraw", "gpp_bad", _emergency, EmergencyForm),
 ):
@@ -135,7 +184,7 @@ class BundleForm(ReasonedForm):
     """The next version of a purpose."""
 
     anchor_numbers = forms.CharField(
-        label="Anchors", widget=forms.Textarea(attrs={"rows": 6, "class": "c-mono"}), help_text=_ANCHORS_HELP
+        label="Anchors", widget=UnfoldAdminTextareaWidget(attrs={"rows": 6}), help_text=_ANCHORS_HELP
     )
 
 
@@ -177,7 +226,11 @@ class TrustAnchorBundleAdmin(PageWithActions, WrittenOnce):
             ("Bundle", str(target)),
             ("State", target.get_state_display()),
             ("Anchors", ", ".join(f"{anchor} (number {anchor.pk})" for anchor in target.ordered_anchors())),
-            ("Who could not reconnect after its withdrawal", withdrawal.forecast(target, timezone.now())),
+            *(
+                [("Who could not reconnect after its withdrawal", withdrawal.forecast(target, timezone.now()))]
+                if target.state != BundleState.DRAFT
+                else []
+            ),
         ]
 
     @admin.display(description="No.")

@@ -159,7 +159,7 @@ class BundleInstallationAdmin(PageWithActions, HistoryMixin, ReadOnlyAdmin):
     @admin.display(description="Installed")
     def listed_table(self, one: BundleInstallation) -> SafeString | str:
         if one.listed is None:
-            return "It has not been asked yet."
+            return "The charger has not been asked yet."
         entries = listing.restored(one.listed)
         anchors = list(TrustAnchor.objects.filter(serial_number__in=[_serial(entry) for entry in entries]))
         return cells.table(

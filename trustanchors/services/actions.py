@@ -12,7 +12,7 @@ def for_bundle(bundle: TrustAnchorBundle, actor: Actor) -> list[AvailableAction]
     """The verbs of a bundle."""
     state = bundle.get_state_display().lower()
     withdrawn = bundle.state == BundleState.WITHDRAWN
-    gone = f"It is {state} for good." if withdrawn else ""
+    gone = f"The bundle is {state} for good." if withdrawn else ""
     nowhere = "" if bundle.purpose in CERTIFICATE_USES else "Its anchors are not delivered to chargers over OCPP."
     return [
         _action(
@@ -20,7 +20,7 @@ def for_bundle(bundle: TrustAnchorBundle, actor: Actor) -> list[AvailableAction]
             "trustanchors.change_trustanchorbundle",
             "change",
             "Change its anchors",
-            "" if bundle.state == BundleState.DRAFT else f"It is {state}; what was released never changes.",
+            "" if bundle.state == BundleState.DRAFT else f"The bundle is {state}; what was released never changes.",
             "The draft gets these anchors, in this order.",
         ),
         _action(
@@ -30,7 +30,10 @@ def for_bundle(bundle: TrustAnchorBundle, actor: Actor) -> list[AvailableAction]
             "Release to a cohort",
             gone or nowhere,
             "Every charger of the cohort is given these anchors, the first of each family before the others. First "
-            "enrolments and cut-overs of the cohort wait until enough of them confirm theirs.",
+            "enrolments and cut-overs of the cohort wait until enough of them confirm theirs. The rollout can be "
+            "paused, stopped and rolled back to the version before; what a charger has taken stays until a newer "
+            "version replaces it, and a version that was released is never changed again.",
+            dangerous=True,
         ),
         _action(
             actor,
@@ -63,7 +66,7 @@ def for_rollout(rollout: BundleRollout, actor: Actor) -> list[AvailableAction]:
     former = former_bundle(rollout)
 
     def only(*allowed: RolloutState) -> str:
-        return "" if state in allowed else f"It is {state.label.lower()}."
+        return "" if state in allowed else f"The rollout is {state.label.lower()}."
 
     return [
         _action(
@@ -107,7 +110,7 @@ def for_rollout(rollout: BundleRollout, actor: Actor) -> list[AvailableAction]:
             "trustanchors.rollback_bundlerollout",
             "roll_back",
             "Go back to the version before",
-            replaced or ("" if former else "It is the first of its cohort; there is no version before."),
+            replaced or ("" if former else f"{rollout} is the first of its cohort; there is no version before."),
             f"The cohort gets version {former.version} again." if former else "",
             dangerous=True,
         ),
@@ -118,7 +121,10 @@ def for_installation(installation: BundleInstallation, actor: Actor) -> list[Ava
     """The verbs of an installation."""
     obstacle = ""
     if installation.state not in FAILED_STATES:
-        obstacle = f"It is {installation.get_state_display().lower()}; only what failed or is mismatched is begun anew."
+        obstacle = (
+            f"The installation is {installation.get_state_display().lower()}; only what failed or is mismatched is "
+            "begun anew."
+        )
     elif not installation.current or not installation.rollout.is_standing:
         obstacle = "Its rollout does not stand any more."
     explanation = "The anchors are sent once more, and the charger is asked what it has."

@@ -13,6 +13,7 @@ from inventory.jobs import setbacks
 from inventory.jobs.periodic import duty
 from inventory.models.cohort import containing
 from inventory.services import rate_limits
+from inventory.words import counted
 from trustanchors.choices import (
     FAILED_STATES,
     STANDING_STATES,
@@ -103,7 +104,8 @@ def _begin(installation: BundleInstallation, canary: bool, now: datetime) -> Non
     if begun or rollout.state != RolloutState.RUNNING or rollout.replaced_at is not None:
         return
     if not identity.enabled or not containing(identity, [rollout.cohort]):
-        why = "It was disabled" if not identity.enabled else f"It left {rollout.cohort}"
+        who = identity.authoritative_identifier
+        why = f"{who} was disabled" if not identity.enabled else f"{who} left {rollout.cohort}"
         installations.withdrawn(installation, f"{why} before anything was sent to it.", now)
         return
     if identity.family_id != installation.group.family_id:
@@ -142,7 +144,7 @@ def _finish(rollout: BundleRollout, now: datetime) -> None:
         if mine.filter(deadline__isnull=False).exists():
             return
         if group.stopped:
-            blocked.append(f"{group} is stopped by {group.failed} failures")
+            blocked.append(f"{group} is stopped by {counted(group.failed, 'failure')}")
         elif group.proven_at is None and _has_canary(group):
             blocked.append(f"{group} waits for its canary. {group.halted_by}".rstrip(". "))
         else:

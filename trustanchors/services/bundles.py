@@ -1,6 +1,7 @@
 """Making bundles: drafts of the next version of a purpose's anchors."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -8,13 +9,43 @@ from django.db import connection
 from django.utils import timezone
 
 from inventory.actors import Actor
-from inventory.purposes import purpose
+from inventory.errors import InvalidInputError
+from inventory.purposes import PURPOSE_CHOICES, purpose
 from inventory.services.command import command
 from trustanchors.choices import BundleState
 from trustanchors.errors import BundleRefusedError
 from trustanchors.models import BundleAnchor, TrustAnchor, TrustAnchorBundle
 
 MOST_ANCHORS = 20
+LONGEST_ID = 18
+"""Digits."""
+_PRINTED = re.compile(r"(?P<purpose>.+?)(?: anchors)?,? (?:version )?(?P<version>\d{1,9})", re.IGNORECASE)
+
+
+def named(text: str) -> TrustAnchorBundle:
+    """A bundle by its number, or as it is printed: “Charger identity anchors, version 2”.
+
+    :raises InvalidInputError: when there is none.
+    """
+    wanted = " ".join(text.split())
+    if wanted.isascii() and wanted.isdigit() and len(wanted) <= LONGEST_ID:
+        found = TrustAnchorBundle.objects.filter(pk=int(wanted)).first()
+    else:
+        found = _as_printed(wanted)
+    if found is None:
+        raise InvalidInputError(
+            f"There is no bundle {text[:100]!r}; give its number, or its name as “Charger identity anchors, version 2”."
+        )
+    return found
+
+
+def _as_printed(text: str) -> TrustAnchorBundle | None:
+    printed = _PRINTED.fullmatch(text)
+    if printed is None:
+        return None
+    wanted = printed["purpose"].casefold()
+    keys = [key for key, label in PURPOSE_CHOICES if wanted in (key.casefold(), label.casefold())]
+    return TrustAnchorBundle.objects.filter(purpose__in=keys, version=int(printed["version"])).first()
 
 
 def draft(

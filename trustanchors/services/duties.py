@@ -64,7 +64,7 @@ def _overdue(installation: BundleInstallation, now: datetime) -> None:
         installations.stop_asking(installation, now)
         installation.deadline = None
         if turn is not None and turn[1]["kind"] in (StepKind.DELETE, StepKind.LIST):
-            installation.detail = f"It did not {waited} in time; what was replaced may still be installed."
+            installation.detail = f"The charger did not {waited} in time; what was replaced may still be installed."
         if installation.state in CONFIRMED_STATES:
             installation.next_check_at = now + installation.rollout.check_interval
         installation.save()

@@ -15,6 +15,7 @@ from inventory.models import ManagedIdentity
 from inventory.models.cohort import containing_each
 from inventory.purposes import purpose
 from inventory.seams import Gated
+from inventory.words import agreeing, part_of
 from trustanchors.choices import GATING_PURPOSES, RolloutState
 from trustanchors.models import BundleInstallation, BundleRollout
 
@@ -146,8 +147,10 @@ def _closed_by(installation: BundleInstallation) -> str | None:
         return f"A newer version of {rollout.bundle.get_purpose_display()} anchors is on its way to {rollout.cohort}."
     if not rollout.gate_open:
         return (
-            f"{rollout} is {rollout.get_state_display().lower()}: {rollout.confirmed} of {rollout.targets} chargers "
-            f"have confirmed their anchors, and {rollout.needed} are needed ({rollout.threshold_percent} %)."
+            f"{rollout} is {rollout.get_state_display().lower()}: "
+            f"{part_of(rollout.confirmed, rollout.targets, 'charger')} "
+            f"{agreeing(rollout.confirmed, 'has', 'have')} confirmed their anchors, and {rollout.needed} "
+            f"{agreeing(rollout.needed, 'is', 'are')} needed ({rollout.threshold_percent} %)."
         )
     if not installation.is_confirmed:
         detail = f" {installation.detail}" if installation.detail else ""

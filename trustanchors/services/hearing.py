@@ -150,7 +150,8 @@ def _were_there(installation: BundleInstallation, now: datetime) -> None:
     """What the station refused and lists all the same it had already: that is as good as installed."""
     for number, step in enumerate(installation.steps):
         if step["kind"] == StepKind.INSTALL and step["state"] == StepState.REFUSED:
-            said = f"It was there already ({step['detail']})." if step["detail"] else "It was there already."
+            there = "The anchor was there already"
+            said = f"{there} ({step['detail']})." if step["detail"] else f"{there}."
             installations.note(installation, number, StepState.DONE, said, now)
 
 
@@ -170,7 +171,7 @@ def _is_missing(installation: BundleInstallation, difference: listing.Difference
         installations.failed(installation, "refused", why, now)
     else:
         installation.next_check_at = now + installation.rollout.check_interval
-        installations.mismatched(installation, f"It does not list {names}.", now)
+        installations.mismatched(installation, f"The charger does not list {names}.", now)
 
 
 def _show_failing(installation: BundleInstallation, refused: list[sequence.Step], now: datetime) -> None:

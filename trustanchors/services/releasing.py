@@ -14,6 +14,7 @@ from inventory.errors import InvalidInputError
 from inventory.models import Cohort
 from inventory.services.command import command
 from inventory.services.events import record_event
+from inventory.words import part_of
 from trustanchors.choices import BundleState, RolloutState
 from trustanchors.errors import ReleaseRefusedError
 from trustanchors.models import BundleRollout, TrustAnchorBundle
@@ -66,6 +67,40 @@ def preview(
     return Judge(bundles).tally(cohort.identities())
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a release would come to."""
+
+    tally: Tally
+    needed: int
+    """How many confirmations open its gate."""
+    obstacle: str
+    """Why it would be refused, with what to do; empty where it would not."""
+
+
+def foresee(
+    *,
+    bundles: Sequence[TrustAnchorBundle],
+    cohort: Cohort,
+    pace: Pace,
+    actor: Actor,
+    now: datetime,
+) -> Foreseen:
+    """What a release at this pace would do and whether it would be refused. Nothing is changed.
+
+    :raises ReleaseRefusedError: when the bundles cannot be released at all.
+    :raises InvalidInputError: when a value of the pace cannot be.
+    """
+    pace.check()
+    tally = preview(bundles=bundles, cohort=cohort, actor=actor, now=now)
+    needed = max(1, -(-pace.threshold_percent * tally.targets // 100))
+    try:
+        check_tally(tally, cohort, pace)
+    except ReleaseRefusedError as refusal:
+        return Foreseen(tally, needed, str(refusal))
+    return Foreseen(tally, needed, "")
+
+
 def release(
     *,
     bundles: Sequence[TrustAnchorBundle],
@@ -103,14 +138,15 @@ def check_tally(tally: Tally, cohort: Cohort, pace: Pace) -> None:
     stranded = tally.codes["not_covered"]
     if stranded:
         raise ReleaseRefusedError(
-            f"{stranded} of {tally.targets} chargers would be left without a way in. {tally.examples['not_covered']} "
-            "Put the root into a bundle of its purpose, and release both together."
+            f"{part_of(stranded, tally.targets, 'charger')} would be left without a way in. "
+            f"{tally.examples['not_covered']} Put the root into a bundle of its purpose, and release both together."
         )
     if tally.able * 100 < pace.threshold_percent * tally.targets:
         why = " ".join(sentence for code, sentence in sorted(tally.examples.items()))
         raise ReleaseRefusedError(
-            f"The threshold of {pace.threshold_percent} % cannot be met: {tally.able} of {tally.targets} chargers can "
-            f"take the release. {why} Narrow the cohort, or lower the threshold."
+            f"The threshold of {pace.threshold_percent} % cannot be met: "
+            f"{part_of(tally.able, tally.targets, 'charger')} can take the release. {why} Narrow the cohort, or "
+            "lower the threshold."
         )
 
 

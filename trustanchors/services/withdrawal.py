@@ -105,7 +105,7 @@ def _overridden(lost: Sequence[LockedOut]) -> str:
 def forecast(bundle: TrustAnchorBundle, now: datetime) -> str:
     """Whom each kind of its withdrawal would lock out, in words, for whoever is about to decide."""
     if bundle.state == BundleState.WITHDRAWN:
-        return "It is withdrawn."
+        return f"{bundle} is withdrawn already."
     deleting = lock_out.in_words(lock_out.after_withdrawal(AnchorWithdrawal(bundle), now))
     return (
         "Nobody, unless what connections rest on is deleted too: nothing else is deleted that the present server "

@@ -37,6 +37,7 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
             "steps",
             "risk",
             "expected_duration",
+            "expected_basis",
             "actor",
             "reason",
             "correlation_id",

@@ -14,7 +14,7 @@ from inventory.errors import InventoryError
 from inventory.models import Plan, PlanTarget
 from inventory.services import plans
 from inventory.services.plans.kinds import words_for
-from inventory.words import actor_words
+from inventory.words import actor_words, agreeing, part_of
 
 SHOWN = 10
 """Targets that are named; the console and the API have all of them."""
@@ -106,11 +106,12 @@ class Command(BaseCommand):
         kind = plans.kind_named(plan.kind)
         write = self.stdout.write
         write(f"Plan {plan.pk}: {plan}")
-        write(f"  {plan.included:,} of {plan.candidates:,} are included")
+        write(f"  {part_of(plan.included, plan.candidates, 'target')} {agreeing(plan.included, 'is', 'are')} included")
         for code, number in plan.steps.items():
             write(f"    {number:>8,}  {words_for(kind, code)}")
         if plan.excluded:
-            write(f"  {sum(plan.excluded.values()):,} are excluded")
+            left_out = sum(plan.excluded.values())
+            write(f"  {left_out:,} {agreeing(left_out, 'is', 'are')} excluded")
         for code, number in plan.excluded.items():
             example = PlanTarget.objects.filter(plan=plan, reason_code=code).order_by("position").first()
             write(f"    {number:>8,}  {words_for(kind, code)}{f'; for example: {example.reason}' if example else ''}")
@@ -122,7 +123,7 @@ class Command(BaseCommand):
                     f"{entry['included']:,}{of}"
                 )
         if plan.expected_duration is not None:
-            write(f"  Expected to take {exact_span(plan.expected_duration)}")
+            write(f"  Expected to take {exact_span(plan.expected_duration)}. {plan.expected_basis}".rstrip())
         write(f"  Can be applied until {plan.expires_at:%Y-%m-%d %H:%M} UTC")
         write(f"  Digest {plan.digest}")
         write(f"Nothing was done. To do it: manage.py plan --apply {plan.digest} --as USER --reason WHY")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -22,12 +23,16 @@ from inventory.errors import InvalidInputError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity, Plan, PlanTarget
 from inventory.purposes import CHARGER_IDENTITY, purpose, purposes
 from inventory.services import lifecycle, lockouts
-from inventory.services.plans import running, selection
+from inventory.services.plans import expecting, running, selection
 from inventory.services.plans.comparing import departure_of, departures_of, verdicts_now
+from inventory.services.plans.expecting import Expected, at_rate
 from inventory.services.plans.kinds import Field, PlanCounts, Started, Verdict, excluded, included
+from inventory.services.plans.selection import gather
 
 PER_MINUTE = 300
 """Renewals started in a minute where nothing else is said: a quarter of what the CA's default quota allows."""
+AWAY = timedelta(minutes=1)
+"""How long a charger is assumed to be away to come back with a renewed certificate."""
 _PURPOSE = Field(
     "purpose",
     "Purpose",
@@ -73,19 +78,23 @@ class BulkRenewal:
     }
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        selection.refuse_unknown(parameters, "purpose", "slot", "expires_before", "per_minute")
-        key, slot = _purpose_key(parameters), selection.text(parameters, "slot")
-        purpose(key).check_slot(slot)
-        before = selection.text(parameters, "expires_before")
-        checked = {
-            **selection.validate(parameters),
-            "purpose": key,
-            "per_minute": selection.number(parameters, "per_minute", PER_MINUTE, 1, 100_000),
-        }
+        wrong: dict[str, str] = {}
+        known = ("purpose", "slot", "expires_before", "per_minute")
+        gather(wrong, partial(selection.refuse_unknown, parameters, *known))
+        chosen = gather(wrong, partial(selection.validate, parameters)) or {}
+        key = gather(wrong, partial(_purpose_key, parameters))
+        slot = gather(wrong, partial(selection.text, parameters, "slot")) or ""
+        if key is not None:
+            gather(wrong, partial(purpose(key).check_slot, slot))
+        before = gather(wrong, partial(selection.text, parameters, "expires_before"))
+        starts = gather(wrong, partial(selection.number, parameters, "per_minute", PER_MINUTE, 1, 100_000))
+        day = gather(wrong, partial(_date, before)) if before else None
+        selection.refuse(wrong)
+        checked = {**chosen, "purpose": key, "per_minute": starts}
         if slot:
             checked["slot"] = slot
-        if before:
-            checked["expires_before"] = _date(before).isoformat()
+        if day:
+            checked["expires_before"] = day.isoformat()
         return checked
 
     def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
@@ -128,9 +137,19 @@ class BulkRenewal:
             return excluded("expires_later", f"Certificate {record.pk} of {who} expires on or after {before}.")
         return included(f"renew:{record.pk}")
 
-    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
-        rate = min(plan.parameters["per_minute"] / 60, settings.CONFIGURATION.aws_issue_per_second)
-        return timedelta(seconds=round(counts.included / rate))
+    def expected(self, plan: Plan, counts: PlanCounts, now: datetime) -> Expected:
+        starts, issued = plan.parameters["per_minute"], settings.CONFIGURATION.aws_issue_per_second
+        bounds = [
+            at_rate(counts.included, starts / 60, f"their starts, {starts:,} a minute"),
+            at_rate(counts.included, issued, f"the CA, which issues {issued:g} a second"),
+        ]
+        if not purpose(plan.parameters["purpose"]).delivered_over_ocpp:
+            return expecting.expected(bounds, "")
+        key = plan.parameters["purpose"]
+        seen = expecting.absences("renewal", expecting.at_most_by_policy(key, AWAY), now)
+        away = seen.typical(expecting.families_of(plan))
+        one = expecting.for_one(away, seen, "from the delivery of its certificate until it is back with it")
+        return expecting.expected([*bounds, expecting.of_sites(plan, away)], one)
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         running.begin(plan)
@@ -173,13 +192,13 @@ class BulkRevocation:
     }
 
     def validate(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        selection.refuse_unknown(parameters, "purpose", "revocation_reason")
-        why = selection.text(parameters, "revocation_reason", RevocationReason.UNSPECIFIED)
-        if why not in RevocationReason.values:
-            raise InvalidInputError(
-                f"{why!r} is no revocation reason; use one of {', '.join(RevocationReason.values)}."
-            )
-        return {**selection.validate(parameters), "purpose": _purpose_key(parameters), "revocation_reason": str(why)}
+        wrong: dict[str, str] = {}
+        gather(wrong, partial(selection.refuse_unknown, parameters, "purpose", "revocation_reason"))
+        chosen = gather(wrong, partial(selection.validate, parameters)) or {}
+        key = gather(wrong, partial(_purpose_key, parameters))
+        why = gather(wrong, partial(_revocation_reason, parameters))
+        selection.refuse(wrong)
+        return {**chosen, "purpose": key, "revocation_reason": why}
 
     def candidates(self, parameters: Mapping[str, Any]) -> QuerySet[ManagedIdentity]:
         return _of_purpose(parameters)
@@ -219,9 +238,12 @@ class BulkRevocation:
         )
         return included(*(f"revoke:{record}" for record in records), *(["locks_out"] if locks_out else []))
 
-    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
-        certificates = counts.steps.get("revoke", 0)
-        return timedelta(seconds=round(certificates / settings.CONFIGURATION.aws_revoke_per_second))
+    def expected(self, plan: Plan, counts: PlanCounts, now: datetime) -> Expected:
+        revoked = settings.CONFIGURATION.aws_revoke_per_second
+        told = at_rate(counts.steps.get("revoke", 0), revoked, f"the CA, which revokes {revoked:g} a second")
+        return expecting.expected(
+            [told], "Our own doors refuse each at once; this is until the CA has revoked the last."
+        )
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         running.begin(plan)
@@ -279,6 +301,13 @@ def _named(target: PlanTarget) -> list[int]:
 def _records(target: PlanTarget) -> list[CertificateRecord]:
     """The certificates that a target's steps name, as they are now."""
     return list(CertificateRecord.objects.filter(pk__in=_named(target)).order_by("pk"))
+
+
+def _revocation_reason(parameters: Mapping[str, Any]) -> str:
+    why = selection.text(parameters, "revocation_reason", RevocationReason.UNSPECIFIED)
+    if why not in RevocationReason.values:
+        raise InvalidInputError(f"{why!r} is no revocation reason; use one of {', '.join(RevocationReason.values)}.")
+    return str(why)
 
 
 def _date(text: str) -> date:

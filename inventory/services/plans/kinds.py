@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from django.db.models import Model, QuerySet
@@ -11,6 +11,7 @@ from inventory.actors import Actor
 from inventory.choices import TargetOutcome
 from inventory.errors import InvalidInputError
 from inventory.models import CertificateJob, ManagedIdentity, Plan, PlanTarget
+from inventory.services.plans.expecting import Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ class PlanKind(Protocol):
         The identities come with their family.
         """
 
-    def duration(self, plan: Plan, counts: PlanCounts, now: datetime) -> timedelta:
-        """How long it is expected to take if it were applied now, by the rate limits and the CA's quota."""
+    def expected(self, plan: Plan, counts: PlanCounts, now: datetime) -> Expected:
+        """How long it takes if it is applied now, by limits, quotas and what was seen of others (`expecting`)."""
 
     def apply(self, plan: Plan, actor: Actor, reason: str, now: datetime) -> None:
         """Start what the plan says, in the transaction that marks it as applied; the plan is locked.

@@ -33,29 +33,29 @@ def for_plan(plan: Plan, actor: Actor, now: datetime) -> list[AvailableAction]:
         _offer(
             "cancel",
             "Cancel the plan",
-            "It is put away and can no longer be applied. Nothing has been done by it.",
-            "" if plan.state in OPEN_PLAN_STATES else "Only before it is applied.",
+            "The plan is put away and can no longer be applied. Nothing has been done by it.",
+            "" if plan.state in OPEN_PLAN_STATES else "Only before the plan is applied.",
             lacking,
         ),
         _offer(
             "pause",
             "Pause",
             "No further target starts until the plan is resumed. What was started goes on.",
-            "" if plan.run == PlanRun.RUNNING else "Only while it is running.",
+            "" if plan.run == PlanRun.RUNNING else "Only while the plan is running.",
             lacking,
         ),
         _offer(
             "resume",
             "Resume",
-            "It goes on with the targets that have not started.",
-            "" if plan.run == PlanRun.PAUSED else "Only while it is paused.",
+            "The plan goes on with the targets that have not started.",
+            "" if plan.run == PlanRun.PAUSED else "Only while the plan is paused.",
             lacking,
         ),
         _offer(
             "stop",
             "Stop",
             "No further target starts, ever. What was started goes on. This cannot be undone; make a new plan.",
-            "" if running else "Only while it is running or paused.",
+            "" if running else "Only while the plan is running or paused.",
             lacking,
             dangerous=True,
         ),
@@ -65,17 +65,17 @@ def for_plan(plan: Plan, actor: Actor, now: datetime) -> list[AvailableAction]:
 def _not_applicable(plan: Plan, now: datetime) -> str:
     match plan.state:
         case PlanState.PLANNED if plan.expires_at <= now:
-            return "It was looked at too long ago; make a new one."
+            return "The plan was looked at too long ago; make a new one."
         case PlanState.PLANNED if not plan.included:
-            return "It includes nobody."
+            return "The plan includes nobody."
         case PlanState.PLANNED:
             return ""
         case PlanState.LAPSED:
-            return "It has lapsed: nobody applied it, and its targets were dropped. Make a new one."
+            return "The plan has lapsed: nobody applied it, and its targets were dropped. Make a new one."
         case PlanState.PREPARING:
-            return "It is still being prepared."
+            return "The plan is still being prepared."
         case _:
-            return f"It is {plan.get_state_display().lower()}."
+            return f"The plan is {plan.get_state_display().lower()}."
 
 
 def _offer(

@@ -137,7 +137,8 @@ def _complete(plan: Plan, now: datetime) -> None:
     counts = summary.counts(plan)
     plan.excluded, plan.steps = dict(counts.excluded), dict(counts.steps)
     plan.risk = summary.risk(plan)
-    plan.expected_duration = kind_named(plan.kind).duration(plan, counts, now)
+    expected = kind_named(plan.kind).expected(plan, counts, now)
+    plan.expected_duration, plan.expected_basis = expected.duration, expected.basis
     plan.digest = digest_of(plan)
     plan.state, plan.prepared_at = PlanState.PLANNED, now
     with attributed(PLANNER, plan.reason, plan.correlation_id):

@@ -1,7 +1,7 @@
 """Whom a bulk action is about: the parameters that every kind of plan shares."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 
@@ -9,6 +9,8 @@ from inventory.choices import CohortKind
 from inventory.errors import InvalidInputError, ParametersError
 from inventory.models import Cohort, ManagedIdentity
 from inventory.services.plans.kinds import Field
+
+Checked = TypeVar("Checked")
 
 MOST_IDENTIFIERS = 1_000
 FILTERS = ("family", "site", "region", "owner", "tag", "program")
@@ -26,6 +28,31 @@ FIELDS = (
 NAMES = frozenset(field.name for field in FIELDS)
 
 
+def gather(wrong: dict[str, str], check: Callable[[], Checked], *, within: str = "") -> Checked | None:
+    """Check one of several things, so that whoever gave them is told of all that is wrong at once.
+
+    :param wrong: takes up what is wrong, as `ParametersError` has it; raise that when everything was looked at.
+    :param within: of one of a list of groups: where it is, as `waves/0`.
+    :returns: what was checked; None where it cannot be used.
+    """
+    try:
+        return check()
+    except ParametersError as error:
+        wrong |= {f"{within}/{name}" if within and name else name: told for name, told in error.places.items()}
+    except InvalidInputError as error:
+        wrong[""] = f"{wrong.get('', '')} {error}".strip()
+    return None
+
+
+def refuse(wrong: Mapping[str, str]) -> None:
+    """Tell of everything that is wrong.
+
+    :raises ParametersError: when anything is.
+    """
+    if wrong:
+        raise ParametersError(wrong)
+
+
 def texts(parameters: Mapping[str, Any], name: str) -> list[str]:
     """A parameter that is a text or a list of texts, sorted and without repeats.
 
@@ -34,7 +61,7 @@ def texts(parameters: Mapping[str, Any], name: str) -> list[str]:
     value = parameters.get(name)
     items = value if isinstance(value, list) else [] if value in (None, "") else [value]
     if not all(isinstance(item, str) for item in items):
-        raise InvalidInputError(f"{name} needs a text or a list of texts.")
+        raise ParametersError({name: "needs a text or a list of texts."})
     return sorted({item.strip() for item in items if item.strip()})
 
 
@@ -47,7 +74,7 @@ def text(parameters: Mapping[str, Any], name: str, default: str = "") -> str:
     if value is None:
         return default
     if not isinstance(value, str):
-        raise InvalidInputError(f"{name} needs a text.")
+        raise ParametersError({name: "needs a text."})
     return value.strip() or default
 
 
@@ -100,7 +127,8 @@ def validate(parameters: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInputError(f"{len(identifiers)} identifiers are too many for a plan; make a cohort of them.")
     known = set(_named(identifiers).values_list("authoritative_identifier", flat=True))
     if missing := [item for item in identifiers if item not in known]:
-        raise InvalidInputError(f"There is no identity with the identifier {', '.join(missing[:20])}.")
+        several = " Give several of them one by one, as a list." if any("," in item for item in missing) else ""
+        raise InvalidInputError(f"There is no identity with the identifier {', '.join(missing[:20])}.{several}")
     return {"identifiers": identifiers}
 
 

@@ -13,8 +13,7 @@ from inventory.errors import InventoryError
 from inventory.models import Cohort
 from inventory.words import counted
 from migration.services import forecast
-from trustanchors.models import TrustAnchorBundle
-from trustanchors.services import server_certificates
+from trustanchors.services import bundles, server_certificates
 
 LONGEST = 262_144
 """Characters of a chain."""
@@ -23,13 +22,13 @@ LONGEST = 262_144
 class Command(BaseCommand):
     help = (
         "Exactly which chargers could not reconnect after a change, and on what evidence: `server-certificate FILE` "
-        "(the chain that our listeners would present, in PEM), `withdrawal NUMBER` (of a bundle, if what connections "
-        "rest on is deleted too) or `cut-over COHORT`. Nothing is changed."
+        "(the chain that our listeners would present, in PEM), `withdrawal BUNDLE` (by its number or its name, if what "
+        "connections rest on is deleted too) or `cut-over COHORT`. Nothing is changed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("change", choices=sorted(_CHANGES))
-        parser.add_argument("subject", help="a file, the number of a bundle, or the name of a cohort")
+        parser.add_argument("subject", help="a file, a bundle by its number or its name, or the name of a cohort")
         parser.add_argument("--as", dest="user", required=True, metavar="USER", help="who asks; permissions count")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -55,11 +54,7 @@ def _server_certificate(subject: str) -> forecast.Change:
 
 
 def _withdrawal(subject: str) -> forecast.Change:
-    number = int(subject) if subject.isdecimal() and len(subject) < 19 else 0
-    bundle = TrustAnchorBundle.objects.filter(pk=number).first()
-    if bundle is None:
-        raise CommandError(f"There is no bundle {subject!r}; name it by its number.")
-    return forecast.AnchorWithdrawal(bundle)
+    return forecast.AnchorWithdrawal(bundles.named(subject))
 
 
 def _cut_over(subject: str) -> forecast.Change:

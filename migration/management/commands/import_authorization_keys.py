@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inventory.actors import Actor
 from inventory.errors import InventoryError
+from inventory.words import agreeing, counted
 from migration.services import key_import
 
 MOST_SHOWN = 1_000
@@ -44,8 +45,9 @@ class Command(BaseCommand):
             raise CommandError(f"{len(outcome.problems)} problems; nothing was imported. Correct the file.")
         verb = "imported" if options["apply"] else "would be imported"
         self.stdout.write(
-            f"{outcome.lines} lines: {outcome.new} keys {verb}, {outcome.unchanged} are there already, "
-            f"{outcome.shared} are shared with another charger."
+            f"{counted(outcome.lines, 'line')}: {counted(outcome.new, 'key')} {verb}, {outcome.unchanged} "
+            f"{agreeing(outcome.unchanged, 'is', 'are')} there already, {outcome.shared} "
+            f"{agreeing(outcome.shared, 'is', 'are')} shared with another charger."
         )
 
     def _progress(self, done: int) -> None:

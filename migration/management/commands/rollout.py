@@ -16,7 +16,7 @@ from inventory.errors import InventoryError
 from inventory.models import ManagedIdentity
 from inventory.words import counted
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
-from migration.services import breakers, lowering, rollouts
+from migration.services import breakers, lowering, offered, rollouts
 from migration.services.why import not_moving, why
 from migration.states import CaseState, RolloutState, WaveState
 
@@ -32,7 +32,7 @@ VERBS: dict[str, Callable[..., Any]] = {
 }
 """What is done with a whole rollout."""
 CASE_VERBS: dict[str, tuple[Callable[..., MigrationCase], str]] = {
-    "release": (rollouts.release, "is tried again when its turn comes"),
+    "release": (rollouts.release, "is released"),
     "except": (rollouts.approve_exception, "stays as it is"),
     "quarantine": (rollouts.quarantine, "is in quarantine"),
     "bring-back": (rollouts.roll_back_case, "is brought back to Profile 2"),
@@ -153,7 +153,7 @@ class Command(BaseCommand):
         begun = MigrationRollout.objects.filter(plan__digest=digest.strip().lower()).order_by("-pk").first()
         if begun is not None:
             self.stdout.write(
-                f"It began rollout {begun.pk}, “{begun.name}”: {begun.get_state_display().lower()}. "
+                f"The plan began rollout {begun.pk}, “{begun.name}”: {begun.get_state_display().lower()}. "
                 f"Next: manage.py rollout status {begun.pk}"
             )
 
@@ -255,8 +255,10 @@ class Command(BaseCommand):
                 f"{identity.authoritative_identifier} is in no migration. manage.py rollout why "
                 f"{identity.authoritative_identifier} says how it stands."
             )
+        # As things are before: a complete rollout runs again by the release.
+        meaning = f" {offered.what_release_means(case)}" if verb == "release" else ""
         carry_out(case=case, actor=actor, reason=options["reason"], now=timezone.now())
-        self.stdout.write(f"{identity.authoritative_identifier} {told}.")
+        self.stdout.write(f"{identity.authoritative_identifier} {told}.{meaning}")
 
     def _act(self, verb: str, options: dict[str, Any]) -> None:
         actor, rollout = _actor(options), _rollout(options["target"])

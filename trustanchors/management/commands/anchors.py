@@ -12,16 +12,19 @@ from inventory.actors import Actor
 from inventory.errors import InventoryError
 from inventory.models import Cohort
 from inventory.purposes import CHARGER_IDENTITY
+from inventory.words import part_of
 from trustanchors.models import BundleRollout, TrustAnchor, TrustAnchorBundle
 from trustanchors.services import anchors, bundles, control, releasing, withdrawal
 from trustanchors.services.releasing import Pace
 
 LONGEST = 65536
+NEWEST = 50
+"""Rollouts that are listed."""
 
 
 class Command(BaseCommand):
     help = (
-        "Trust anchors: `add FILE`, `bundle NUMBER…` (anchors in their order), `preview` and `release NUMBER…` "
+        "Trust anchors: `list`, `add FILE`, `bundle NUMBER…` (anchors in their order), `preview` and `release NUMBER…` "
         "(bundles, one of each purpose) with --cohort, `withdraw NUMBER`, and with the number of a rollout `status`, "
         "`pause`, `resume`, `stop`, `retry` and `roll-back`."
     )
@@ -84,7 +87,7 @@ def _bundle(options: dict[str, Any], actor: Actor) -> str:
 def _preview(options: dict[str, Any], actor: Actor) -> str:
     found = _numbered(options["subjects"], TrustAnchorBundle, "bundle")
     tally = releasing.preview(bundles=found, cohort=_cohort(options["cohort"]), actor=actor)
-    lines = [f"{tally.able} of {tally.targets} chargers can take the release."]
+    lines = [f"{part_of(tally.able, tally.targets, 'charger')} can take the release."]
     lines += [f"{count} {code}: {tally.examples[code]}" for code, count in sorted(tally.codes.items())]
     return "\n".join(lines)
 
@@ -142,7 +145,23 @@ def _steer(service: Callable[..., BundleRollout]) -> Callable[[dict[str, Any], A
     return steer
 
 
+def _list(options: dict[str, Any], actor: Actor) -> str:
+    """The numbers that the other verbs ask for."""
+    actor.require("trustanchors.view_trustanchorbundle")
+    lines = ["Anchors:"]
+    lines += [f"{one.pk:>6}  {one}, {one.get_purpose_display()}" for one in TrustAnchor.objects.order_by("pk")]
+    lines += ["Bundles:"]
+    lines += [
+        f"{one.pk:>6}  {one}, {one.get_state_display().lower()}" for one in TrustAnchorBundle.objects.order_by("pk")
+    ]
+    lines += ["Rollouts:"]
+    newest = BundleRollout.objects.select_related("bundle", "cohort").order_by("-pk")[:NEWEST]
+    lines += [f"{one.pk:>6}  {one}, {one.get_state_display().lower()}" for one in newest]
+    return "\n".join(lines)
+
+
 _VERBS: dict[str, Callable[[dict[str, Any], Actor], str]] = {
+    "list": _list,
     "add": _add,
     "bundle": _bundle,
     "preview": _preview,
@@ -170,8 +189,11 @@ def _content(subjects: list[str]) -> str:
 def _numbered(subjects: list[str], model: type[Model], what: str) -> list[Any]:
     if not subjects:
         raise CommandError(f"Name at least one {what} by its number.")
-    found = []
+    found: list[Any] = []
     for text in subjects:
+        if model is TrustAnchorBundle:
+            found.append(bundles.named(text))
+            continue
         row = model._default_manager.filter(pk=int(text)).first() if text.isdecimal() and len(text) < 19 else None
         if row is None:
             raise CommandError(f"There is no {what} {text!r}; name it by its number.")
