@@ -38,7 +38,7 @@ def test_one_that_cannot_be_judged_keeps_none_of_the_others_back(fleet: Fleet, p
     first, bad, last = with_certificates(fleet, 3)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE migration_authorizationkey SET last_success_at = '0001-12-31 10:00:00+00 BC' WHERE id = %s",
+            "UPDATE migration_authorizationkey SET activated_at = '0001-12-31 10:00:00+00 BC' WHERE id = %s",
             [bad.key_id],
         )
 

@@ -53,7 +53,7 @@ def test_a_charger_of_which_nothing_can_be_read_stops_no_other(plane: ControlPla
     roll_out(plane, cohort("All", [bad.identity, sound.identity]))
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE migration_authorizationkey SET last_success_at = '0001-12-31 10:00:00+00 BC' WHERE id = %s",
+            "UPDATE migration_authorizationkey SET activated_at = '0001-12-31 10:00:00+00 BC' WHERE id = %s",
             [bad.key_id],
         )
 
