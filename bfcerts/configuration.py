@@ -106,6 +106,13 @@ class Configuration(BaseSettings):
     gateway_call_timeout_seconds: Seconds = Field(30.0, description="How long a station may take to answer a CALL.")
     gateway_ping_interval_seconds: Seconds = Field(60.0, description="Interval of WebSocket pings to idle stations.")
     gateway_heartbeat_interval_seconds: int = Field(300, ge=10, description="Interval given in BootNotification.")
+    gateway_question_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=300,
+        description="How long a partner has to answer what a station asks it (contract certificates, OCSP); below the "
+        "stations' own time-out.",
+    )
     gateway_key: SecretStr | None = Field(
         None, description="Encrypts the listeners' private keys in the database; gateway processes only."
     )
@@ -155,6 +162,9 @@ class Configuration(BaseSettings):
     keep_failed_messages_days: Days = Field(90, description="The same for evidence that could not be taken in.")
     keep_commands_days: Days = Field(90, description="Days that commands to stations are kept after they ended.")
     keep_sessions_days: Days = Field(90, description="Days that connections of stations are kept after they closed.")
+    keep_questions_days: Days = Field(
+        30, description="Days that questions of stations to partners are kept, with their answers."
+    )
     keep_unapplied_plans_days: Days = Field(
         30, description="Days that the targets of a plan that nobody applied are kept; after that it has lapsed."
     )

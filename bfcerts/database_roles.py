@@ -33,6 +33,7 @@ _GATEWAY: Final[Mapping[str, str]] = {
     "ocpp_stationsession": WRITE,
     "ocpp_inboxmessage": "INSERT",
     "ocpp_outboxcommand": "SELECT, UPDATE",
+    "ocpp_stationquestion": WRITE,
     "ocpp_listenerkey": WRITE,
     # Locking a row takes the right to change something of it: here what nobody decides by.
     "inventory_managedidentity": "SELECT, INSERT, UPDATE (connections_watched_until)",
@@ -87,6 +88,7 @@ _WITHHELD: Final[Mapping[Process, Mapping[str, str]]] = {
         "ocpp_listenerkey": "",
         "ocpp_gatewaynode": READ,
         "ocpp_inboxmessage": APPEND,
+        "ocpp_stationquestion": READ,
         "inventory_queuebeat": READ,
         "inventory_periodictask": READ,
         "migration_knowndefaultkey": ALL,
@@ -105,6 +107,7 @@ _WITHHELD: Final[Mapping[Process, Mapping[str, str]]] = {
     Process.PKI: {
         "ocpp_listenerkey": "",
         "ocpp_gatewaynode": "",
+        "ocpp_stationquestion": "",
         "ocpp_stationsession": READ,
         "inventory_periodictask": "",
         "inventory_idempotencykey": "",

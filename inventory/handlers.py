@@ -44,7 +44,8 @@ def csr_received(entry: InboxEntry) -> None:
         key=f"inbox:{entry.id}",
         now=entry.received_at,
     )
-    capability_evidence.take_in(identity, capability_evidence.CERTIFICATE_REQUESTED, entry.received_at)
+    if purpose_key == CHARGER_IDENTITY.key:
+        capability_evidence.take_in(identity, capability_evidence.CERTIFICATE_REQUESTED, entry.received_at)
 
 
 def connected(entry: InboxEntry) -> None:

@@ -6,10 +6,13 @@ from typing import Any, Final
 
 from bfcerts.ocpp.protocol import ProtocolAdapter
 from bfcerts.ocpp.registry import ADAPTER_OPTION
-from bfcerts.ocpp.v16 import OCPP16, OCPP16LegacyTrigger
+from bfcerts.ocpp.v16 import OCPP16, OCPP16HasToBe, OCPP16LegacyTrigger
 from bfcerts.ocpp.v201 import OCPP201
 
-VARIANTS: Final = {"ocpp1.6-legacy-trigger": OCPP16LegacyTrigger}
+VARIANTS: Final[Mapping[str, type[OCPP16]]] = {
+    "ocpp1.6-legacy-trigger": OCPP16LegacyTrigger,
+    "ocpp1.6-iso15118": OCPP16HasToBe,
+}
 """Variant of a family → its adapter. A family names one; its subprotocol must be the station's."""
 
 logger = logging.getLogger(__name__)

@@ -45,9 +45,32 @@ class Setting(StrEnum):
     """Read-only: the longest chain that it takes in one message, in characters."""
     SECURITY_PROFILE = "security_profile"
     """Read-only here: it is raised by the cut-over."""
+    PLUG_AND_CHARGE_ENABLED = "plug_and_charge_enabled"
+    """Whether the station offers Plug and Charge to vehicles ('true' or 'false')."""
+    V2G_CERTIFICATE_ENABLED = "v2g_certificate_enabled"
+    """Whether the station asks for certificates of its EVSEs by itself ('true' or 'false')."""
+    SECC_COMMON_NAME = "secc_common_name"
+    """The common name that a station writes into the request for its EVSE's certificate."""
+    SECC_COUNTRY = "secc_country"
+    SECC_ORGANIZATION = "secc_organization"
 
 
-CHANGEABLE_SETTINGS = frozenset({Setting.ORGANIZATION_NAME})
+PLUG_AND_CHARGE_SETTINGS = (
+    Setting.PLUG_AND_CHARGE_ENABLED,
+    Setting.V2G_CERTIFICATE_ENABLED,
+    Setting.SECC_COMMON_NAME,
+    Setting.SECC_COUNTRY,
+    Setting.SECC_ORGANIZATION,
+)
+"""Of stations that speak Plug and Charge; some refuse to make a request for an EVSE's certificate without the last."""
+COMMON_SETTINGS = tuple(setting for setting in Setting if setting not in PLUG_AND_CHARGE_SETTINGS)
+
+CHANGEABLE_SETTINGS = frozenset({Setting.ORGANIZATION_NAME, *PLUG_AND_CHARGE_SETTINGS})
+
+V2G_CERTIFICATE = "V2GCertificate"
+"""The type of an EVSE's certificate towards vehicles (ISO 15118); never that of the station's own."""
+PLUG_AND_CHARGE_USES = frozenset({"V2GRootCertificate", "MORootCertificate", "V2GCertificateChain"})
+"""Uses of certificates that OCPP 1.6 knows only in its Plug and Charge extension."""
 
 NOT_APPLICABLE = "NotApplicable"
 """The status of a command that its protocol version has no message for: accepted, and nothing was sent. So the steps of
@@ -79,21 +102,40 @@ class Evidence(StrEnum):
     BOOTED = "booted"
     """reason, vendor, model, serial_number, firmware_version."""
     CSR_RECEIVED = "csr_received"
-    """csr (PEM as sent), certificate_type ('ChargingStationCertificate', 'V2GCertificate' or None), request_id."""
+    """csr (PEM as sent), certificate_type ('ChargingStationCertificate', 'V2GCertificate' or None), request_id. In the
+    Plug and Charge extension of 1.6 a request without a type is for a V2GCertificate: the station's own certificate has
+    a message of its own there."""
     SECURITY_EVENT = "security_event"
     """type, timestamp, tech_info."""
     LOG_STATUS = "log_status"
     """status, request_id."""
     COMMAND_ANSWERED = "command_answered"
     """command_id, action, outcome (a `CommandOutcome`), status, status_info, answer, error_code, error_description,
-    reference, correlation_id. `answer` is None where none came, else what it says in every version's words alike:
-    'status', and for LIST_CERTIFICATES 'uses' (those that the answer speaks for; empty for all) and 'certificates' (of
-    each its use, its hash_data as the station wrote it, and the hash data of its children), for GET_SETTINGS 'settings'
-    (of each its name, its value or None where the station does not tell it, and whether it can be read only)."""
+    reference, correlation_id, plug_and_charge (whether it was about certificates of ISO 15118, which says nothing of
+    how the station deals with its own). `answer` is None where none came, else what it says in every version's words
+    alike: 'status', and for LIST_CERTIFICATES 'uses' (those that the answer speaks for; empty for all) and
+    'certificates' (of each its use, its hash_data as the station wrote it, and the hash data of its children), for
+    GET_SETTINGS 'settings' (of each its name, its value or None where the station does not tell it, and whether it can
+    be read only)."""
     PROTOCOL_VIOLATION = "protocol_violation"
     """kind, detail: a frame that broke the protocol in a way that matters for security."""
     UPSTREAM = "upstream"
     """kind (a `bfcerts.ocpp.relay.reports.Happening`), upstream (its name), detail, count: what an upstream did."""
+
+
+class QuestionKind(StrEnum):
+    """What a station asks that only somebody outside can answer. The payload's keys are listed beside each kind.
+
+    Every answer is one text, which may not be longer than the question says.
+    """
+
+    EV_CERTIFICATE = "ev_certificate"
+    """schema_version (of ISO 15118, as the station names it), action ('Install' or 'Update'), exi (base64, opaque to
+    the wire). The answer is an EXI document in base64."""
+    CERTIFICATE_STATUS = "certificate_status"
+    """hash_algorithm, issuer_name_hash, issuer_key_hash, serial_number (lower-case hexadecimal, the serial without
+    leading zeros), responder_url (a text of the station's, empty for none). The answer is an OCSPResponse in DER, in
+    base64."""
 
 
 class CommandOutcome(StrEnum):
@@ -130,13 +172,26 @@ class RefusalReason(StrEnum):
     DISABLED_STATION = "disabled_station"
 
 
+def is_plug_and_charge(payload: Payload) -> bool:
+    """Whether a command, by its payload, is about certificates of ISO 15118."""
+    return (
+        payload.get("certificate_type") == V2G_CERTIFICATE
+        or payload.get("use") in PLUG_AND_CHARGE_USES
+        or bool(PLUG_AND_CHARGE_USES.intersection(payload.get("uses") or ()))
+    )
+
+
 def request_csr(certificate_type: str = "ChargingStationCertificate") -> Payload:
-    """OCPP 2.0.1 A02: TriggerMessage(Sign…Certificate)."""
+    """OCPP 2.0.1 A02: TriggerMessage(Sign…Certificate); the V2G one of 1.6 stations is in their extension."""
     return {"certificate_type": certificate_type}
 
 
 def deliver_certificate(chain_pem: str, certificate_type: str | None) -> Payload:
-    """OCPP 2.0.1 A02.FR.11: CertificateSigned; the type is echoed, and absent when the request had none."""
+    """OCPP 2.0.1 A02.FR.11: CertificateSigned; the type is echoed, and absent when the request had none.
+
+    :param chain_pem: the leaf first, each certificate before its issuer; of a V2GCertificate without the root. Line
+        breaks are line breaks: escaping them is the business of each version's messages.
+    """
     return {"chain": chain_pem, "certificate_type": certificate_type}
 
 
@@ -155,9 +210,13 @@ def list_certificates(uses: Sequence[str] = ()) -> Payload:
     return {"uses": list(uses)}
 
 
-def delete_certificate(hash_data: Payload) -> Payload:
-    """OCPP 2.0.1 M04.FR.07: the very hash data that the station reported, hashAlgorithm included."""
-    return {"hash_data": hash_data}
+def delete_certificate(hash_data: Payload, use: str = "") -> Payload:
+    """OCPP 2.0.1 M04.FR.07: the very hash data that the station reported, hashAlgorithm included.
+
+    :param use: what the certificate is listed for, where that is one of `PLUG_AND_CHARGE_USES`: to 1.6 stations that
+        is a message of their extension.
+    """
+    return {"hash_data": hash_data, "use": use} if use in PLUG_AND_CHARGE_USES else {"hash_data": hash_data}
 
 
 def get_log(log_type: str, remote_location: str, request_id: int) -> Payload:
@@ -178,7 +237,7 @@ def get_variables(variables: Sequence[tuple[str, str]]) -> Payload:
     return {"variables": [list(pair) for pair in variables]}
 
 
-def get_settings(settings: Sequence[Setting] = tuple(Setting)) -> Payload:
+def get_settings(settings: Sequence[Setting] = COMMON_SETTINGS) -> Payload:
     """What a station has set; one that it does not know is no refusal."""
     return {"settings": [setting.value for setting in settings]}
 

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from bfcerts.ocpp import inbox
-from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload
+from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload, is_plug_and_charge
 from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.notify import Channel, notify
 from bfcerts.rows import insert, rows, update
@@ -160,6 +160,7 @@ def _evidence(command: OutboxCommand, ending: Ending, now: datetime) -> inbox.Ob
             "error_description": ending.error_description,
             "reference": command.reference,
             "correlation_id": command.correlation_id,
+            "plug_and_charge": is_plug_and_charge(command.payload),
         },
         received_at=now,
     )

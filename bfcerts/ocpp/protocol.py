@@ -3,11 +3,12 @@
 Adapters keep no state: what a message means depends on nothing but itself.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload
+from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, Payload, QuestionKind
 from bfcerts.ocpp.frames import ErrorCode, Malformed
 from bfcerts.ocpp.schemas import Schemas
 
@@ -26,13 +27,38 @@ class UnsendableCommandError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody outside says to a station's question. What is not accepted may bring a content all the same."""
+
+    accepted: bool
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question of a station that is put to somebody outside. `longest`: characters that an answer may have.
+
+    `say` puts what was told into the answer of the station's message. It is not asked for more than `longest`.
+    """
+
+    kind: QuestionKind
+    payload: Payload
+    longest: int
+    say: Callable[[Told], Payload] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Reaction:
-    """What a station's request means: the answer, and the evidence that must be stored before it is sent."""
+    """What a station's request means: the answer, and the evidence that must be stored before it is sent.
+
+    Where it is `asking` somebody outside, `answer` is what it hears when nobody answers.
+    """
 
     answer: Payload
     evidence: Evidence | None = None
     payload: Payload = field(default_factory=dict)
     booted: bool = False
+    asking: Asking | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ The gateway asks `doors()` who may come in, `listeners()` for its own certificat
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from bfcerts.ocpp.canonical import Evidence, RefusalReason
+from bfcerts.ocpp.canonical import Evidence, QuestionKind, RefusalReason
 
 ADAPTER_OPTION: Final = "adapter"
 """The key of `Admission.options` under which a door names the variant of the protocol that a family speaks."""
@@ -168,11 +168,61 @@ class InboxEntry:
 
 Handler = Callable[[InboxEntry], None]
 
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A station's question as an answerer sees it. After `deadline` the station has been told that nobody answered."""
+
+    id: int
+    station_id: str
+    session_id: str
+    kind: QuestionKind
+    payload: Mapping[str, Any]
+    longest: int
+    """Characters that the answer may have."""
+    asked_at: datetime
+    deadline: datetime
+
+    def time_left(self, now: datetime) -> timedelta:
+        """What is left for asking anybody else; nothing, and never less, once the deadline is past."""
+        return max(self.deadline - now, timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswer:
+    """What an answerer found out.
+
+    `accepted` and `content` go to the station, also a content that is not accepted; `detail` is for the operator: one
+    sentence, kept with the question.
+    """
+
+    accepted: bool
+    content: str = ""
+    detail: str = ""
+
+
+Answerer = Callable[[Question], QuestionAnswer]
+"""Called on a thread of the worker, in no transaction, and again for the same question after a worker vanished.
+
+It has to end by itself before the question's deadline: nothing can stop it, and until it ends it takes one of its
+places. What it raises is an answer, too: the station is told that there is none, and the operator why.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answers a kind of question, and how many at once in one worker."""
+
+    answerer: Answerer
+    at_once: int
+
+
 _certificate_door: Door | None = None
 _password_door: PasswordDoor | None = None
 _listeners: Listeners | None = None
 _upstreams: Upstreams | None = None
 _handlers: dict[Evidence, Handler] = {}
+_answering: dict[QuestionKind, Answering] = {}
 
 
 class NotRegisteredError(Exception):
@@ -205,6 +255,22 @@ def register_handler(kind: Evidence, handler: Handler) -> None:
     _handlers[kind] = handler
 
 
+def register_answerer(kind: QuestionKind, answerer: Answerer, *, at_once: int = 8) -> None:
+    """Name who answers a kind of question; without one, stations hear at once that there is no answer.
+
+    :param at_once: how many are asked side by side in one worker process; more wait for a place, each no longer than
+        its deadline. A partner behind the answerer that may be slow needs a limit of its own below this.
+    """
+    if kind in _answering and _answering[kind].answerer is not answerer:
+        raise ValueError(f"questions of kind {kind} already have an answerer: {_answering[kind].answerer}")
+    _answering[kind] = Answering(answerer, at_once)
+
+
+def forget_answerer(kind: QuestionKind) -> None:
+    """Take a kind of question back from its answerer."""
+    _answering.pop(kind, None)
+
+
 def certificate_door() -> Door:
     if _certificate_door is None:
         raise NotRegisteredError("no door for client certificates is registered")
@@ -229,3 +295,12 @@ def upstreams() -> Upstreams | None:
 
 def handler_for(kind: Evidence) -> Handler | None:
     return _handlers.get(kind)
+
+
+def answering_for(kind: QuestionKind) -> Answering | None:
+    return _answering.get(kind)
+
+
+def answering() -> dict[QuestionKind, Answering]:
+    """Everybody who answers, by kind."""
+    return dict(_answering)

@@ -1,4 +1,4 @@
-"""What the wire keeps for how long: evidence that was taken in, commands that ended, connections that closed.
+"""What the wire keeps for how long: evidence taken in, commands that ended, questions, connections that closed.
 
 Deleting never lets the same thing count twice:
 
@@ -34,6 +34,14 @@ def purge_messages(*, done_before: datetime, failed_before: datetime) -> int:
         purge("ocpp_inboxmessage", ended, state, before, order="finished_at")
         for state, before in (("done", done_before), ("failed", failed_before))
     )
+
+
+def purge_questions(*, asked_before: datetime) -> int:
+    """Delete questions of stations, and what was answered, that were put before this time and wait no longer.
+
+    :returns: how many rows were deleted; a backlog takes several calls.
+    """
+    return purge("ocpp_stationquestion", "asked_at < %s AND state <> 'waiting'", asked_before, order="asked_at")
 
 
 def purge_sessions(*, closed_before: datetime) -> int:

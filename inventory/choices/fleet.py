@@ -75,6 +75,7 @@ class ProtocolVariant(models.TextChoices):
 
     STANDARD = "", "As the standard says"
     OCPP16_LEGACY_TRIGGER = "ocpp1.6-legacy-trigger", "OCPP 1.6 without ExtendedTriggerMessage"
+    OCPP16_HAS_TO_BE = "ocpp1.6-iso15118", "OCPP 1.6 with the older Plug and Charge dialect (vendor id iso15118)"
 
 
 class KeyForm(models.TextChoices):

@@ -22,6 +22,7 @@ from django_q.brokers import Broker, get_broker
 from django_q.cluster import Cluster
 from django_q.tasks import async_task
 
+from bfcerts.ocpp.answering import AnsweringThreads
 from bfcerts.setting_kinds import QueueBroker
 from inventory.choices import JobQueue
 from inventory.jobs import clocks, periodic
@@ -130,6 +131,10 @@ def run(queue: str) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+    # In this process, where no job and no evidence is worked on; after the fork, which takes no threads along.
+    answering = AnsweringThreads(timezone.now) if queue == JobQueue.GENERAL else None
+    if answering is not None:
+        answering.start()
     parent = os.getppid()
     while not stop.wait(KEEP_SECONDS):
         try:
@@ -147,6 +152,8 @@ def run(queue: str) -> None:
             stop.wait(KEEP_SECONDS)
         if os.getppid() != parent:
             break
+    if answering is not None:
+        answering.stop()
     _stop(cluster)
 
 

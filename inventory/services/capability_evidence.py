@@ -48,7 +48,13 @@ _UNSUPPORTED = frozenset({"NotSupported", "NotImplemented"})
 
 
 def shown_by_answer(payload: Mapping[str, Any]) -> Shown | None:
-    """What the answer to a command shows; most show nothing of the kind."""
+    """What the answer to a command shows; most show nothing of the kind.
+
+    One about certificates of ISO 15118 shows nothing of how a station deals with its own: 1.6 has other messages for
+    them, and 2.0.1 another trigger.
+    """
+    if payload.get("plug_and_charge"):
+        return None
     action = str(payload.get("action") or "")
     said = {str(payload.get("error_code") or ""), str(payload.get("status") or "")}
     if payload.get("outcome") == CommandOutcome.ACCEPTED:

@@ -31,7 +31,7 @@ from inventory.errors import InventoryError
 from inventory.jobs import engine
 from inventory.jobs.engine import Fail, Result, Retry, Succeed, Wait
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy
-from inventory.purposes import BACKEND_SERVER, Purpose, purpose
+from inventory.purposes import BACKEND_SERVER, ISO15118_EVSE_LEAF, Purpose, purpose
 from inventory.services import caps, holding, lockouts, policies, transitions
 from inventory.services.events import record_event
 from inventory.services.locking import lock_record_of
@@ -186,11 +186,15 @@ def _deliver_by(job: CertificateJob, record: CertificateRecord, latest: datetime
 
 
 def chain_for_station(record: CertificateRecord) -> str:
-    """The chain as the station's family wants it: some want the root in it, others refuse it (conformance 4)."""
+    """The chain as the station's family wants it: some want the root in it, others refuse it (conformance 4).
+
+    That of an EVSE towards vehicles never has its root.
+    """
     family = record.identity.family
+    whole = family is not None and family.chain_content == ChainContent.LEAF_TO_ROOT
     leaf, *above = split_chain(record.certificate_pem + record.chain_pem)
     path = [parse_certificate(leaf), *(parse_ca_certificate(part) for part in above)]
-    return stack(path, include_root=family is not None and family.chain_content == ChainContent.LEAF_TO_ROOT)
+    return stack(path, include_root=whole and record.purpose != ISO15118_EVSE_LEAF.key)
 
 
 @engine.local_step("await_install")

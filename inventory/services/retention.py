@@ -56,7 +56,7 @@ def _still_needed(references: Set[str]) -> Set[str]:
 
 @duty("retention", timedelta(minutes=1))
 def delete_what_ended(now: datetime) -> None:
-    """Delete evidence, commands and connections whose time of keeping is over, and people's ended sign-ins."""
+    """Delete what the wire has kept long enough, and people's ended sign-ins."""
     configuration = settings.CONFIGURATION
 
     def before(days: int) -> datetime:
@@ -70,6 +70,7 @@ def delete_what_ended(now: datetime) -> None:
         "commands": retention.purge_commands(
             ended_before=before(configuration.keep_commands_days), still_needed=_still_needed
         ),
+        "questions of stations": retention.purge_questions(asked_before=before(configuration.keep_questions_days)),
         "station sessions": retention.purge_sessions(closed_before=before(configuration.keep_sessions_days)),
         "sign-ins": purge("django_session", "expire_date < %s", now, order="expire_date", key="session_key"),
     }

@@ -161,6 +161,14 @@ def test_what_a_station_accepts_its_family_can(
         (Action.GET_LOG, "error", {"error_code": "InternalError"}, Capability.GET_LOG, "yes"),
         (Action.GET_LOG, "timed_out", {}, Capability.GET_LOG, "yes"),
         (Action.RESET, "error", {"error_code": "NotSupported"}, Capability.GET_LOG, "yes"),
+        # What it says of certificates for its EVSEs tells nothing of its own.
+        (
+            Action.REQUEST_CSR,
+            "rejected",
+            {"status": "NotImplemented", "plug_and_charge": True},
+            Capability.SIGN_CERTIFICATE,
+            "yes",
+        ),
     ],
 )
 def test_one_station_that_cannot_tells_against_what_was_declared(
@@ -169,7 +177,7 @@ def test_one_station_that_cannot_tells_against_what_was_declared(
     family: ChargerFamily,
     action: Action,
     outcome: str,
-    payload: dict[str, str],
+    payload: dict[str, Any],
     capability: Capability,
     expected: str,
 ) -> None:

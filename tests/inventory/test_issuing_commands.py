@@ -201,6 +201,22 @@ def test_a_request_of_a_station_in_another_mode_is_refused_and_shown(plane: Cont
     assert "which is tracked only; no issuer is set up for it here" in event.message
 
 
+def test_a_request_for_an_evse_is_never_taken_for_one_of_the_charger_itself(plane: ControlPlane) -> None:
+    from inventory.models import SecurityEvent
+
+    identity = charger("CS-1")
+    job = lifecycle.issue(
+        identity=identity, purpose="charger_identity", actor=OPERATOR, reason="test", now=plane.clock()
+    )
+    plane.work()
+    plane.send_csr(identity, request_for("CS-1"), "V2GCertificate")
+    plane.work()
+
+    job.refresh_from_db()
+    assert (job.record, job.step) == (None, "await_trigger")
+    assert "ISO 15118 EVSE leaf" in SecurityEvent.objects.get(type="UnsolicitedCertificateRequestRefused").message
+
+
 def test_a_revocation_by_another_authority_is_recorded_with_evidence_and_told_to_no_ca(plane: ControlPlane) -> None:
     record = register(
         plane,

@@ -94,13 +94,13 @@ class Authority:
         key = key or ec.generate_private_key(ec.SECP256R1())
         return Leaf(self._sign(name(common_name), key.public_key(), not_before, not_after), key, self)
 
-    def sign_station_request(self, csr_pem: str) -> x509.Certificate:
-        """A station's certificate for its own request."""
+    def sign_station_request(self, csr_pem: str, *, uses: bool = True) -> x509.Certificate:
+        """A station's certificate for its own request; for an EVSE without `uses` that it is limited to."""
         request = x509.load_pem_x509_csr(csr_pem.encode())
         assert request.is_signature_valid
         key = request.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
-        return self._sign(request.subject, key, timedelta(hours=-1), timedelta(days=180))
+        return self._sign(request.subject, key, timedelta(hours=-1), timedelta(days=180), uses=uses)
 
     def _sign(
         self,
@@ -108,9 +108,11 @@ class Authority:
         key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
         not_before: timedelta,
         not_after: timedelta,
+        *,
+        uses: bool = True,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self.certificate.subject)
@@ -118,9 +120,10 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + not_before)
             .not_valid_after(now + not_after)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .sign(self.key, hashes.SHA256())
         )
+        if uses:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
 
     def sign_server_request(self, csr_pem: str) -> x509.Certificate:
         """A server certificate for a request, with the names that it asks for."""

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bfcerts.ocpp.canonical import RefusalReason
-from bfcerts.ocpp.registry import Admission, ConnectionAttempt, ListenerRequest, Refusal, Stay
+from bfcerts.ocpp.registry import ADAPTER_OPTION, Admission, ConnectionAttempt, ListenerRequest, Refusal, Stay
 from tests.ocpp.authority import Authority, pem
 
 
@@ -55,6 +55,8 @@ class PasswordBook:
 
     passwords: dict[str, set[bytes]] = field(default_factory=dict)
     on_profile3: set[str] = field(default_factory=set)
+    variants: dict[str, str] = field(default_factory=dict)
+    """The variant of the protocol that a station's family needs."""
 
     def decide(self, attempts: Sequence[ConnectionAttempt]) -> list[Admission | Refusal]:
         return [self._decide(attempt) for attempt in attempts]
@@ -68,7 +70,8 @@ class PasswordBook:
         known = self.passwords[attempt.station_id]
         if not any(hmac.compare_digest(given, password) for password in known):
             return Refusal(RefusalReason.WRONG_PASSWORD, "wrong")
-        return Admission(2, evidence_wanted=False, options={"password": given})
+        variant = self.variants.get(attempt.station_id, "")
+        return Admission(2, evidence_wanted=False, options={"password": given, ADAPTER_OPTION: variant})
 
     def review(self, stays: Sequence[Stay]) -> list[Refusal | None]:
         ended = Refusal(RefusalReason.WRONG_PASSWORD, "the password it came in with has ended")

@@ -63,6 +63,7 @@ def test_an_ending_is_stored_with_its_evidence_and_the_secret_is_gone() -> None:
         "error_description": "",
         "reference": "job:7",
         "correlation_id": "c1",
+        "plug_and_charge": False,
     }
 
 

@@ -78,7 +78,8 @@ def test_status_requests_of_vehicles_stay_here(relay: Relayed) -> None:
 def test_plug_and_charge_by_data_transfer_stays_here_and_other_data_transfer_passes(relay: Relayed) -> None:
     station, visit = relay.pair(version="ocpp1.6")
     ours = {"vendorId": "org.openchargealliance.iso15118pnc", "messageId": "SignCertificate", "data": "{}"}
-    assert station.call("DataTransfer", ours)[2] == {"status": "UnknownVendorId"}
+    assert station.call("DataTransfer", ours)[2] == {"status": "Rejected"}
+    assert station.call("DataTransfer", {**ours, "vendorId": "iso15118"})[2] == {"status": "Rejected"}
     assert visit.frames == []
     assert station.call("DataTransfer", {**ours, "messageId": "Authorize"})[2] == {"status": "Accepted"}
     assert station.call("DataTransfer", {"vendorId": "somebody"})[2] == {"status": "Accepted"}
@@ -216,6 +217,7 @@ REFUSED: list[tuple[str, str, Payload, str]] = [
     ("ocpp1.6", "ExtendedTriggerMessage", {"requestedMessage": "SignChargePointCertificate"}, "Rejected"),
     ("ocpp1.6", "DataTransfer", {"vendorId": PLUG, "messageId": "CertificateSigned", "data": "{}"}, "Rejected"),
     ("ocpp1.6", "DataTransfer", {"vendorId": PLUG, "messageId": "InstallCertificate", "data": "{}"}, "Rejected"),
+    ("ocpp1.6", "DataTransfer", {"vendorId": "iso15118", "messageId": "TriggerMessage", "data": "{}"}, "Rejected"),
 ]
 
 

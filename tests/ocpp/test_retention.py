@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from bfcerts.ocpp import inbox, outbox, retention
 from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence, reset
-from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
+from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationQuestion, StationSession
 from bfcerts.ocpp.outbox import Ending
 from bfcerts.purge import MOST_TRANSACTIONS, ROWS_PER_TRANSACTION
 from tests.support import in_threads
@@ -252,3 +252,27 @@ def test_a_connection_stays_while_evidence_of_its_time_waits() -> None:
     assert retention.purge_sessions(closed_before=NOW) == 0
     taken_in()
     assert retention.purge_sessions(closed_before=NOW) == 1
+
+
+def test_questions_are_forgotten_but_not_one_that_waits(db: None) -> None:
+    for number, state in enumerate(("answered", "expired", "closed", "waiting")):
+        for asked_at in (NOW - DAY, NOW):
+            StationQuestion.objects.create(
+                station_id="CS-1",
+                session_id=uuid4(),
+                kind="ev_certificate",
+                message_id=f"{number} {asked_at}",
+                payload={},
+                longest=1,
+                asked_at=asked_at,
+                deadline=asked_at,
+                state=state,
+            )
+    assert retention.purge_questions(asked_before=NOW) == 3
+    assert sorted(StationQuestion.objects.values_list("state", "asked_at")) == [
+        ("answered", NOW),
+        ("closed", NOW),
+        ("expired", NOW),
+        ("waiting", NOW - DAY),
+        ("waiting", NOW),
+    ]

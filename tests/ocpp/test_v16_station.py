@@ -16,6 +16,7 @@ from tests.ocpp.authority import pem
 from tests.ocpp.node import DEADLINE_SECONDS, Node, Site, eventually, stored
 from tests.ocpp.v16_security.calls import command
 from tests.simulator import EventKind, KeyForm, Quirks, SerialStyle, SimulatedStation, Timings
+from tests.simulator.dialect import Version
 
 FIRST_KEY = "first-key-0123456789"
 NEW_KEY = "a-key-of-20-letters!"
@@ -33,22 +34,27 @@ class Field:
         self._thread.start()
         self._stations: list[SimulatedStation] = []
 
-    def station(self, quirks: Quirks | None = None, listener: ListenerName = ListenerName.DUAL) -> SimulatedStation:
+    def station(
+        self,
+        quirks: Quirks | None = None,
+        listener: ListenerName = ListenerName.DUAL,
+        protocol: Version = "ocpp1.6",
+    ) -> SimulatedStation:
         """A connected station that trusts the server's root and, installed last, that of its own certificate."""
         self._site.passwords.passwords["CP-1"] = {FIRST_KEY.encode()}
-        station: SimulatedStation = self.run(self._commission(quirks, listener))
+        station: SimulatedStation = self.run(self._commission(quirks, listener, protocol))
         self._stations.append(station)
         self.run(station.connect())
         return station
 
-    async def _commission(self, quirks: Quirks | None, listener: ListenerName) -> SimulatedStation:
+    async def _commission(self, quirks: Quirks | None, listener: ListenerName, protocol: Version) -> SimulatedStation:
         return SimulatedStation.commission(
             self._site.folder / "stations",
             "CP-1",
             url=f"wss://localhost:{self._node.port(listener)}/ocpp",
             roots=[self._site.servers.root.certificate, self._site.stations.root.certificate],
             password=FIRST_KEY,
-            protocol="ocpp1.6",
+            protocol=protocol,
             quirks=quirks,
             timings=Timings.quick(),
         )

@@ -9,7 +9,16 @@ from tests.simulator.dialling import ConnectError, NotReadyError, RefusalKind, R
 from tests.simulator.events import Event, EventKind, EventLog, WaitTimedOutError
 from tests.simulator.identity import Identity, KeyType
 from tests.simulator.link import CallRefusedError, CallTimedOutError, Departure, LinkClosedError
-from tests.simulator.quirks import KeyForm, MessageIdStyle, Quirks, QuirksError, SerialStyle, SubjectRule, WrongCsr
+from tests.simulator.quirks import (
+    KeyForm,
+    MessageIdStyle,
+    PlugAndCharge,
+    Quirks,
+    QuirksError,
+    SerialStyle,
+    SubjectRule,
+    WrongCsr,
+)
 from tests.simulator.station import SimulatedStation
 from tests.simulator.store import StationStore, StoreError
 from tests.simulator.timings import Timings
@@ -30,6 +39,7 @@ __all__ = [
     "ManualClock",
     "MessageIdStyle",
     "NotReadyError",
+    "PlugAndCharge",
     "Quirks",
     "QuirksError",
     "RefusalKind",

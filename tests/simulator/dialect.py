@@ -77,6 +77,15 @@ class Dialect(Protocol):
     async def sign_certificate(self, station: "SimulatedStation", csr_pem: str, certificate_type: str | None) -> str:
         """:returns: the status of the answer."""
 
+    async def plug_and_charge(self, station: "SimulatedStation", action: str, payload: Payload) -> Payload:
+        """Ask something about ISO 15118 in the words of OCPP 2.0.1.
+
+        :returns: the answer in those words; where the message that carries it is refused, only its status.
+        """
+
+    def carried(self, action: str, payload: Payload, station: "SimulatedStation") -> tuple[str, Payload]:
+        """Such a message as it goes on the wire: action and payload."""
+
     async def security_event(self, station: "SimulatedStation", entry: SecurityLogEntry) -> None: ...
 
     async def log_status(self, station: "SimulatedStation", request_id: int, status: str) -> None: ...

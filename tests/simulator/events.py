@@ -40,6 +40,8 @@ class EventKind(StrEnum):
     """status, certificate_type, key, csr."""
     CERTIFICATE_INSTALLED = "certificate_installed"
     """fingerprint, not_after."""
+    EVSE_CERTIFICATE_INSTALLED = "evse_certificate_installed"
+    """fingerprint, not_after: of the certificate towards vehicles."""
     CERTIFICATE_REJECTED = "certificate_rejected"
     """reason, detail."""
     CERTIFICATE_PROVEN = "certificate_proven"

@@ -60,6 +60,15 @@ class KeyForm(StrEnum):
     """The bytes, where each of them is a printable character, else the digits."""
 
 
+class PlugAndCharge(StrEnum):
+    """The dialect in which an OCPP 1.6 station says the messages of Plug and Charge, by its vendor id."""
+
+    NONE = ""
+    """It knows none."""
+    OPEN_CHARGE_ALLIANCE = "org.openchargealliance.iso15118pnc"
+    HAS_TO_BE = "iso15118"
+
+
 class MessageIdStyle(StrEnum):
     """How the station names its CALLs (at most 36 characters)."""
 
@@ -80,6 +89,12 @@ class Quirks:
 
     reject_install: bool = False
     """Refuses every CertificateSigned and reports InvalidChargingStationCertificate (TC_A_14)."""
+    plug_and_charge: PlugAndCharge = PlugAndCharge.NONE
+    """Of an OCPP 1.6 station; 2.0.1 has the messages itself."""
+    reject_evse_install: bool = False
+    """Refuses every certificate for its EVSE: in 1.6 on the inner level, while the outer one says Accepted."""
+    evse_needs_organization: bool = False
+    """Refuses to make a request for its EVSE before it was told an organization."""
     reject_root_install: bool = False
     """Answers InstallCertificate with Failed (TC_M_05)."""
     reject_password: bool = False

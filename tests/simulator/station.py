@@ -12,6 +12,7 @@ from tests.simulator.dialect import Dialect, Version
 from tests.simulator.dialects import DIALECTS
 from tests.simulator.enrolment import STATION_CERTIFICATE, Enrolment
 from tests.simulator.events import Event, EventKind, EventLog
+from tests.simulator.evse import Evse
 from tests.simulator.frames import Payload
 from tests.simulator.identity import KeyType
 from tests.simulator.life import Life
@@ -50,6 +51,7 @@ class SimulatedStation:
         self.events = EventLog(self.clock.now, keep=keep_events)
         self.variables = Variables(self)
         self.enrolment = Enrolment(self)
+        self.evse = Evse(self)
         self.security_log = SecurityLog(self)
         self.uploads = LogUploads(self)
         self.life = Life(self)

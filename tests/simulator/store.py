@@ -28,6 +28,7 @@ from tests.simulator.network import NetworkProfile
 from tests.simulator.problems import problems_of
 
 CSMS_ROOT = "CSMSRootCertificate"
+V2G_ROOT = "V2GRootCertificate"
 MOST_REQUESTED_KEYS = 5
 
 
@@ -87,6 +88,10 @@ class StationState:
     """Accepted and not yet proven."""
     requested_keys: list[str] = field(default_factory=list)
     """Keys of CSRs that were not answered yet, newest last."""
+    evse_keys: list[str] = field(default_factory=list)
+    """The same for the EVSE's certificate towards vehicles."""
+    evse_chain: StoredLeaf | None = None
+    """That certificate; it is never presented to a CSMS."""
     next_number: int = 1
 
     @property
@@ -165,6 +170,33 @@ class StationStore:
         self.state.requested_keys = [*self.state.requested_keys, name][-MOST_REQUESTED_KEYS:]
         self._tidy()
         return name
+
+    def new_evse_key(self, key: PrivateKey) -> str:
+        """Keep a key that a CSR for the EVSE is made for."""
+        name = self._name("key")
+        self._write(self.key_file(name), key_pem(key))
+        self.state.evse_keys = [*self.state.evse_keys, name][-MOST_REQUESTED_KEYS:]
+        self._tidy()
+        return name
+
+    def usable_evse_keys(self) -> Mapping[bytes, str]:
+        """Public key (DER) → name, of every key that a certificate of the EVSE may arrive for."""
+        stored = self.state.evse_chain
+        names = [*self.state.evse_keys, *([stored.key] if stored else [])]
+        return {public_der(self.key(name)): name for name in names}
+
+    def keep_evse_chain(self, chain: AcceptedChain) -> StoredLeaf:
+        """Use another certificate towards vehicles from now on."""
+        stored = StoredLeaf(self._name("leaf"), chain.key_name, fingerprint(chain.leaf), chain.leaf.not_valid_after_utc)
+        self._write(self.chain_file(stored), chain.pem().encode())
+        self.state.evse_chain = stored
+        self.state.evse_keys = [name for name in self.state.evse_keys if name != stored.key]
+        self._tidy()
+        return stored
+
+    def forget_evse_chain(self) -> None:
+        self.state.evse_chain = None
+        self._tidy()
 
     def key(self, name: str) -> PrivateKey:
         return load_key(self.key_file(name).read_bytes())
@@ -249,7 +281,10 @@ class StationStore:
         used = {state.current, state.previous, state.candidate}
         state.leaves = [leaf for leaf in state.leaves if leaf.name in used]
         self.save()
-        keys = {*state.requested_keys, *(leaf.key for leaf in state.leaves)}
+        keys = {*state.requested_keys, *state.evse_keys, *(leaf.key for leaf in state.leaves)}
+        if state.evse_chain is not None:
+            used.add(state.evse_chain.name)
+            keys.add(state.evse_chain.key)
         for part, names in (("leaves", used), ("keys", keys)):
             for file in (self.folder / part).glob("*.pem"):
                 if file.stem not in names:

@@ -74,7 +74,9 @@ def _command(step: sequence.Step) -> tuple[Action, dict[str, Any]]:
             return Action.INSTALL_CERTIFICATE, canonical.install_certificate(anchor.certificate_pem, step["use"])
         case StepKind.DELETE:
             variants = list(spellings(step["hash_data"]))
-            return Action.DELETE_CERTIFICATE, canonical.delete_certificate(dict(variants[step["spelling"]]))
+            return Action.DELETE_CERTIFICATE, canonical.delete_certificate(
+                dict(variants[step["spelling"]]), step["use"]
+            )
         case _:
             return Action.LIST_CERTIFICATES, canonical.list_certificates([step["use"]])
 

@@ -16,6 +16,7 @@ CHANNELS: Final = (
     Channel.CERTIFICATE_BLOCKED,
     Channel.LISTENERS,
     Channel.UPSTREAMS,
+    Channel.ANSWERS,
 )
 LONGEST_SILENCE_SECONDS: Final = 30.0
 RECONNECT_SECONDS: Final = 1.0

@@ -23,6 +23,7 @@ from bfcerts.ocpp.gateway.evidence import EvidenceWriter
 from bfcerts.ocpp.gateway.limits import PasswordThrottle
 from bfcerts.ocpp.gateway.listeners import Listeners
 from bfcerts.ocpp.gateway.live import LiveConnections
+from bfcerts.ocpp.gateway.questions import Questions
 from bfcerts.ocpp.gateway.refusals import Refusals
 from bfcerts.ocpp.gateway.routes import Routes
 from bfcerts.ocpp.gateway.services import Services
@@ -62,10 +63,12 @@ class Gateway:
         self._run = uuid.uuid4()
         self._stopping = asyncio.Event()
         self._departing: set[asyncio.Task[None]] = set()
-        # Three threads, so that the upkeep never delays a message, nor a storm at the door a command.
+        # Four threads, so that the upkeep never delays a message, nor a storm at the door a command, nor a flood of
+        # questions either; each connects when it has something to do first.
         self._door = DatabaseThread("door", loop)
         self._messages = DatabaseThread("messages", loop)
         self._upkeep = DatabaseThread("upkeep", loop)
+        self._questions = DatabaseThread("questions", loop)
         evidence = EvidenceWriter(self._messages)
         self._services = Services(
             configuration=configuration,
@@ -78,6 +81,7 @@ class Gateway:
             claims=self._messages.lane(commands.claim),
             results=self._messages.lane(commands.record),
             evidence=evidence,
+            questions=Questions(self._questions, loop, clock, configuration.gateway_question_seconds),
             refusals=Refusals(evidence),
             throttle=PasswordThrottle(configuration.password_failures_per_minute),
             relays=Relays(configuration, loop, UpstreamReports(evidence)),
@@ -102,7 +106,7 @@ class Gateway:
         :raises ListenerError: when a port cannot be opened.
         :raises NodeReplacedError: when another process took this node's name.
         """
-        threads = (self._door, self._messages, self._upkeep)
+        threads = (self._door, self._messages, self._upkeep, self._questions)
         for thread in threads:
             thread.start()
         try:

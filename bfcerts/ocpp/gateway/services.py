@@ -11,6 +11,7 @@ from bfcerts.ocpp.gateway.commands import Command, Result, Wish
 from bfcerts.ocpp.gateway.database import Lane
 from bfcerts.ocpp.gateway.evidence import EvidenceWriter
 from bfcerts.ocpp.gateway.limits import PasswordThrottle
+from bfcerts.ocpp.gateway.questions import Questions
 from bfcerts.ocpp.gateway.refusals import Refusals
 from bfcerts.ocpp.gateway.routes import Routes
 from bfcerts.ocpp.gateway.sessions import Arrival, Departure, Opened
@@ -32,6 +33,7 @@ class Services:
     claims: Lane[Wish, Command | None]
     results: Lane[Result, None]
     evidence: EvidenceWriter
+    questions: Questions
     refusals: Refusals
     throttle: PasswordThrottle
     relays: Relays

@@ -8,23 +8,23 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from websockets.frames import CloseCode
 
 from bfcerts.ocpp import frames
-from bfcerts.ocpp.canonical import Evidence
+from bfcerts.ocpp.canonical import Evidence, Payload
 from bfcerts.ocpp.frames import Call, ErrorCode, Malformed
+from bfcerts.ocpp.gateway.asking import OpenQuestions, message_key
 from bfcerts.ocpp.gateway.delivery import Delivery
 from bfcerts.ocpp.gateway.limits import TokenBucket
 from bfcerts.ocpp.gateway.renewal_only import OUTSIDE_RENEWAL, OutsideRenewalError, RenewalOnly
 from bfcerts.ocpp.gateway.services import Services
 from bfcerts.ocpp.gateway.websocket import Hold, WebSocket
 from bfcerts.ocpp.inbox import Observation, storable
-from bfcerts.ocpp.protocol import ProtocolAdapter, Reaction, RefusedCallError
-from bfcerts.ocpp.registry import ConnectionAttempt
+from bfcerts.ocpp.protocol import Asking, ProtocolAdapter, Reaction, RefusedCallError
+from bfcerts.ocpp.registry import ConnectionAttempt, answering_for
 
 if TYPE_CHECKING:
     from bfcerts.ocpp.relay.relay import Relay
@@ -49,6 +49,7 @@ class StationConnection:
         "_busy",
         "_evidence_bucket",
         "_malformed_in_a_row",
+        "_questions",
         "_violations_bucket",
         "_waiting",
         "adapter",
@@ -92,6 +93,7 @@ class StationConnection:
         self._waiting: deque[tuple[bytes, Call]] | None = None
         self._answers: dict[str, tuple[int, bytes]] = {}
         self._malformed_in_a_row = 0
+        self._questions: OpenQuestions | None = None
         self._evidence_bucket = TokenBucket.full(EVIDENCE_PER_SECOND, EVIDENCE_BURST, now)
         self._violations_bucket = TokenBucket.full(VIOLATIONS_PER_SECOND, VIOLATIONS_BURST, now)
 
@@ -139,6 +141,8 @@ class StationConnection:
             limit = self.services.configuration.gateway_max_frame_bytes
             self._violation("message_too_big", f"the station sent a message of more than {limit} bytes")
         self.delivery.connection_ended()
+        if self._questions is not None:
+            self._questions.give_up()
         self._end_relay("the charging station has gone")
 
     def _end_relay(self, reason: str) -> None:
@@ -186,6 +190,8 @@ class StationConnection:
 
     def _answer_call(self, raw: bytes, call: Call) -> None:
         earlier = self._answers.get(call.message_id)
+        if earlier is None and self._questions is not None:
+            earlier = self._questions.open_as(call.message_id)
         if earlier is not None:
             self._repeated(call, earlier, hash(raw))
             return
@@ -193,18 +199,37 @@ class StationConnection:
         try:
             reaction = self._react(call, now)
         except RefusedCallError as error:
-            self._answer(raw, call, self._call_error(call.message_id, error.code, error.description))
+            self._answer(call, hash(raw), self._call_error(call.message_id, error.code, error.description))
             if isinstance(error, OutsideRenewalError) and error.first:
                 self._violation(OUTSIDE_RENEWAL, error.description)
         except Exception:  # a defect costs this call its answer, never the connection
             logger.exception("%s of %s could not be handled", call.action, self.station_id)
             self._fail(call)
         else:
-            if reaction.evidence is None:
-                self._answer(raw, call, frames.call_result(call.message_id, reaction.answer))
-            else:
+            if reaction.evidence is not None:
                 self._busy = True
                 self._store_slowly(raw, call, reaction, reaction.evidence, now)
+            elif reaction.asking is not None and answering_for(reaction.asking.kind) is not None:
+                self._ask(raw, call, reaction, reaction.asking)
+            else:
+                self._answer(call, hash(raw), frames.call_result(call.message_id, reaction.answer))
+
+    def _ask(self, raw: bytes, call: Call, reaction: Reaction, asking: Asking) -> None:
+        """Put a question to somebody outside; neither this station's other messages nor anybody else wait for it."""
+        if self._questions is None:
+            self._questions = OpenQuestions(self)
+        refusal = self._questions.put(raw, call, reaction, asking)
+        if refusal:
+            self._answer(call, hash(raw), frames.call_result(call.message_id, reaction.answer))
+            self._violation("too_many_questions", refusal)
+
+    def told(self, call: Call, digest: int, answer: Payload) -> None:
+        """The answer to a question, or that there is none."""
+        self._answer(call, digest, frames.call_result(call.message_id, answer))
+
+    def untold(self, call: Call) -> None:
+        """A question could not be put: the same again is a new try."""
+        self._fail(call)
 
     def _react(self, call: Call, now: datetime) -> Reaction:
         if self.renewal_only is not None:
@@ -215,7 +240,8 @@ class StationConnection:
     def _repeated(self, call: Call, earlier: tuple[int, bytes], digest: int) -> None:
         """The same message again is answered the same; another one under a used id is refused (part 4 §4.1.4)."""
         if earlier[0] == digest:
-            self.websocket.send(earlier[1])
+            if earlier[1]:
+                self.websocket.send(earlier[1])
             return
         reason = "this message id was used before on this connection"
         self.websocket.send(self._call_error(call.message_id, ErrorCode.RPC_FRAMEWORK_ERROR, reason))
@@ -237,7 +263,7 @@ class StationConnection:
             kind,
             storable(reaction.payload),
             now,
-            f"{call.message_id} {blake2b(raw, digest_size=16).hexdigest()}".replace("\x00", " "),
+            message_key(raw, call),
         )
         stored = self.services.evidence.store(observation)
         stored.add_done_callback(
@@ -248,7 +274,7 @@ class StationConnection:
         if error is None and reaction.booted and self.relay is not None:
             self.relay.forward(raw, call)
         elif error is None:
-            self._answer(raw, call, frames.call_result(call.message_id, reaction.answer))
+            self._answer(call, hash(raw), frames.call_result(call.message_id, reaction.answer))
             if reaction.booted:
                 self.booted = True
                 self.delivery.resume()
@@ -257,10 +283,10 @@ class StationConnection:
             self._fail(call)
         self._next()
 
-    def _answer(self, raw: bytes, call: Call, answer: bytes) -> None:
+    def _answer(self, call: Call, digest: int, answer: bytes) -> None:
         if len(self._answers) >= REMEMBERED_ANSWERS:
             del self._answers[next(iter(self._answers))]
-        self._answers[call.message_id] = (hash(raw), answer)
+        self._answers[call.message_id] = (digest, answer)
         self.websocket.send(answer)
 
     def _fail(self, call: Call) -> None:

@@ -55,6 +55,7 @@ class Upkeep:
         self._beat_wanted = asyncio.Event()
         self._refresh_wanted = asyncio.Event()
         self._catch_up_wanted = asyncio.Event()
+        self._answers_wanted = asyncio.Event()
         self._due_since = services.clock()
         self._missed_blocks = False
 
@@ -68,6 +69,7 @@ class Upkeep:
             lambda: _repeat(self._catch_up, CATCH_UP_SECONDS, self._catch_up_wanted),
             lambda: _repeat(self._reroute, CATCH_UP_SECONDS, self._services.routes.wanted),
             lambda: _repeat(self._tell_upstreams, SWEEP_SECONDS),
+            lambda: _repeat(self._look_for_answers, SWEEP_SECONDS, self._answers_wanted),
         ]
 
     def heard(self, channel: Channel, payload: str) -> None:
@@ -75,6 +77,8 @@ class Upkeep:
         if channel is Channel.OUTBOX:
             for connection in self._live.of_station(payload):
                 connection.delivery.wake()
+        elif channel is Channel.ANSWERS:
+            self._services.questions.heard(payload)
         elif channel is Channel.SESSION_CLOSE:
             self._close_session(payload)
         elif channel is Channel.CERTIFICATE_BLOCKED:
@@ -91,6 +95,10 @@ class Upkeep:
         self._missed_blocks = True
         self._refresh_wanted.set()
         self._catch_up_wanted.set()
+        self._answers_wanted.set()
+
+    async def _look_for_answers(self) -> None:
+        self._services.questions.look()
 
     def _close_session(self, payload: str) -> None:
         identifier, _, reason = payload.partition(" ")

@@ -13,9 +13,10 @@ from typing import Any, Final
 from bfcerts.ocpp.canonical import Payload
 from bfcerts.ocpp.frames import Call
 from bfcerts.ocpp.redaction import REDACTED
+from bfcerts.ocpp.v16.plug_and_charge import HAS_TO_BE, PLUG_AND_CHARGE
 
-PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
-"""The vendor id under which 1.6 stations say the certificate messages of 2.0.1 in DataTransfer."""
+_PLUG_AND_CHARGE: Final = frozenset({PLUG_AND_CHARGE, HAS_TO_BE})
+"""The vendor ids under which 1.6 stations say the certificate messages of 2.0.1 in DataTransfer."""
 
 REASON: Final = "Certificates, keys and security profiles of this charging station are managed elsewhere."
 
@@ -153,7 +154,7 @@ def _data_transfer(subprotocol: str, payload: Payload) -> Refused | None:
 
 def _transfer_of(payload: Payload) -> str:
     """The message that a DataTransfer of Plug and Charge carries; empty for every other vendor's."""
-    return _folded(payload.get("messageId")) if _folded(payload.get("vendorId")) == PLUG_AND_CHARGE else ""
+    return _folded(payload.get("messageId")) if _folded(payload.get("vendorId")) in _PLUG_AND_CHARGE else ""
 
 
 _JUDGES: Final[dict[str, Callable[[str, Payload], Refused | None]]] = {

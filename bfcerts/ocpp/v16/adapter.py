@@ -8,7 +8,8 @@ from bfcerts.ocpp import schemas
 from bfcerts.ocpp.canonical import Action, Payload
 from bfcerts.ocpp.frames import ErrorCode, Malformed
 from bfcerts.ocpp.protocol import Answer, Reaction, RefusedCallError, Request, UnsendableCommandError
-from bfcerts.ocpp.v16.commands import BUILDERS, judge
+from bfcerts.ocpp.v16.commands import BUILDERS, Built, judge
+from bfcerts.ocpp.v16.plug_and_charge import OPEN_CHARGE_ALLIANCE, PlugAndChargeDialect, Transfer
 from bfcerts.ocpp.v16.station import HANDLERS
 
 CODES: Final = {
@@ -24,7 +25,9 @@ class OCPP16:
     """Implements `ProtocolAdapter`. A family's own flows are a subclass that says some commands otherwise."""
 
     subprotocol = "ocpp1.6"
-    builders: ClassVar[Mapping[Action, Callable[[Payload], Request | None]]] = BUILDERS
+    builders: ClassVar[Mapping[Action, Callable[[Payload], Built]]] = BUILDERS
+    plug_and_charge: ClassVar[PlugAndChargeDialect] = OPEN_CHARGE_ALLIANCE
+    """In which a station is asked; it is heard in either."""
 
     def __init__(self) -> None:
         # §3.13 does not demand a time zone, and many stations write none.
@@ -53,7 +56,8 @@ class OCPP16:
 
     def request(self, action: Action, payload: Payload) -> Request | None:
         try:
-            request = self.builders[action](payload)
+            built = self.builders[action](payload)
+            request = built.request(self.plug_and_charge) if isinstance(built, Transfer) else built
             if request is not None:
                 self.check_request(request)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

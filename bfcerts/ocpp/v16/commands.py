@@ -8,8 +8,20 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from bfcerts.ocpp.canonical import CHANGEABLE_SETTINGS, Action, CommandOutcome, Payload, ResetKind, Setting
+from bfcerts.ocpp.canonical import (
+    CHANGEABLE_SETTINGS,
+    PLUG_AND_CHARGE_USES,
+    V2G_CERTIFICATE,
+    Action,
+    CommandOutcome,
+    Payload,
+    ResetKind,
+    Setting,
+    is_plug_and_charge,
+)
 from bfcerts.ocpp.protocol import Answer, Request, UnsendableCommandError, refuse_lowering
+from bfcerts.ocpp.v16 import plug_and_charge
+from bfcerts.ocpp.v16.plug_and_charge import Transfer
 
 KEYS: Final = {
     Setting.ORGANIZATION_NAME: "CpoName",
@@ -17,6 +29,11 @@ KEYS: Final = {
     Setting.CERTIFICATE_STORE_MAX_LENGTH: "CertificateStoreMaxLength",
     Setting.CERTIFICATE_CHAIN_MAX_SIZE: "CertificateSignedMaxChainSize",
     Setting.SECURITY_PROFILE: "SecurityProfile",
+    Setting.PLUG_AND_CHARGE_ENABLED: "ISO15118PnCEnabled",
+    Setting.V2G_CERTIFICATE_ENABLED: "ISO15118CertificateManagementEnabled",
+    Setting.SECC_COMMON_NAME: "SeccLeafSubjectCommonName",
+    Setting.SECC_COUNTRY: "SeccLeafSubjectCountry",
+    Setting.SECC_ORGANIZATION: "SeccLeafSubjectOrganization",
 }
 # Stations write the names of keys in other cases than the specification does.
 _SETTINGS: Final = {key.lower(): setting for setting, key in KEYS.items()}
@@ -53,51 +70,60 @@ _ACCEPTED: Final = {
 }
 
 
+Built = Request | Transfer | None
+"""A message of 1.6, or one of 2.0.1 that goes into DataTransfer in the dialect of the charger family."""
+
+
 def trigger(payload: Payload) -> Payload:
     """What ExtendedTriggerMessage carries for a certificate; without connectorId (TC_074)."""
-    if payload["certificate_type"] == "V2GCertificate":
-        raise UnsendableCommandError(
-            "OCPP 1.6 asks for a V2G certificate only through its Plug and Charge extension, which is not set up"
-        )
     if payload["certificate_type"] not in ("ChargingStationCertificate", "CombinedCertificate"):
         raise UnsendableCommandError(f"a station makes no request for {payload['certificate_type']!r}")
     return {"requestedMessage": "SignChargePointCertificate"}
 
 
-def _extended_trigger_message(payload: Payload) -> Request:
+def _extended_trigger_message(payload: Payload) -> Built:
+    if is_plug_and_charge(payload):
+        return plug_and_charge.trigger(payload["certificate_type"])
     return Request("ExtendedTriggerMessage", trigger(payload))
 
 
-def _certificate_signed(payload: Payload) -> Request:
-    if payload["certificate_type"] == "V2GCertificate":
-        raise UnsendableCommandError(
-            "OCPP 1.6 delivers a V2G certificate only through its Plug and Charge extension, which is not set up"
-        )
+def _certificate_signed(payload: Payload) -> Built:
+    if payload["certificate_type"] == V2G_CERTIFICATE:
+        message = {"certificateChain": payload["chain"], "certificateType": V2G_CERTIFICATE}
+        return Transfer("CertificateSigned", message)
     return Request("CertificateSigned", {"certificateChain": payload["chain"]})
 
 
 def _use(name: str) -> str:
     if name not in USES:
         raise UnsendableCommandError(
-            f"an OCPP 1.6 station keeps no {name}; it knows {' and '.join(USES)} without the Plug and Charge extension"
+            f"an OCPP 1.6 station keeps no {name}; it knows {' and '.join(USES)}, and for Plug and Charge "
+            f"{', '.join(sorted(PLUG_AND_CHARGE_USES))}"
         )
     return USES[name]
 
 
-def _install_certificate(payload: Payload) -> Request:
+def _install_certificate(payload: Payload) -> Built:
+    if payload["use"] in PLUG_AND_CHARGE_USES:
+        message = {"certificateType": payload["use"], "certificate": payload["certificate"]}
+        return Transfer("InstallCertificate", message)
     message = {"certificateType": _use(payload["use"]), "certificate": payload["certificate"]}
     return Request("InstallCertificate", message)
 
 
-def _get_installed_certificate_ids(payload: Payload) -> Request:
+def _get_installed_certificate_ids(payload: Payload) -> Built:
     """One type for each message: of all types it is the one that decides whether the station can connect."""
     uses = payload["uses"] or ["CSMSRootCertificate"]
     if len(uses) > 1:
         raise UnsendableCommandError("OCPP 1.6 lists one use for each message; ask for one after the other")
+    if uses[0] in PLUG_AND_CHARGE_USES:
+        return Transfer("GetInstalledCertificateIds", {"certificateType": uses})
     return Request("GetInstalledCertificateIds", {"certificateType": _use(uses[0])})
 
 
-def _delete_certificate(payload: Payload) -> Request:
+def _delete_certificate(payload: Payload) -> Built:
+    if payload.get("use"):
+        return Transfer("DeleteCertificate", {"certificateHashData": payload["hash_data"]})
     return Request("DeleteCertificate", {"certificateHashData": payload["hash_data"]})
 
 
@@ -179,7 +205,7 @@ def _reset(payload: Payload) -> Request:
     return Request("Reset", {"type": _RESETS[ResetKind(payload["kind"])]})
 
 
-BUILDERS: Final[Mapping[Action, Callable[[Payload], Request | None]]] = MappingProxyType(
+BUILDERS: Final[Mapping[Action, Callable[[Payload], Built]]] = MappingProxyType(
     {
         Action.REQUEST_CSR: _extended_trigger_message,
         Action.DELIVER_CERTIFICATE: _certificate_signed,
@@ -207,6 +233,8 @@ def judge(request: Request, answer: Payload) -> Answer:
     """
     if request.action == "GetConfiguration":
         return _configuration(request, answer)
+    if request.action == "DataTransfer":
+        return plug_and_charge.judge(request, answer)
     status = answer["status"]
     outcome = CommandOutcome.ACCEPTED if status in _ACCEPTED[request.action] else CommandOutcome.REJECTED
     content: Payload = {"status": status}

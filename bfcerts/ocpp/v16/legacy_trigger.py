@@ -6,13 +6,16 @@ word in it. Everything else is plain 1.6.
 
 from types import MappingProxyType
 
-from bfcerts.ocpp.canonical import Action, Payload
+from bfcerts.ocpp.canonical import Action, Payload, is_plug_and_charge
 from bfcerts.ocpp.protocol import Request
+from bfcerts.ocpp.v16 import plug_and_charge
 from bfcerts.ocpp.v16.adapter import OCPP16
-from bfcerts.ocpp.v16.commands import BUILDERS, trigger
+from bfcerts.ocpp.v16.commands import BUILDERS, Built, trigger
 
 
-def _trigger_message(payload: Payload) -> Request:
+def _trigger_message(payload: Payload) -> Built:
+    if is_plug_and_charge(payload):
+        return plug_and_charge.trigger(payload["certificate_type"])
     return Request("TriggerMessage", trigger(payload))
 
 

@@ -1,8 +1,8 @@
 """What an OCPP 1.6 station may ask of us, what it means, and what it is answered.
 
 The answers are those of a control plane for certificates that runs no charging sessions and says so: no identification
-tag is known (`Invalid`), no vendor's DataTransfer is spoken (`UnknownVendorId`). Only what carries evidence about
-credentials goes to the database.
+tag is known (`Invalid`), no vendor's DataTransfer is spoken (`UnknownVendorId`) but that of Plug and Charge. Only what
+carries evidence about credentials, and what only somebody outside can answer, goes to the database.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ import orjson
 from bfcerts.ocpp.canonical import Evidence, Payload
 from bfcerts.ocpp.protocol import Reaction
 from bfcerts.ocpp.schemas import HAS_ZONE
+from bfcerts.ocpp.v16 import plug_and_charge
 
 Handler = Callable[[Payload, datetime, int], Reaction]
 
@@ -83,6 +84,10 @@ def _stop_transaction(payload: Payload, now: datetime, interval: int) -> Reactio
     return Reaction({"idTagInfo": dict(NO_SUCH_TAG)} if "idTag" in payload else {})
 
 
+def _data_transfer(payload: Payload, now: datetime, interval: int) -> Reaction:
+    return plug_and_charge.react(payload)
+
+
 def _always(answer: Payload) -> Handler:
     return lambda payload, now, interval: Reaction(dict(answer))
 
@@ -96,7 +101,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     "StartTransaction": _start_transaction,
     "StopTransaction": _stop_transaction,
     "Authorize": _always({"idTagInfo": NO_SUCH_TAG}),
-    "DataTransfer": _always({"status": "UnknownVendorId"}),
+    "DataTransfer": _data_transfer,
     "DiagnosticsStatusNotification": _always({}),
     "FirmwareStatusNotification": _always({}),
     "MeterValues": _always({}),

@@ -19,6 +19,11 @@ VARIABLES: Final = {
     Setting.CERTIFICATE_STORE_MAX_LENGTH: ("SecurityCtrlr", "CertificateEntries", "MaxSet"),
     Setting.CERTIFICATE_CHAIN_MAX_SIZE: ("SecurityCtrlr", "MaxCertificateChainSize", "Actual"),
     Setting.SECURITY_PROFILE: ("SecurityCtrlr", "SecurityProfile", "Actual"),
+    Setting.PLUG_AND_CHARGE_ENABLED: ("ISO15118Ctrlr", "PnCEnabled", "Actual"),
+    Setting.V2G_CERTIFICATE_ENABLED: ("ISO15118Ctrlr", "V2GCertificateInstallationEnabled", "Actual"),
+    Setting.SECC_COMMON_NAME: ("ISO15118Ctrlr", "SeccId", "Actual"),
+    Setting.SECC_COUNTRY: ("ISO15118Ctrlr", "CountryName", "Actual"),
+    Setting.SECC_ORGANIZATION: ("ISO15118Ctrlr", "OrganizationName", "Actual"),
 }
 _SETTINGS: Final = {place: setting for setting, place in VARIABLES.items()}
 

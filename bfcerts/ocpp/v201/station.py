@@ -2,13 +2,15 @@
 
 The answers are those of a control plane for certificates that runs no charging sessions and says so: it knows no
 identification token (Authorize and TransactionEvent: `Unknown`), computes no charging schedule, and speaks no vendor's
-DataTransfer. Only what carries evidence about credentials goes to the database.
+DataTransfer. Only what carries evidence about credentials, and what only somebody outside can answer, goes to the
+database.
 """
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from bfcerts.ocpp import plug_and_charge
 from bfcerts.ocpp.canonical import Evidence, Payload
 from bfcerts.ocpp.protocol import Reaction
 
@@ -47,13 +49,15 @@ def _security_event_notification(payload: Payload, now: datetime, interval: int)
 
 
 def _sign_certificate(payload: Payload, now: datetime, interval: int) -> Reaction:
-    """A02.FR.02, FR.11: answered at once; whether the request is granted is decided and told later."""
-    evidence = {
-        "csr": payload["csr"],
-        "certificate_type": payload.get("certificateType"),
-        "request_id": None,
-    }
-    return Reaction({"status": "Accepted"}, Evidence.CSR_RECEIVED, evidence)
+    return plug_and_charge.sign_certificate(payload, None)
+
+
+def _get_ev_certificate(payload: Payload, now: datetime, interval: int) -> Reaction:
+    return plug_and_charge.get_ev_certificate(payload)
+
+
+def _get_certificate_status(payload: Payload, now: datetime, interval: int) -> Reaction:
+    return plug_and_charge.get_certificate_status(payload)
 
 
 def _log_status_notification(payload: Payload, now: datetime, interval: int) -> Reaction:
@@ -82,8 +86,8 @@ HANDLERS: Final[dict[str, Handler]] = {
     "ClearedChargingLimit": _always({}),
     "DataTransfer": _always({"status": "UnknownVendorId"}),
     "FirmwareStatusNotification": _always({}),
-    "Get15118EVCertificate": _always({"status": "Failed", "exiResponse": ""}),
-    "GetCertificateStatus": _always({"status": "Failed"}),
+    "Get15118EVCertificate": _get_ev_certificate,
+    "GetCertificateStatus": _get_certificate_status,
     "MeterValues": _always({}),
     "NotifyChargingLimit": _always({}),
     "NotifyCustomerInformation": _always({}),

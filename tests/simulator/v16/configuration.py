@@ -20,6 +20,11 @@ VARIABLES = {
     "CertSigningRepeatTimes": ("SecurityCtrlr", "CertSigningRepeatTimes"),
     "AdditionalRootCertificateCheck": ("SecurityCtrlr", "AdditionalRootCertificateCheck"),
     "CertificateSignedMaxChainSize": ("SecurityCtrlr", "MaxCertificateChainSize"),
+    "ISO15118PnCEnabled": ("ISO15118Ctrlr", "PnCEnabled"),
+    "ISO15118CertificateManagementEnabled": ("ISO15118Ctrlr", "V2GCertificateInstallationEnabled"),
+    "SeccLeafSubjectCommonName": ("ISO15118Ctrlr", "SeccId"),
+    "SeccLeafSubjectCountry": ("ISO15118Ctrlr", "CountryName"),
+    "SeccLeafSubjectOrganization": ("ISO15118Ctrlr", "OrganizationName"),
 }
 READ_ONLY = {"AdditionalRootCertificateCheck", "CertificateSignedMaxChainSize", "CertificateStoreMaxLength"}
 KEYS = (*VARIABLES, "AuthorizationKey", "SecurityProfile", "CertificateStoreMaxLength")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from tests.simulator.dialect import BootOutcome, BootReason, SecurityLogEntry
 from tests.simulator.events import EventKind
+from tests.simulator.evse import V2G_CERTIFICATE
 from tests.simulator.frames import Call, Payload
 from tests.simulator.link import Answer, CallRejection
 from tests.simulator.schemas import SchemaBook
-from tests.simulator.v16 import certificates, configuration, control
+from tests.simulator.v16 import certificates, configuration, control, transfers
 from tests.simulator.v201.control import get_log
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ Handler = Callable[["SimulatedStation", Payload], Answer]
 HANDLERS: dict[str, Handler] = {
     "CertificateSigned": certificates.certificate_signed,
     "ChangeConfiguration": configuration.change_configuration,
+    "DataTransfer": transfers.data_transfer,
     "DeleteCertificate": certificates.delete_certificate,
     "ExtendedTriggerMessage": control.extended_trigger_message,
     "GetConfiguration": configuration.get_configuration,
@@ -95,8 +97,18 @@ class Ocpp16:
         return datetime.fromisoformat(str(answer["currentTime"]))
 
     async def sign_certificate(self, station: "SimulatedStation", csr_pem: str, certificate_type: str | None) -> str:
-        """The message knows no type: it is for the station's own certificate."""
+        """The message knows no type: it is for the station's own certificate. That of an EVSE goes in DataTransfer."""
+        if certificate_type == V2G_CERTIFICATE:
+            payload = {"csr": csr_pem, "certificateType": certificate_type}
+            return str((await self.plug_and_charge(station, "SignCertificate", payload)).get("status", ""))
         return str((await station.call("SignCertificate", {"csr": csr_pem})).get("status", ""))
+
+    async def plug_and_charge(self, station: "SimulatedStation", action: str, payload: Payload) -> Payload:
+        answer = await station.call("DataTransfer", transfers.request(station, action, payload))
+        return transfers.answer(answer)
+
+    def carried(self, action: str, payload: Payload, station: "SimulatedStation") -> tuple[str, Payload]:
+        return "DataTransfer", transfers.request(station, action, payload)
 
     async def security_event(self, station: "SimulatedStation", entry: SecurityLogEntry) -> None:
         payload = {"type": EVENTS.get(entry.type, entry.type), "timestamp": _timestamp(entry.at)}

@@ -6,6 +6,7 @@ from cryptography import x509
 
 from tests.simulator.chains import CertificateRefusedError, check_root
 from tests.simulator.events import EventKind
+from tests.simulator.evse import V2G_CERTIFICATE, V2G_CHAIN
 from tests.simulator.frames import Payload
 from tests.simulator.hash_data import ALGORITHMS, hash_data
 from tests.simulator.link import Answer, Departure
@@ -19,12 +20,22 @@ REASON_LENGTH, INFO_LENGTH = 20, 512
 
 def certificate_signed(station: "SimulatedStation", payload: Payload) -> Answer:
     """A02.FR.06-08: judge the chain, keep it, and where it is for this connection reconnect at once."""
+    if payload.get("certificateType") == V2G_CERTIFICATE:
+        return _evse_certificate_signed(station, payload["certificateChain"])
     try:
         departure = station.enrolment.accept(payload["certificateChain"])
     except CertificateRefusedError as error:
         return Answer(_refusal("Rejected", error.reason, error.detail), after=station.security_log.flush)
     sent = not station.quirks.close_before_answering
     return Answer({"status": "Accepted"}, departure=departure or (None if sent else Departure.DROPPED), sent=sent)
+
+
+def _evse_certificate_signed(station: "SimulatedStation", chain: str) -> Answer:
+    try:
+        station.evse.accept(chain)
+    except CertificateRefusedError as error:
+        return Answer(_refusal("Rejected", error.reason, error.detail))
+    return Answer({"status": "Accepted"})
 
 
 def install_certificate(station: "SimulatedStation", payload: Payload) -> Answer:
@@ -57,6 +68,8 @@ def get_installed_certificate_ids(station: "SimulatedStation", payload: Payload)
         for stored in station.store.state.roots
         if wanted is None or stored.use in wanted
     ]
+    if wanted is None or V2G_CHAIN in wanted:
+        chain += station.evse.listed()
     if not chain:
         return Answer({"status": "NotFound"})
     return Answer({"status": "Accepted", "certificateHashDataChain": chain})
@@ -67,6 +80,8 @@ def delete_certificate(station: "SimulatedStation", payload: Payload) -> Answer:
     asked = payload["certificateHashData"]
     found = _find(station, asked)
     if found is None:
+        if station.evse.delete(asked):
+            return Answer({"status": "Accepted"})
         own = _names_own_leaf(station, asked)
         return Answer(_refusal("Failed", "OwnCertificate", "") if own else {"status": "NotFound"})
     csms_roots = [stored for stored in station.store.state.roots if stored.use == CSMS_ROOT]

@@ -25,6 +25,10 @@ def trigger_message(station: "SimulatedStation", payload: Payload) -> Answer:
             if quirks.trigger_accepted_no_csr:
                 return Answer({"status": "Accepted"})
             return Answer({"status": "Accepted"}, after=station.enrolment.request_until_signed)
+        case "SignV2GCertificate":
+            if station.evse.refuses_trigger():
+                return Answer({"status": "Rejected"})
+            return Answer({"status": "Accepted"}, after=station.evse.request_unless_silent)
         case "BootNotification":
             return Answer({"status": "Accepted"}, after=partial(_boot, station))
         case "Heartbeat":

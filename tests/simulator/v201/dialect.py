@@ -97,6 +97,12 @@ class Ocpp201:
             payload["certificateType"] = certificate_type
         return str((await station.call("SignCertificate", payload)).get("status", ""))
 
+    async def plug_and_charge(self, station: "SimulatedStation", action: str, payload: Payload) -> Payload:
+        return await station.call(action, payload)
+
+    def carried(self, action: str, payload: Payload, station: "SimulatedStation") -> tuple[str, Payload]:
+        return action, payload
+
     async def security_event(self, station: "SimulatedStation", entry: SecurityLogEntry) -> None:
         payload = {"type": entry.type, "timestamp": _timestamp(entry.at)}
         if entry.tech_info:
