@@ -87,6 +87,10 @@ class ActionsMixin(ConsoleAdmin):
         """Whom an action will concern, as pairs of name and value."""
         raise NotImplementedError
 
+    def described_for(self, target: Any, verb: str) -> list[tuple[str, str]]:
+        """The same, with what matters for one verb alone."""
+        return self.described(target)
+
     def page_after(self, target: Any) -> str:
         """Where an operator goes when an action is done."""
         return reverse(f"admin:{self._route}_change", args=[target.pk])
@@ -228,7 +232,7 @@ class ActionsMixin(ConsoleAdmin):
             "target_title": self.crumb_title(target),
             "verb": verb,
             "action": action,
-            "described": self.described(target),
+            "described": self.described_for(target, verb.name),
             "form": form,
             "idempotency_key": key,
             "preview": preview,

@@ -17,6 +17,7 @@ _TECHNICAL = frozenset(
         "attempts",
         "correlation_id",
         "dedupe_key",
+        "excluded",
         "idempotency_key",
         "issuer_sha256",
         "lease_owner",
@@ -24,6 +25,8 @@ _TECHNICAL = frozenset(
         "next_run_at",
         "parameters",
         "public_key_sha256",
+        "risk",
+        "steps",
     }
 )
 """Fields of the machinery, by their names."""

@@ -65,7 +65,7 @@ def test_a_release_is_looked_at_and_then_given(
     assert looked.status_code == 200
     assert not BundleRollout.objects.exists()
     assert "1 of 1 charger of cohort North" in page
-    assert "opens when 1 of all has confirmed" in page
+    assert "opens when 1 of 1 charger has confirmed" in page
     assert "Left out: disabled" in page
     assert "1 charger. For example: CS-OFF is disabled; enable it first." in page
     assert 'data-testid="confirm"' in page

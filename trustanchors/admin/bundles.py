@@ -86,10 +86,14 @@ class ReleaseForm(ActionForm):
         label="Failures that stop a family", min_value=1, max_value=10_000, initial=DEFAULT.failure_limit
     )
     deadline = DurationField(
-        label="Time for a charger", initial=DEFAULT.deadline, help_text="What has not confirmed by then has failed."
+        label="Time for a charger",
+        widget=forms.TextInput,
+        initial=DEFAULT.deadline,
+        help_text="What has not confirmed by then has failed.",
     )
     check_interval = DurationField(
         label="Asked again after",
+        widget=forms.TextInput,
         initial=DEFAULT.check_interval,
         help_text="How often a charger that has confirmed is asked what it has.",
     )
@@ -144,7 +148,11 @@ def _whom_it_reaches(order: Order) -> Preview:
     facts = [
         ("Released", "; ".join(str(bundle) for bundle in released)),
         ("Reaches", f"{part_of(tally.able, tally.targets, 'charger')} of cohort {cohort}"),
-        ("Gate", f"opens when {found.needed:,} of all {agreeing(found.needed, 'has', 'have')} confirmed"),
+        (
+            "Gate",
+            f"opens when {part_of(found.needed, tally.targets, 'charger')} {agreeing(found.needed, 'has', 'have')} "
+            "confirmed",
+        ),
         ("Families", ", ".join(families) or "none"),
     ]
     for code, number in tally.codes.most_common():
@@ -226,12 +234,13 @@ class TrustAnchorBundleAdmin(PageWithActions, WrittenOnce):
             ("Bundle", str(target)),
             ("State", target.get_state_display()),
             ("Anchors", ", ".join(f"{anchor} (number {anchor.pk})" for anchor in target.ordered_anchors())),
-            *(
-                [("Who could not reconnect after its withdrawal", withdrawal.forecast(target, timezone.now()))]
-                if target.state != BundleState.DRAFT
-                else []
-            ),
         ]
+
+    def described_for(self, target: TrustAnchorBundle, verb: str) -> list[tuple[str, str]]:
+        known = self.described(target)
+        if verb not in ("withdraw", "emergency_withdraw"):
+            return known
+        return [*known, ("Who could not reconnect after its withdrawal", withdrawal.forecast(target, timezone.now()))]
 
     @admin.display(description="No.")
     def number(self, bundle: TrustAnchorBundle) -> int:
