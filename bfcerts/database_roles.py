@@ -115,6 +115,9 @@ _WITHHELD: Final[Mapping[Process, Mapping[str, str]]] = {
         "migration_historicalauthorizationkey": "",
         "migration_keyrotation": "",
         "migration_knowndefaultkey": "",
+        # It reads whose certificates are whose, and its triggers ask what is blocked; it decides neither.
+        "provisioning_ownershipdecision": READ,
+        "provisioning_externalreference": READ,
         "django_q_ormq": ALL,
         "django_q_task": ALL,
     },

@@ -35,6 +35,8 @@ class Purpose:
     ocpp_certificate_type: str | None = None
     provisional: bool = False
     """Rests on a standard that was not available to us (VDV 261)."""
+    ownership_to_decide: bool = False
+    """Others have a part in it, so that it is used in production only where its ownership decision is complete."""
 
     @property
     def issued_by_our_authorities(self) -> bool:
@@ -77,6 +79,7 @@ CHARGER_IDENTITY = Purpose(
 )
 VEHICLE_VAS_IDENTITY = Purpose(
     key="vehicle_vas_identity",
+    ownership_to_decide=True,
     label="Vehicle VAS identity",
     subject_kinds=_VEHICLE,
     default_mode=OperatingMode.MANAGED,
@@ -87,6 +90,7 @@ VEHICLE_VAS_IDENTITY = Purpose(
 )
 ISO15118_EVSE_LEAF = Purpose(
     key="iso15118_evse_leaf",
+    ownership_to_decide=True,
     label="ISO 15118 EVSE leaf",
     subject_kinds=_CHARGER_LIKE,
     default_mode=OperatingMode.BROKERED,
@@ -98,6 +102,7 @@ ISO15118_EVSE_LEAF = Purpose(
 )
 ISO15118_CONTRACT = Purpose(
     key="iso15118_contract",
+    ownership_to_decide=True,
     label="ISO 15118 contract",
     subject_kinds=_VEHICLE,
     default_mode=OperatingMode.BROKERED,
@@ -108,6 +113,7 @@ ISO15118_CONTRACT = Purpose(
 )
 ISO15118_OEM_PROVISIONING = Purpose(
     key="iso15118_oem_provisioning",
+    ownership_to_decide=True,
     label="ISO 15118 OEM provisioning",
     subject_kinds=_VEHICLE,
     default_mode=OperatingMode.TRACKED_ONLY,

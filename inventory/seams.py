@@ -105,6 +105,9 @@ Gate = Callable[[Gated, Sequence[ManagedIdentity], datetime], Mapping[int, str]]
 """Why identities may not do this now, in a sentence for the operator, by their keys; where nothing is in the way, there
 is no entry. Asked about many at once, its queries do not grow with them."""
 
+ActivationCheck = Callable[[CertificateRecord, datetime], str | None]
+"""Why this certificate may not come into use now, in a sentence for the operator; None where nothing is in the way."""
+
 WayBack = Callable[[ManagedIdentity, str, datetime], bool]
 """Whether this identity's way back to a lower profile stays open, although it was seen with the certificate of this
 fingerprint at that time."""
@@ -135,6 +138,7 @@ _reports: list[ReportListener] = []
 _ended_jobs: dict[str, tuple[JobListener, JobInterest]] = {}
 _moved_records: list[RecordListener] = []
 _gates: list[Gate] = []
+_activation_checks: list[ActivationCheck] = []
 _ways_back: list[WayBack] = []
 _forecasts: list[LockOutForecast] = []
 _answers: dict[str, AnswerHandler] = {}
@@ -182,6 +186,11 @@ def on_answer(kind: str, handler: AnswerHandler) -> None:
 def add_gate(gate: Gate) -> None:
     """Be asked before a first enrolment or a cut-over. Routine renewals are never held back."""
     _add(_gates, gate)
+
+
+def add_activation_check(check: ActivationCheck) -> None:
+    """Be asked before a certificate comes into use, under its lock; decide without a query where it is not yours."""
+    _add(_activation_checks, check)
 
 
 def lend_forecast(forecast: LockOutForecast) -> None:
@@ -284,6 +293,15 @@ def what_holds_each_back(action: Gated, identities: Sequence[ManagedIdentity], n
         if free:
             held |= gate(action, free, now)
     return held
+
+
+def what_holds_activation(record: CertificateRecord, now: datetime) -> str | None:
+    """The first reason why a certificate may not come into use; None where nothing is in the way."""
+    for check in _activation_checks:
+        why = check(record, now)
+        if why is not None:
+            return why
+    return None
 
 
 def keeps_way_back(identity: ManagedIdentity, fingerprint: str, at: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""The provisioning app."""
+"""The provisioning app: says who owns what, and listens to what becomes of the certificates of its cases."""
 
 from django.apps import AppConfig
 
@@ -6,3 +6,11 @@ from django.apps import AppConfig
 class ProvisioningConfig(AppConfig):
     name = "provisioning"
     verbose_name = "Provisioning"
+
+    def ready(self) -> None:
+        from inventory.ownership import lend_decisions
+        from provisioning.services import arrivals, duties, ownership
+
+        lend_decisions(ownership.decision)
+        arrivals.connect()
+        self.duties = (duties,)

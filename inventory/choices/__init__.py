@@ -10,15 +10,19 @@ from inventory.choices.artifacts import (
     StationLogState,
 )
 from inventory.choices.certificates import (
+    EVIDENCE_FRESH_FOR,
+    KEPT_CHOICES,
     RECORD_COLOURS,
     RECORD_TRANSITIONS,
     REVOCABLE_STATES,
     STATEABLE_EVIDENCE,
     STATES_WITH_CERTIFICATE,
     EvidenceKind,
+    KeyOwner,
     OperatingMode,
     RecordState,
     RevocationReason,
+    SourceOfTruth,
     SubjectKind,
 )
 from inventory.choices.events import (
@@ -60,9 +64,11 @@ from inventory.choices.plans import (
 )
 
 __all__ = [
+    "EVIDENCE_FRESH_FOR",
     "ISSUING_ACTIONS",
     "JOB_COLOURS",
     "JOB_OPEN_STATES",
+    "KEPT_CHOICES",
     "LOG_COLOURS",
     "LOG_OPEN_STATES",
     "MANDATORY_FOR_PROFILE_3",
@@ -88,6 +94,7 @@ __all__ = [
     "JobState",
     "JobStep",
     "KeyForm",
+    "KeyOwner",
     "KeyPath",
     "OperatingMode",
     "PlanRun",
@@ -98,6 +105,7 @@ __all__ = [
     "SecurityCategory",
     "SecuritySource",
     "Severity",
+    "SourceOfTruth",
     "StationLogState",
     "SubjectKind",
     "SubjectRule",

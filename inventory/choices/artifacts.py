@@ -9,6 +9,7 @@ class ArtifactKind(models.TextChoices):
     SECURITY_LOG = "security_log", "Security log"
     BUNDLE = "bundle", "Released trust-anchor bundle"
     CHAIN = "chain", "Issued chain"
+    EXTERNAL_ANSWER = "external_answer", "Answer of an external party"
 
 
 class StationLogState(models.TextChoices):

@@ -1,5 +1,7 @@
 """Certificates: who holds them, how they are run, their states, and what shows a state."""
 
+from datetime import timedelta
+
 from django.db import models
 
 
@@ -19,6 +21,25 @@ class OperatingMode(models.TextChoices):
     MANAGED = "managed", "Managed by us"
     BROKERED = "brokered", "Brokered by us"
     TRACKED_ONLY = "tracked_only", "Tracked only"
+
+
+class SourceOfTruth(models.TextChoices):
+    """How much of a certificate is stored here, by its ownership decision."""
+
+    WHOLE_CHAIN = "whole_chain", "The whole certificate and its chain"
+    LIFECYCLE_ONLY = "lifecycle_only", "Its lifecycle, without the certificate itself"
+    EVIDENCE_ONLY = "evidence_only", "Evidence only, no record of the certificate"
+
+
+KEPT_CHOICES = [choice for choice in SourceOfTruth.choices if choice[0] != SourceOfTruth.EVIDENCE_ONLY.value]
+"""What a record can be: where only evidence is kept, there is none."""
+
+
+class KeyOwner(models.TextChoices):
+    """Who makes and keeps the private keys of a purpose."""
+
+    ENDPOINT = "endpoint", "The endpoint itself"
+    EXTERNAL = "external", "Another party, as an OEM or a scheme"
 
 
 class RecordState(models.TextChoices):
@@ -105,6 +126,13 @@ STATEABLE_EVIDENCE: frozenset[str] = frozenset(
 
 The other kinds are facts only as our own doors, listeners and gateways saw them, and are stored by those alone.
 """
+
+
+EVIDENCE_FRESH_FOR: dict[str, timedelta] = {
+    EvidenceKind.EXTERNAL_CONFIRMATION: timedelta(days=1),
+    EvidenceKind.VAS_TRANSACTION: timedelta(days=1),
+}
+"""How long what others said may bring a certificate into use; an older word says nothing about today."""
 
 
 class RevocationReason(models.TextChoices):

@@ -94,6 +94,7 @@ class SystemPart(models.TextChoices):
     PLANNER = "planner", "Plans"
     TRUST_ANCHORS = "trust-anchors", "Trust anchor releases"
     MIGRATION = "migration", "Migration to Profile 3"
+    PROVISIONING = "provisioning", "Provisioning"
     KEY_ROTATION = "key-rotation", "AuthorizationKey rotation"
     RECOVERY = "recovery", "Narrow doors"
     STATION_LOGS = "station-logs", "Station logs"

@@ -8,6 +8,7 @@ from django.db.models.functions import Upper
 
 from inventory.audit import history
 from inventory.choices import OperatingMode, SubjectKind
+from inventory.ownership import ownership_of
 from inventory.purposes import PURPOSE_CHOICES, Purpose, PurposeError, purposes
 
 
@@ -128,5 +129,6 @@ class ManagedIdentity(models.Model):
         ]
 
     def mode_for(self, purpose: Purpose) -> str:
-        """The operating mode in which this identity holds certificates of a purpose."""
-        return self.mode or purpose.default_mode
+        """The operating mode in which this identity holds certificates of a purpose: its own, its program's, or the
+        purpose's."""
+        return self.mode or ownership_of(purpose, self.program).mode or purpose.default_mode

@@ -9,7 +9,14 @@ from django_fsm import FSMField, transition
 
 from bfcerts.protected_state import ProtectedState
 from inventory.audit import history
-from inventory.choices import STATES_WITH_CERTIFICATE, OperatingMode, RecordState, RevocationReason
+from inventory.choices import (
+    KEPT_CHOICES,
+    STATES_WITH_CERTIFICATE,
+    OperatingMode,
+    RecordState,
+    RevocationReason,
+    SourceOfTruth,
+)
 from inventory.purposes import PURPOSE_CHOICES, Purpose, purpose
 
 S = RecordState
@@ -54,6 +61,15 @@ class CertificateRecord(ProtectedState):
     )
     responsible_authority = models.CharField(
         max_length=200, blank=True, help_text="Who can revoke and renew it, where that is not us."
+    )
+
+    kept = models.CharField(
+        "stored here",
+        max_length=15,
+        choices=KEPT_CHOICES,
+        default=SourceOfTruth.WHOLE_CHAIN,
+        db_default=SourceOfTruth.WHOLE_CHAIN.value,
+        help_text="How much of it may be stored, by its ownership decision.",
     )
 
     csr_pem = models.TextField(blank=True)
@@ -133,6 +149,10 @@ class CertificateRecord(ProtectedState):
                 condition=Q(renewal_only_until__isnull=True)
                 | Q(purpose="charger_identity", state__in=["active", "retired"], not_after__isnull=False),
                 name="renewal_door_only_for_what_expired",
+            ),
+            models.CheckConstraint(
+                condition=Q(kept="whole_chain") | Q(certificate_pem="", chain_pem="", csr_pem=""),
+                name="lifecycle_only_keeps_no_pem",
             ),
             models.CheckConstraint(condition=~Q(trust_domain="firmware_signing"), name="no_firmware_signing"),
             models.CheckConstraint(condition=Q(trust_domain=models.F("purpose")), name="trust_domain_of_purpose"),

@@ -6,10 +6,11 @@ from datetime import datetime
 from functools import partial
 
 from inventory.actors import Actor
-from inventory.choices import REVOCABLE_STATES, OperatingMode, RecordState, SubjectKind
+from inventory.choices import REVOCABLE_STATES, OperatingMode, RecordState, SourceOfTruth, SubjectKind
 from inventory.models import CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
-from inventory.services import holding, lockouts
+from inventory.services import holding, lockouts, operating_modes
+from inventory.services.operating_modes import Verb
 
 LOCKED_OUT = (
     "It is locked out: on Profile 3 with no working certificate, it cannot connect. Open a narrow door for it, or "
@@ -58,11 +59,19 @@ def _needs_state(record: CertificateRecord, *states: str) -> str:
     return f"Only possible while it is {names}."
 
 
+def _who_is_told(record: CertificateRecord) -> str:
+    if record.mode == OperatingMode.MANAGED:
+        return "the CA is told after that."
+    return (
+        f"{record.responsible_authority or 'its external authority'} is responsible and is not told by us: use this "
+        "for what it has revoked, and have it revoked there otherwise."
+    )
+
+
 def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[AvailableAction]:
     """The verbs of a certificate record."""
     who = record.identity.authoritative_identifier
     expired = record.not_after is not None and record.not_after <= now
-    ours = record.mode == OperatingMode.MANAGED
     last_way_in = lockouts.is_last_way_in(record, now)
     offer = partial(offered, actor=actor)
     return [
@@ -71,14 +80,16 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
             "Renew",
             f"{who} makes a new key and gets a new certificate. The present one works until the new one is in use.",
             permission="renew_certificaterecord",
-            obstacle=_needs_state(record, RecordState.ACTIVE) or ("" if ours else "Its external authority renews it."),
+            obstacle=_needs_state(record, RecordState.ACTIVE) or operating_modes.why_not(Verb.RENEW, record),
         ),
         offer(
             "install",
             "Deliver again",
             f"The issued certificate is sent to {who} once more.",
             permission="install_certificaterecord",
-            obstacle=_needs_state(record, RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION),
+            obstacle=_needs_state(record, RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION)
+            or operating_modes.why_not(Verb.INSTALL, record)
+            or ("" if record.kept == SourceOfTruth.WHOLE_CHAIN else "Only its lifecycle is stored here."),
         ),
         offer(
             "deactivate",
@@ -86,7 +97,7 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
             f"{who} is refused with this certificate at once; it can be reactivated."
             + (" This is its last working certificate: it is locked out until then." if last_way_in else ""),
             permission="deactivate_certificaterecord",
-            obstacle=_needs_state(record, RecordState.ACTIVE),
+            obstacle=_needs_state(record, RecordState.ACTIVE) or operating_modes.why_not(Verb.DEACTIVATE, record),
             dangerous=True,
         ),
         offer(
@@ -94,13 +105,16 @@ def for_record(record: CertificateRecord, actor: Actor, now: datetime) -> list[A
             "Reactivate",
             "The certificate opens the door again, and becomes active when it is next seen in use.",
             permission="reactivate_certificaterecord",
-            obstacle=_needs_state(record, RecordState.INACTIVE) or ("The certificate has expired." if expired else ""),
+            obstacle=_needs_state(record, RecordState.INACTIVE)
+            or ("The certificate has expired." if expired else "")
+            or operating_modes.why_not(Verb.REACTIVATE, record),
         ),
         offer(
             "revoke",
             "Revoke",
-            f"{who} is thrown off at once and refused with this certificate from then on; the CA is told after that. "
-            "This cannot be undone."
+            f"{who} is thrown off at once and refused with this certificate from then on; "
+            + _who_is_told(record)
+            + " This cannot be undone."
             + (
                 " This is its last working certificate: it is locked out until somebody brings it back on site."
                 if last_way_in

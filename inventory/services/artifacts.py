@@ -158,7 +158,7 @@ def keep_issued_chains(now: datetime) -> int:
     if not batch:
         return 0
     last, last_transaction, _ = batch[-1]
-    issued = rows(CertificateRecord, "id = ANY(%s)", [record_id for _, _, record_id in batch])
+    issued = rows(CertificateRecord, "id = ANY(%s) AND chain_pem <> ''", [record_id for _, _, record_id in batch])
     kept, refused = _chains_of(issued, now)
     if refused and not kept and not any(isinstance(error, TooLargeError) for _, error in refused):
         raise refused[0][1]

@@ -28,8 +28,9 @@ from inventory.choices import (
 from inventory.errors import CsrRejectedError, InventoryError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, ManagedIdentity
+from inventory.ownership import ownership_of
 from inventory.purposes import Purpose, purpose
-from inventory.services import holding, jobs, policies, rate_limits, transitions
+from inventory.services import holding, jobs, operating_modes, policies, rate_limits, transitions
 from inventory.services.csr_policy import BoundCsr, check_csr, claim_public_key
 from inventory.services.events import record_event
 from inventory.services.locking import lock_identity, lock_job_of, lock_record_of
@@ -297,6 +298,9 @@ def _why_not(identity: ManagedIdentity, entry: Purpose) -> str | None:
             f"{identity.authoritative_identifier} asked for a {entry.label} certificate, which is "
             f"{OperatingMode(identity.mode_for(entry)).label.lower()}; no issuer is set up for it here."
         )
+    decided = ownership_of(entry, identity.program)
+    if not decided.complete and not identity.pilot:
+        return operating_modes.undecided(identity, entry, decided)
     return None
 
 

@@ -22,10 +22,11 @@ from inventory.choices import (
 from inventory.errors import LastCredentialError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, Evidence
-from inventory.services import transitions
+from inventory.services import operating_modes, transitions
 from inventory.services.command import command
 from inventory.services.events import record_event
 from inventory.services.locking import lock_record
+from inventory.services.operating_modes import Verb
 from inventory.services.registration import register_external
 from inventory.services.requesting import install, issue, renew
 from inventory.services.revoking import revoke, revoke_locked, revoke_many
@@ -80,19 +81,11 @@ def deactivate(
     now = now or timezone.now()
     with command(actor, "deactivate_certificaterecord", reason):
         locked = lock_record(record.pk)
+        operating_modes.check_record(Verb.DEACTIVATE, locked)
         transitions.check_source(locked, "deactivated", RecordState.ACTIVE)
         _check_no_door(locked)
         _guard_last_credential(locked, actor, force, now, "Deactivating")
-        locked.deactivated_at = now
-        locked.deactivate()
-        locked.save()
-        record_event(
-            EventType.CERTIFICATE_DEACTIVATED,
-            now=now,
-            record=locked,
-            payload={"deactivatedAt": now.isoformat(), "forced": force},
-        )
-        transitions.block_at_gateways(locked)
+        transitions.deactivated(locked, now=now, forced=force)
     return locked
 
 
@@ -106,13 +99,11 @@ def reactivate(
     now = now or timezone.now()
     with command(actor, "reactivate_certificaterecord", reason):
         locked = lock_record(record.pk)
+        operating_modes.check_record(Verb.REACTIVATE, locked)
         transitions.check_source(locked, "reactivated", RecordState.INACTIVE)
         if locked.not_after is None or locked.not_after <= now:
             raise TransitionRefusedError(f"Certificate {locked.pk} has expired; issue a new one instead.")
-        locked.activation_evidence = None
-        locked.reactivate()
-        locked.save()
-        record_event(EventType.CERTIFICATE_REACTIVATED, now=now, record=locked)
+        transitions.reactivated(locked, now=now)
     return locked
 
 

@@ -21,12 +21,12 @@ from bfcerts.pki.certificates import (
 )
 from bfcerts.pki.chains import ChainError, verify_issued
 from inventory.actors import Actor
-from inventory.choices import STATEABLE_EVIDENCE, EventType, EvidenceKind, OperatingMode, RecordState
+from inventory.choices import STATEABLE_EVIDENCE, EventType, EvidenceKind, OperatingMode, RecordState, SourceOfTruth
 from inventory.errors import InvalidInputError, TransitionRefusedError
 from inventory.models import CertificateRecord, IssuingAuthority, ManagedIdentity
 from inventory.purposes import Purpose
 from inventory.purposes import purpose as purpose_entry
-from inventory.services import policies, transitions
+from inventory.services import operating_modes, policies, transitions
 from inventory.services.command import command
 from inventory.services.csr_policy import check_certificate, claim_public_key
 from inventory.services.events import record_event
@@ -61,6 +61,9 @@ def register_external(
         we manage it, comes from none of our authorities.
     :raises CsrRejectedError: when one that we manage names somebody else, has a key or usages that its policy does not
         allow, or is good for longer; and when another identity has used its key.
+    :raises OwnershipUndecidedError: when its ownership is not decided and the identity is no pilot.
+    :raises NotStoredError: when only evidence of such certificates may be kept; where only the lifecycle may be, the
+        record has everything but the certificate and its chain.
     :raises TransitionRefusedError: when the state asks for evidence that was not given, or cannot be stated.
     """
     now = now or timezone.now()
@@ -78,6 +81,8 @@ def register_external(
                 f"A certificate cannot be registered as {state}; use issued, installed_pending_activation or active."
             )
         _check_statement(state, evidence_kind)
+        decided = operating_modes.check_decided(locked, entry)
+        kept = operating_modes.check_may_be_stored(locked, entry, decided)
         mode = locked.mode_for(entry)
         chain_to_root = "".join(one.pem for one in chain)
         authority = None
@@ -97,13 +102,16 @@ def register_external(
             registered_externally=True,
             # Only the one that issues now can be told of a revocation.
             authority=authority if authority and authority.issues else None,
-            responsible_authority=(responsible_authority or leaf.issuer_text)[:200],
+            kept=kept,
+            responsible_authority=(responsible_authority or decided.authority or leaf.issuer_text)[:200],
             native_status=native_status,
             requested_at=now,
             issued_at=now,
             chain_pem=chain_to_root,
         )
         transitions.describe_certificate(record, leaf)
+        if kept != SourceOfTruth.WHOLE_CHAIN:
+            record.certificate_pem = record.chain_pem = ""
         record.save()
         record_event(
             EventType.CERTIFICATE_ISSUED,

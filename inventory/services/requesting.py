@@ -5,17 +5,18 @@ from datetime import datetime
 from django.utils import timezone
 
 from inventory.actors import Actor
-from inventory.choices import EventType, JobAction, OperatingMode, RecordState
+from inventory.choices import EventType, JobAction, RecordState, SourceOfTruth
 from inventory.errors import TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY, Purpose
 from inventory.purposes import purpose as purpose_entry
-from inventory.services import holding, jobs, lockouts, transitions
-from inventory.services.command import callers_key, command, not_ours
+from inventory.services import holding, jobs, lockouts, operating_modes, transitions
+from inventory.services.command import callers_key, command
 from inventory.services.csr_policy import check_given_csr
 from inventory.services.enrolment import accept_csr
 from inventory.services.events import record_event
 from inventory.services.locking import lock_identity, lock_record
+from inventory.services.operating_modes import Verb
 
 
 def issue(
@@ -83,8 +84,7 @@ def renew(
     with command(actor, "renew_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "renewed", RecordState.ACTIVE)
-        if locked.mode != OperatingMode.MANAGED:
-            raise not_ours(locked.identity, locked.purpose_entry, locked.mode, "renew", locked.responsible_authority)
+        operating_modes.check_record(Verb.RENEW, locked)
         _check_may_hold(locked.identity, locked.purpose_entry, locked.slot)
         job, created = jobs.open_job(
             action=JobAction.RENEW,
@@ -119,9 +119,9 @@ def _check_may_hold(identity: ManagedIdentity, entry: Purpose, slot: str) -> Non
         )
     identity.check_purpose(entry)
     entry.check_slot(slot)
-    mode = identity.mode_for(entry)
-    if mode != OperatingMode.MANAGED:
-        raise not_ours(identity, entry, mode, "issue", "")
+    operating_modes.check(Verb.ISSUE, identity, entry)
+    decided = operating_modes.check_decided(identity, entry)
+    operating_modes.check_request_may_be_taken(identity, entry, decided)
 
 
 def _requested(job: CertificateJob, now: datetime) -> None:
@@ -152,12 +152,20 @@ def install(
 ) -> CertificateJob:
     """Deliver an issued certificate, again if need be.
 
-    :raises TransitionRefusedError: when it is not issued, or a job is still delivering it.
+    :raises NotOursError: when it is only tracked.
+    :raises TransitionRefusedError: when it is not issued, a job is still delivering it, or only its lifecycle is
+        stored.
     """
     now = now or timezone.now()
     with command(actor, "install_certificaterecord", reason):
         locked = lock_record(record.pk)
         transitions.check_source(locked, "installed", RecordState.ISSUED, RecordState.INSTALLED_PENDING_ACTIVATION)
+        operating_modes.check_record(Verb.INSTALL, locked)
+        if locked.kept != SourceOfTruth.WHOLE_CHAIN:
+            raise TransitionRefusedError(
+                f"Of certificate {locked.pk} only its lifecycle is stored, by its ownership decision; there is nothing "
+                "here to deliver. Whoever issued it delivers it."
+            )
         delivering = CertificateJob.objects.open().filter(record=locked).exclude(action=JobAction.INSTALL).first()
         if delivering:
             raise TransitionRefusedError(

@@ -13,8 +13,8 @@ from bfcerts.pki.certificates import ParsedCertificate
 from bfcerts.rows import insert
 from inventory import seams
 from inventory.audit import save_all
-from inventory.choices import REVOCABLE_STATES, EventType, RecordState
-from inventory.errors import TransitionRefusedError
+from inventory.choices import EVIDENCE_FRESH_FOR, REVOCABLE_STATES, EventType, RecordState
+from inventory.errors import HeldBackError, TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, Evidence
 from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import policies
@@ -138,9 +138,13 @@ def observe(
 def installation_recorded(
     record: CertificateRecord, evidence: Evidence, *, now: datetime, job: CertificateJob | None
 ) -> None:
-    """issued → installed_pending_activation, on evidence of install, delivery or acceptance."""
+    """issued → installed_pending_activation, on evidence of install, delivery or acceptance.
+
+    What shows that it is in use shows that it is installed, too.
+    """
     check_source(record, "recorded as installed", RecordState.ISSUED)
-    if evidence.kind not in record.purpose_entry.installing_evidence:
+    entry = record.purpose_entry
+    if evidence.kind not in entry.installing_evidence | entry.activating_evidence:
         raise TransitionRefusedError(
             f"{evidence.get_kind_display()} does not show that a {record.purpose_entry.label} certificate was "
             "installed."
@@ -179,6 +183,9 @@ def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, j
         )
     if record.not_after is None or record.not_after <= now:
         raise TransitionRefusedError(f"Certificate {record.pk} has expired; renew it instead.")
+    _check_not_too_old(record, evidence, now)
+    if held := seams.what_holds_activation(record, now):
+        raise HeldBackError(held)
     previous = (
         CertificateRecord.objects.select_for_update()
         .filter(
@@ -214,6 +221,15 @@ def activated(record: CertificateRecord, evidence: Evidence, *, now: datetime, j
     seams.tell_records_moved([record], now)
 
 
+def _check_not_too_old(record: CertificateRecord, evidence: Evidence, now: datetime) -> None:
+    span = EVIDENCE_FRESH_FOR.get(evidence.kind)
+    if span is not None and evidence.observed_at + span <= now:
+        raise TransitionRefusedError(
+            f"{evidence.get_kind_display()} of {evidence.observed_at:%Y-%m-%d %H:%M} UTC is too old to bring "
+            f"certificate {record.pk} into use; ask {record.responsible_authority or 'whoever said so'} again."
+        )
+
+
 def is_fresh(record: CertificateRecord, observed_at: datetime) -> bool:
     """Whether what was observed then says something about the record now: a reactivated one starts anew."""
     return record.deactivated_at is None or observed_at > record.deactivated_at
@@ -231,6 +247,31 @@ def reach_profile_3(record: CertificateRecord, *, now: datetime) -> None:
         if closes:
             identity.fallback_until = None
         identity.save()
+
+
+def deactivated(record: CertificateRecord, *, now: datetime, forced: bool) -> None:
+    """active → inactive: out of service on purpose; it can come back on fresh evidence."""
+    check_source(record, "deactivated", RecordState.ACTIVE)
+    record.deactivated_at = now
+    record.deactivate()
+    record.save()
+    record_event(
+        EventType.CERTIFICATE_DEACTIVATED,
+        now=now,
+        record=record,
+        payload={"deactivatedAt": now.isoformat(), "forced": forced},
+    )
+    block_at_gateways(record)
+    seams.tell_records_moved([record], now)
+
+
+def reactivated(record: CertificateRecord, *, now: datetime) -> None:
+    """inactive → installed_pending_activation: it becomes active on fresh evidence, like any other."""
+    check_source(record, "reactivated", RecordState.INACTIVE)
+    record.activation_evidence = None
+    record.reactivate()
+    record.save()
+    record_event(EventType.CERTIFICATE_REACTIVATED, now=now, record=record)
 
 
 def retired(record: CertificateRecord, why: str, *, now: datetime, keep_as_fallback: bool) -> None:

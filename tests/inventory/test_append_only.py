@@ -13,6 +13,7 @@ from inventory.models import (
 )
 from tests.inventory.guards import refused
 from tests.inventory.records import NOW, sql
+from tests.provisioning.support import decide, says, start
 from tests.support import ControlPlane, charger
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +29,8 @@ APPEND_ONLY = [
     "inventory_domainevent",
     "inventory_securityevent",
     "inventory_evidence",
+    "provisioning_provisioningevidence",
+    "provisioning_externalreference",
 ]
 
 
@@ -73,6 +76,8 @@ def filled(plane: ControlPlane) -> None:
     plane.enrol(identity)
     plane.send_csr(identity, "no request")
     plane.work()
+    decide()
+    says(plane.clock, start(plane.clock), "request", reference="C-1", reference_kind="contract")
     for table in APPEND_ONLY:
         if not sql(f"SELECT 1 FROM {table}"):  # noqa: S608  # our own names
             add_some_row(table)

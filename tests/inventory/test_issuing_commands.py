@@ -31,8 +31,9 @@ DAY = timedelta(days=1)
 
 
 def vehicle(**fields: Any) -> ManagedIdentity:
+    """A vehicle of a pilot, which needs no ownership decision."""
     return identities.create(
-        kind="vehicle", authoritative_identifier="WAUZZZ1", actor=OPERATOR, reason="test", **fields
+        kind="vehicle", authoritative_identifier="WAUZZZ1", pilot=True, actor=OPERATOR, reason="test", **fields
     )
 
 

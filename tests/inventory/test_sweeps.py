@@ -145,7 +145,12 @@ def test_a_renewed_certificate_raises_nothing(plane: ControlPlane) -> None:
 
 def test_a_certificate_without_any_policy_does_not_silence_the_others(plane: ControlPlane) -> None:
     vehicle = identities.create(
-        kind="vehicle", authoritative_identifier="WAUZZZ1", mode="tracked_only", actor=OPERATOR, reason="test"
+        kind="vehicle",
+        authoritative_identifier="WAUZZZ1",
+        mode="tracked_only",
+        pilot=True,
+        actor=OPERATOR,
+        reason="test",
     )
     lifecycle.register_external(
         identity=vehicle,

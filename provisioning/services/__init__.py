@@ -1,0 +1,1 @@
+"""What provisioning does: cases, their evidence, and who owns what."""
