@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('inventory', '0030_how_much_is_kept'),
+        ('inventory', '0031_how_much_is_kept'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

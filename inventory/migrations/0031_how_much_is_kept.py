@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inventory', '0029_retry_setbacks'),
+        ('inventory', '0030_plug_and_charge_dialect'),
     ]
 
     operations = [
