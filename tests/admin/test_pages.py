@@ -18,6 +18,7 @@ from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.services import identities, lifecycle
 from inventory.words import event_words, in_words
 from tests.admin import given
+from tests.migration import given as moving
 from tests.support import OPERATOR, charger
 
 pytestmark = pytest.mark.django_db
@@ -83,7 +84,7 @@ def test_the_page_of_an_identity_shows_all_that_concerns_it(console: Client) -> 
     )
     given.command(identity, state="answered", outcome="rejected", error_description="Not supported")
     given.security_event(identity, message="It sent a request for somebody else.")
-    given.authorization_key(identity)
+    moving.authorization_key(identity)
 
     page = shown(console, identity)
 

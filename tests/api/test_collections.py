@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from inventory.models import CertificateRecord, DomainEvent
 from tests.admin import given
 from tests.api.routes import LISTS, Route
+from tests.migration import given as moving
 from tests.support import charger
 
 pytestmark = pytest.mark.django_db
@@ -149,7 +150,7 @@ def test_a_list_of_certificates_is_light_and_the_detail_has_the_pem(api: APIClie
 
 def test_secrets_are_in_no_answer(api: APIClient) -> None:
     identity = charger()
-    key = given.authorization_key(identity)
+    key = moving.authorization_key(identity)
     command = given.command(identity, secret_payload=b"sealed")
 
     key_answer = api.get(f"/api/v1/authorization-keys/{key.pk}")

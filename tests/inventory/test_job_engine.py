@@ -1,120 +1,27 @@
 """The job engine: claims, leases, attempts, back-off, unexpected ends; with steps of the tests' own."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from bfcerts.ocpp import canonical, outbox
 from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import OutboxCommand
-from inventory.audit import attributed
 from inventory.choices import EventType, JobQueue, JobState, RecordState
-from inventory.errors import InvalidInputError
 from inventory.jobs import engine
-from inventory.jobs.engine import Fail, Proceed, Recorder, Result, Retry, Succeed, Wait
-from inventory.models import CertificateJob, CertificateRecord, DomainEvent, LifecyclePolicy
-from inventory.services import jobs, lifecycle
+from inventory.jobs.engine import Fail, Proceed, Result, Retry, Succeed, Wait
+from inventory.models import CertificateJob, CertificateRecord, DomainEvent
+from inventory.services import lifecycle
 from inventory.services.delivery import reference
+from tests.inventory.engine_steps import LEASE, move_on, ran, run
 from tests.support import OPERATOR, Clock, ControlPlane, charger, job_for, request_for
 
 pytestmark = pytest.mark.django_db
-
-LEASE = timedelta(seconds=60)
-ran: list[tuple[str, int]] = []
-"""Which step ran for which job, in order."""
 
 
 @pytest.fixture(autouse=True)
 def _nothing_ran() -> None:
     ran.clear()
-
-
-def run(clock: Clock, queue: str = JobQueue.GENERAL, limit: int = 50) -> int:
-    return engine.run_due(queue=queue, clock=clock, limit=limit, lease=LEASE)
-
-
-def noted(job: CertificateJob, result: Result) -> Result:
-    ran.append((job.step, job.pk))
-    return result
-
-
-@engine.local_step("test_succeeds")
-def succeeds(job: CertificateJob, now: datetime) -> Result:
-    return noted(job, Succeed("Done."))
-
-
-@engine.local_step("test_retries")
-def retries(job: CertificateJob, now: datetime) -> Result:
-    return noted(job, Retry("The other side is busy."))
-
-
-@engine.local_step("test_breaks")
-def breaks(job: CertificateJob, now: datetime) -> Result:
-    noted(job, Succeed(""))
-    raise RuntimeError("a defect")
-
-
-@engine.local_step("test_refuses")
-def refuses(job: CertificateJob, now: datetime) -> Result:
-    raise InvalidInputError("This cannot be: a value is missing. Enter it.")
-
-
-@engine.local_step("test_waits")
-def waits(job: CertificateJob, now: datetime) -> Result:
-    return noted(job, Wait("the other side", now + timedelta(minutes=5), "test_succeeds"))
-
-
-@engine.local_step("test_polls")
-def polls(job: CertificateJob, now: datetime) -> Result:
-    return noted(job, Wait("the other side", now + timedelta(seconds=1), "test_polls"))
-
-
-@engine.external_step("test_asks_and_goes_on")
-def asks_and_goes_on(job: CertificateJob, now: datetime) -> Recorder:
-    ran.append((job.step, job.pk))
-
-    def record_it(locked: CertificateJob, now: datetime) -> Result:
-        locked.outcome = "Answered."
-        return Proceed(str(locked.parameter("next")))
-
-    return record_it
-
-
-@engine.external_step("test_asks")
-def asks(job: CertificateJob, now: datetime) -> Recorder:
-    ran.append((job.step, job.pk))
-    return lambda _job, _now: Succeed("Answered.")
-
-
-def move_on(job_id: int, result: Result, now: datetime) -> None:
-    """What evidence does: move a job on, whoever holds its lease."""
-    with attributed(OPERATOR, "evidence"):
-        engine.advance(jobs.lock(job_id), result, now)
-
-
-@engine.external_step("test_is_overtaken")
-def is_overtaken(job: CertificateJob, now: datetime) -> Recorder:
-    ran.append((job.step, job.pk))
-    move_on(job.pk, Wait("evidence", now + timedelta(hours=1), "test_succeeds"), now)
-    return lambda _job, _now: Fail("This must never be stored.")
-
-
-@engine.external_step("test_is_overtaken_and_refuses")
-def is_overtaken_and_refuses(job: CertificateJob, now: datetime) -> Recorder:
-    is_overtaken(job, now)
-    raise InvalidInputError("Too late.")
-
-
-@engine.external_step("test_is_overtaken_and_breaks")
-def is_overtaken_and_breaks(job: CertificateJob, now: datetime) -> Recorder:
-    is_overtaken(job, now)
-    raise RuntimeError("Too late.")
-
-
-@engine.local_step("test_sends_the_next_job_to_the_ca")
-def sends_the_next_job_to_the_ca(job: CertificateJob, now: datetime) -> Result:
-    move_on(job.pk + 1, Proceed("test_asks", JobQueue.PKI), now)
-    return noted(job, Succeed("Done."))
 
 
 # -- one step after the other ----------------------------------------------------------------------------------------
@@ -246,128 +153,6 @@ def test_a_job_that_was_moved_to_the_ca_after_its_claim_is_not_run_by_the_genera
     assert ran == [("test_sends_the_next_job_to_the_ca", first.pk)]
     second.refresh_from_db()
     assert (second.state, second.queue, second.step) == (JobState.QUEUED, JobQueue.PKI, "test_asks")
-
-
-# -- retries and unexpected ends -------------------------------------------------------------------------------------
-
-
-def test_back_off_is_stored_and_doubles_up_to_the_policys_limit(plane: ControlPlane) -> None:
-    LifecyclePolicy.objects.filter(purpose="charger_identity").update(
-        retry_attempts=5, retry_delay=timedelta(seconds=30), retry_delay_limit=timedelta(minutes=2)
-    )
-    clock = plane.clock
-    job = job_for(charger(), "test_retries", now=clock())
-
-    for seconds in (30, 60, 120, 120):
-        assert run(clock) == 1
-        job.refresh_from_db()
-        assert (job.state, job.next_run_at) == (JobState.WAITING, clock() + timedelta(seconds=seconds))
-        assert job.waiting_for == "the next try, after: The other side is busy."
-        assert job.waiting_until == job.next_run_at
-        clock.advance(seconds=seconds - 1)
-        assert run(clock) == 0  # only the table says when: a restart of the workers releases no herd
-        clock.advance(seconds=1)
-
-    assert run(clock) == 1
-    job.refresh_from_db()
-    assert (job.state, job.outcome) == (JobState.FAILED, "The other side is busy. Given up after 5 tries.")
-
-
-def test_unexpected_errors_end_the_job_after_the_limit_and_not_before(
-    db: None, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    job = job_for(charger(), "test_breaks", now=clock())
-
-    for number in range(1, engine.UNEXPECTED_ENDS):
-        assert run(clock) == 1
-        job.refresh_from_db()
-        assert (job.state, job.unexpected_ends) == (JobState.WAITING, number)
-        clock.advance(minutes=10)
-    assert run(clock) == 1
-
-    job.refresh_from_db()
-    assert job.state == JobState.FAILED
-    assert job.outcome == "Step test_breaks ended unexpectedly 12 times in a row; see the worker's log."
-    assert len(ran) == engine.UNEXPECTED_ENDS
-    assert "a defect" in caplog.text
-    assert "a defect" not in job.outcome
-
-
-def test_a_step_that_kills_its_worker_every_time_ends_as_failed_without_being_run_again(db: None, clock: Clock) -> None:
-    job = job_for(charger(), "test_succeeds", now=clock())
-
-    for _ in range(engine.UNEXPECTED_ENDS):
-        assert engine.claim(queue=JobQueue.GENERAL, now=clock(), limit=1, lease=LEASE) == [job.pk]
-        clock.advance(seconds=60)
-    run(clock)
-
-    job.refresh_from_db()
-    assert (job.state, ran) == (JobState.FAILED, [])
-    assert "ended unexpectedly 12 times in a row" in job.outcome
-
-
-def test_polling_for_long_does_not_use_up_the_patience_with_unexpected_errors(db: None, clock: Clock) -> None:
-    job = job_for(charger(), "test_polls", now=clock())
-    for _ in range(3 * engine.UNEXPECTED_ENDS):
-        run(clock)
-        clock.advance(seconds=1)
-    CertificateJob.objects.filter(pk=job.pk).update(step="test_breaks")
-
-    run(clock)
-
-    job.refresh_from_db()
-    assert (job.state, job.unexpected_ends) == (JobState.WAITING, 1)
-
-
-def test_a_refusal_by_the_domain_ends_the_job_with_its_own_sentence(db: None, clock: Clock) -> None:
-    job = job_for(charger(), "test_refuses", now=clock())
-
-    run(clock)
-
-    job.refresh_from_db()
-    assert (job.state, job.outcome) == (JobState.FAILED, "This cannot be: a value is missing. Enter it.")
-
-
-def test_an_unknown_step_ends_the_job_and_names_it(db: None, clock: Clock) -> None:
-    job = job_for(charger(), "test_of_another_version", now=clock())
-
-    run(clock)
-
-    job.refresh_from_db()
-    assert job.state == JobState.FAILED
-    assert "No step 'test_of_another_version' is known" in job.outcome
-
-
-def test_a_wait_names_its_end_and_the_step_runs_then(db: None, clock: Clock) -> None:
-    job = job_for(charger(), "test_waits", now=clock())
-
-    run(clock)
-    job.refresh_from_db()
-    assert (job.state, job.waiting_for) == (JobState.WAITING, "the other side")
-    assert job.waiting_until == job.next_run_at == clock() + timedelta(minutes=5)
-    assert job.attempts == 0
-
-    clock.advance(minutes=5)
-    run(clock)
-    job.refresh_from_db()
-    assert (job.state, job.waiting_for) == (JobState.SUCCEEDED, "")
-    assert job.waiting_until is None
-
-
-def test_a_job_does_not_outlive_its_deadline(db: None, clock: Clock) -> None:
-    job = job_for(charger(), "test_waits", now=clock(), deadline=clock() + timedelta(minutes=2))
-    run(clock)
-
-    clock.advance(minutes=2)
-    assert run(clock) == 1
-
-    job.refresh_from_db()
-    assert (job.state, job.outcome) == (
-        JobState.FAILED,
-        f"Not done by {clock():%Y-%m-%d %H:%M} UTC, the end of the time that it had as a whole; it had come as far as "
-        "the step test_succeeds. What was in use before stays so; mend the cause, then start it again.",
-    )
-    assert ran == [("test_waits", job.pk)]
 
 
 # -- the end of a job ------------------------------------------------------------------------------------------------

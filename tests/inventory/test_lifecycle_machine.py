@@ -17,9 +17,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     rule,
     run_state_machine_as_test,
 )
@@ -28,13 +26,15 @@ from bfcerts.ocpp import inbox
 from bfcerts.ocpp.canonical import Action
 from bfcerts.ocpp.models import OutboxCommand
 from bfcerts.ocpp.registry import Admission
-from inventory.choices import EventType, JobQueue, JobState, RecordState
+from inventory.choices import JobQueue, RecordState
 from inventory.errors import InventoryError
 from inventory.jobs import engine
-from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.services import identities, jobs, lifecycle, sweeps
 from inventory.services.door import CertificateDoor
+from tests.dying import DyingClock, WorkerDiedError
 from tests.inventory.attempts import certificate_attempt
+from tests.inventory.lifecycle_invariants import LifecycleInvariants
 from tests.support import OPERATOR, Clock, ControlPlane, PrivateKey, charger, new_key, request_for
 
 pytestmark = pytest.mark.django_db
@@ -62,59 +62,27 @@ SWEEPS: list[Callable[[datetime], object]] = [
     sweeps.expire_commands,
     sweeps.report_stopped_queues,
 ]
-# What each change of state is called in the event log; a change to installed has two names, by where it comes from.
-EVENT_OF = {
-    (S.REQUESTED, S.ISSUED): EventType.CERTIFICATE_ISSUED,
-    (S.ISSUED, S.INSTALLED_PENDING_ACTIVATION): EventType.CERTIFICATE_INSTALLED,
-    (S.INACTIVE, S.INSTALLED_PENDING_ACTIVATION): EventType.CERTIFICATE_REACTIVATED,
-    **{(source, S.ACTIVE): EventType.CERTIFICATE_ACTIVATED for source in S.values},
-    **{(source, S.INACTIVE): EventType.CERTIFICATE_DEACTIVATED for source in S.values},
-    **{(source, S.RETIRED): EventType.CERTIFICATE_RETIRED for source in S.values},
-    **{(source, S.REVOKED): EventType.CERTIFICATE_REVOKED for source in S.values},
-    **{(source, S.DELETED): EventType.CERTIFICATE_DELETED for source in S.values},
-}
 pick = st.integers(0, 11)
 who = st.integers(0, 1)
 stages = st.sampled_from(["unknown", "requested", "delivering", "installed", "active", "renewing", "replaced"])
 queues = st.sampled_from([JobQueue.GENERAL, JobQueue.PKI])
 
 
-class WorkerDiedError(BaseException):
-    """A worker is gone from one statement to the next; nothing of it catches this."""
-
-
-class DyingClock:
-    """The clock of a worker that dies when it looks at the time for the n-th time: between any two of its steps."""
-
-    def __init__(self, clock: Clock, dies_at: int) -> None:
-        self.clock, self.left = clock, dies_at
-
-    def __call__(self) -> datetime:
-        self.left -= 1
-        if self.left == 0:
-            raise WorkerDiedError
-        return self.clock()
-
-
-class Lifecycle(RuleBasedStateMachine):
+class Lifecycle(LifecycleInvariants):
     """Two chargers, their operators, the workers, and time."""
 
     authority_directory: ClassVar[Path]
 
     def __init__(self) -> None:
-        super().__init__()
         self.example: AbstractContextManager[object] = transaction.atomic()
         self.example.__enter__()
-        self.clock = Clock(datetime.now(UTC).replace(microsecond=0))
+        clock = Clock(datetime.now(UTC).replace(microsecond=0))
+        super().__init__(clock, [charger("CS-1"), charger("CS-10")])
         self.ends = self.clock() + YEARS
         self.plane = ControlPlane(self.clock)
-        self.chargers = [charger("CS-1"), charger("CS-10")]
         self.keys: list[PrivateKey] = []
         self.last_request = ["", ""]
         self.certificates_before = self.certificates_of_the_ca()
-        self.revoked: set[int] = set()
-        self.working: dict[int, bool] = {}
-        self.taken_on_purpose = True
 
     def teardown(self) -> None:
         try:
@@ -304,82 +272,6 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def work_settles(self) -> None:
         self.plane.work()
-
-    # -- what must hold after each of these
-
-    @invariant()
-    def at_most_one_is_active_and_that_on_evidence_of_its_own(self) -> None:
-        active = CertificateRecord.objects.filter(state=S.ACTIVE).select_related("activation_evidence")
-        slots = Counter((record.identity_id, record.purpose, record.slot) for record in active)
-        assert all(count == 1 for count in slots.values())
-        for record in active:
-            evidence = record.activation_evidence
-            assert evidence is not None
-            assert evidence.record_id == record.pk
-            assert evidence.kind in record.purpose_entry.activating_evidence
-            assert record.deactivated_at is None or evidence.observed_at > record.deactivated_at
-
-    @invariant()
-    def nobody_is_left_without_a_way_in_but_on_purpose_or_by_time(self) -> None:
-        working = {
-            identity.pk: CertificateRecord.objects.of(identity.pk, "charger_identity").usable_at(self.clock()).exists()
-            for identity in self.chargers
-        }
-        if not self.taken_on_purpose:
-            for identity, worked in self.working.items():
-                assert working[identity] or not worked
-        self.working, self.taken_on_purpose = working, False
-
-    @invariant()
-    def what_was_revoked_never_comes_back(self) -> None:
-        states = dict(CertificateRecord.objects.values_list("pk", "state"))
-        assert all(states[number] in (S.REVOKED, S.DELETED) for number in self.revoked)
-        self.revoked |= {number for number, state in states.items() if state == S.REVOKED}
-
-    @invariant()
-    def every_change_of_state_is_one_event_with_author_and_reason(self) -> None:
-        expected: Counter[tuple[int, str]] = Counter()
-        states: dict[int, str] = {}
-        for row in CertificateRecord.history.order_by("history_id"):
-            assert row.actor
-            assert row.history_change_reason
-            before = states.get(row.id)
-            if before is not None and before != row.state:
-                expected[row.id, EVENT_OF[S(before), S(row.state)]] += 1
-            states[row.id] = row.state
-        counted = Counter(
-            DomainEvent.objects.filter(record__isnull=False, type__in=set(EVENT_OF.values())).values_list(
-                "record", "type"
-            )
-        )
-        assert counted == expected
-        assert states == dict(CertificateRecord.objects.values_list("pk", "state"))
-
-    @invariant()
-    def each_job_is_asked_for_once_and_is_due_leased_or_waiting_with_an_end(self) -> None:
-        requested = Counter(DomainEvent.objects.filter(type=EventType.CERTIFICATE_REQUESTED).values_list("job"))
-        assert all(count == 1 for count in requested.values())
-        for job in CertificateJob.objects.all():
-            assert job.actor
-            assert job.reason
-            match job.state:
-                case JobState.QUEUED:
-                    assert job.next_run_at <= self.clock()
-                case JobState.RUNNING:
-                    assert job.lease_owner
-                    assert job.lease_until is not None
-                case JobState.WAITING:
-                    assert job.waiting_for
-                    assert job.waiting_until is not None
-                    assert job.next_run_at <= job.waiting_until
-                case _:
-                    assert job.outcome
-                    assert job.finished_at is not None
-
-    @invariant()
-    def a_request_is_never_without_a_job_that_works_on_it(self) -> None:
-        for record in CertificateRecord.objects.filter(state=S.REQUESTED):
-            assert CertificateJob.objects.open().filter(record=record).exists()
 
     # -- how it ends
 

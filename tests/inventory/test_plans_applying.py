@@ -16,7 +16,7 @@ from inventory.errors import NotPermittedError
 from inventory.models import Cohort, ManagedIdentity, Plan, Setback
 from inventory.services import catalogue, plans
 from inventory.services.plans import applying, comparing, judging, planner, turns
-from tests.inventory.test_plans import Painting
+from tests.inventory.painting import Painting
 from tests.support import OPERATOR, PATIENCE_SECONDS, Clock, ControlPlane, charger, in_threads
 
 BATCH = judging.BATCH

@@ -1,20 +1,17 @@
 """Security logs: asked for, uploaded once to an address of ours, followed to the end, and kept."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import Settings
 
-from bfcerts.artifacts import ArtifactError, BrokenOffError
-from bfcerts.ocpp import secret_payload
-from bfcerts.ocpp.canonical import Action, CommandOutcome, Evidence
-from bfcerts.ocpp.models import OutboxCommand
-from bfcerts.ocpp.redaction import redact
+from bfcerts.artifacts import ArtifactError
+from bfcerts.ocpp.canonical import CommandOutcome, Evidence
 from inventory.actors import Actor
 from inventory.choices import ArtifactKind
 from inventory.errors import NotPermittedError, TransitionRefusedError
@@ -28,54 +25,12 @@ from inventory.models import (
     StationLog,
 )
 from inventory.services import artifacts, station_logs
-from inventory.services.station_logs import UploadOverError, UploadRefusedError, UploadTooLargeError
+from inventory.services.station_logs import UploadOverError
 from tests.end_to_end.plant import eventually
+from tests.inventory.logs import CONTENT, again, ask, command_of, tell, token, upload
 from tests.support import OPERATOR, ControlPlane, charger
 
-pytestmark = pytest.mark.django_db
-
-CONTENT = b"2026-11-20T10:00:00Z StartupOfTheDevice\n"
-
-
-@pytest.fixture(autouse=True)
-def store(plane: ControlPlane, settings: Settings, tmp_path: Path) -> None:
-    given = {"artifact_directory": tmp_path / "artifacts", "upload_largest_mib": 1}
-    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update=given)
-
-
-def ask(plane: ControlPlane, identity: ManagedIdentity) -> StationLog:
-    return station_logs.fetch(identity=identity, actor=OPERATOR, reason="Look for tampering", now=plane.clock())
-
-
-def command_of(log: StationLog) -> OutboxCommand:
-    return OutboxCommand.objects.get(reference=f"log:{log.pk}")
-
-
-def address(log: StationLog) -> str:
-    """What the station is told, as the gateway reads it."""
-    sealed = command_of(log).secret_payload
-    assert sealed is not None
-    opened = secret_payload.open(bytes(sealed), django_settings.CONFIGURATION.credential_secret())
-    location = opened["remote_location"]
-    assert isinstance(location, str)
-    return location
-
-
-def token(log: StationLog) -> str:
-    return address(log).rsplit("/", 1)[1]
-
-
-def again(log: StationLog) -> StationLog:
-    return StationLog.objects.get(pk=log.pk)
-
-
-def upload(plane: ControlPlane, key: str, *chunks: bytes) -> StationLog:
-    return station_logs.receive(token=key, chunks=chunks or (CONTENT,), now=plane.clock())
-
-
-def tell(plane: ControlPlane, log: StationLog, status: str) -> None:
-    plane.observe("CS-1", Evidence.LOG_STATUS, {"status": status, "request_id": log.request_id})
-    plane.read_inbox()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("logs_in_a_folder")]
 
 
 def test_a_log_is_asked_for_uploaded_and_kept_with_its_digest(plane: ControlPlane) -> None:
@@ -112,147 +67,6 @@ def test_the_upload_and_its_status_may_come_before_the_answer(plane: ControlPlan
     assert again(log).state == "uploaded"
 
 
-def test_the_address_is_short_and_sealed(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-
-    location = address(log)
-    command = command_of(log)
-    assert len(location) < 512
-    assert location.startswith(django_settings.CONFIGURATION.log_upload_url + "/upload/")
-    assert command.action == Action.GET_LOG
-    assert command.payload["remote_location"] == ""
-    assert token(log) not in str(command.payload)
-
-
-def test_an_address_works_once(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    key = token(log)
-    upload(plane, key)
-
-    with pytest.raises(UploadOverError, match="has been used"):
-        upload(plane, key, b"something else")
-
-    assert Artifact.objects.get().sha256 == hashlib.sha256(CONTENT).hexdigest()
-
-
-@pytest.mark.parametrize(
-    "change", [lambda key: key[:-1] + ("A" if key[-1] != "A" else "B"), lambda key: "1", str.upper]
-)
-def test_an_address_that_is_not_ours_is_refused_without_a_look_at_the_database(
-    plane: ControlPlane, change: Callable[[str], str], django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
-    key = token(ask(plane, charger("CS-1")))
-
-    with pytest.raises(UploadRefusedError, match="Nothing is expected"), django_assert_num_queries(0):
-        upload(plane, change(key))
-
-
-def test_the_address_of_one_station_says_nothing_about_anothers(plane: ControlPlane) -> None:
-    first, second = ask(plane, charger("CS-1")), ask(plane, charger("CS-2"))
-    number, _, signature = token(first).partition("~")
-
-    with pytest.raises(UploadRefusedError):
-        upload(plane, f"{second.pk}~{signature}")
-    assert number == str(first.pk)
-
-
-def test_the_address_ends_with_its_time(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    key = token(log)
-
-    plane.clock.advance(hours=2)
-
-    with pytest.raises(UploadOverError):
-        upload(plane, key)
-
-
-def test_a_disabled_station_uploads_nothing(plane: ControlPlane) -> None:
-    key = token(ask(plane, charger("CS-1")))
-    ManagedIdentity.objects.update(enabled=False)
-
-    with pytest.raises(UploadOverError):
-        upload(plane, key)
-
-
-def test_what_is_too_large_is_refused_and_may_be_sent_again(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    key = token(log)
-
-    with pytest.raises(UploadTooLargeError, match="more than 1 MiB"):
-        upload(plane, key, *([b"x" * 1024] * 1025))
-    assert not Artifact.objects.exists()
-
-    upload(plane, key)
-    assert again(log).state == "uploaded"
-
-
-def test_an_upload_that_breaks_off_may_begin_again(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    key = token(log)
-
-    def breaks_off() -> Iterator[bytes]:
-        yield b"half of "
-        raise ConnectionResetError
-
-    with pytest.raises(BrokenOffError):
-        station_logs.receive(token=key, chunks=breaks_off(), now=plane.clock())
-    upload(plane, key)
-
-    assert again(log).artifact is not None
-
-
-def test_a_second_upload_at_the_same_time_is_refused_until_the_first_is_given_up(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    key = token(log)
-    StationLog.objects.update(upload_begun_at=plane.clock())  # as a process that was killed leaves it
-
-    with pytest.raises(UploadOverError):
-        upload(plane, key)
-    plane.clock.advance(minutes=15)
-    upload(plane, key)
-
-    assert again(log).state == "uploaded"
-
-
-def test_what_a_slow_upload_brings_later_never_takes_the_place_of_what_was_kept(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    key = token(log)
-
-    def slow() -> Iterator[bytes]:
-        yield b"forged "
-        plane.clock.advance(minutes=16)
-        upload(plane, key, b"honest")
-        yield b"afterwards"
-
-    with pytest.raises(UploadOverError):
-        station_logs.receive(token=key, chunks=slow(), now=plane.clock())
-
-    kept = again(log).artifact
-    assert kept is not None
-    assert b"".join(artifacts.read(artifact=kept, actor=OPERATOR, now=plane.clock())) == b"honest"
-    folder = Path(str(django_settings.CONFIGURATION.artifact_directory))
-    assert [path.name for path in folder.rglob("*.log")] == [Path(kept.name).name]
-
-
-def test_what_an_upload_left_whose_process_died_leaves_the_store(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    claim = "0123456789abcdef"
-    StationLog.objects.update(upload_begun_at=plane.clock(), upload_claim=claim)  # as a killed process leaves it
-    place = f"security-logs/{log.created_at:%Y/%m}/{log.pk}-{claim}.log"
-    artifacts.store().put(place, [CONTENT], largest=1000)
-    folder = Path(str(django_settings.CONFIGURATION.artifact_directory))
-
-    plane.sweep()
-    assert [path.name for path in folder.rglob("*.log")] == [Path(place).name]  # it may still be under way
-    plane.clock.advance(minutes=15)
-    plane.sweep()
-
-    assert not list(folder.rglob("*.log"))
-    assert (again(log).upload_begun_at, again(log).upload_claim) == (None, "")
-    upload(plane, token(log))
-    assert again(log).state == "uploaded"
-
-
 def test_what_a_slow_upload_left_whose_process_died_afterwards_leaves_the_store(plane: ControlPlane) -> None:
     log = ask(plane, charger("CS-1"))
     claim = "0123456789abcdef"
@@ -272,27 +86,6 @@ def test_what_a_slow_upload_left_whose_process_died_afterwards_leaves_the_store(
     assert station_logs.clear_late(plane.clock()) == 0
 
 
-def test_the_end_of_an_upload_that_was_given_up_frees_nobody_elses_claim(plane: ControlPlane) -> None:
-    log = ask(plane, charger("CS-1"))
-    key = token(log)
-
-    def second() -> Iterator[bytes]:
-        yield b"second"
-        with pytest.raises(UploadOverError):
-            upload(plane, key, b"third")
-
-    def first() -> Iterator[bytes]:
-        yield b"first"
-        plane.clock.advance(minutes=16)
-        station_logs.receive(token=key, chunks=second(), now=plane.clock())
-        raise ConnectionResetError
-
-    with pytest.raises(BrokenOffError):
-        station_logs.receive(token=key, chunks=first(), now=plane.clock())
-
-    assert Artifact.objects.get().size == len(b"second")
-
-
 def test_what_was_changed_in_the_store_is_not_given_out(plane: ControlPlane) -> None:
     log = ask(plane, charger("CS-1"))
     artifact = upload(plane, token(log)).artifact
@@ -304,16 +97,6 @@ def test_what_was_changed_in_the_store_is_not_given_out(plane: ControlPlane) -> 
 
     assert SecurityEvent.objects.get(type="ArtifactChanged").severity == "critical"
     assert not SecurityEvent.objects.filter(type="ArtifactDownloaded").exists()
-
-
-@pytest.mark.parametrize("quoted", ["{}", "cannot use {}", "{}/file.txt"])
-def test_an_address_that_a_station_quotes_is_redacted(plane: ControlPlane, quoted: str) -> None:
-    log = ask(plane, charger("CS-1"))
-    location, key = address(log), token(log)
-    secrets = secret_payload.values({"remote_location": location})
-
-    for said in (location, key):
-        assert key not in str(redact({"statusInfo": {"additionalInfo": quoted.format(said)}}, secrets))
 
 
 def test_a_store_that_fails_leaves_the_request_open(plane: ControlPlane) -> None:

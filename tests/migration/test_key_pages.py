@@ -17,6 +17,7 @@ from inventory.models import ManagedIdentity, SecurityEvent
 from migration.models import AuthorizationKey, KeyRotation, KnownDefaultKey, RecoveryDoor
 from migration.services import authorization_keys
 from tests.admin import given
+from tests.migration import given as moving
 from tests.support import OPERATOR, charger
 
 pytestmark = pytest.mark.django_db
@@ -128,7 +129,7 @@ def test_keys_are_rotated_and_marked_over_the_api(api: APIClient) -> None:
 
 
 def test_a_stored_pending_key_is_revoked_over_the_api_by_force_alone(api: APIClient) -> None:
-    key = given.key_rotation(charger("CS-1")).key
+    key = moving.key_rotation(charger("CS-1")).key
     KeyRotation.objects.update(may_be_stored=True)
 
     url = f"/api/v1/authorization-keys/{key.pk}/revoke"

@@ -5,51 +5,42 @@ duties on the real database and the real local CA: operators, stations that come
 with another one's, lose their connection and their answers, time, and workers that die at any statement.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final, TypeVar
-from uuid import UUID, uuid4
+from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from bfcerts.ocpp import inbox, outbox
-from bfcerts.ocpp.adapters import Adapters
-from bfcerts.ocpp.canonical import Action, Evidence
-from bfcerts.ocpp.frames import Call
-from bfcerts.ocpp.gateway import commands, sessions
-from bfcerts.ocpp.gateway.renewal_only import COMMANDS, ENDED, REQUESTS, OutsideRenewalError, RenewalOnly
-from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
-from bfcerts.ocpp.registry import ConnectionAttempt
-from bfcerts.pki.certificates import parse_certificate
+from bfcerts.ocpp.canonical import Action
+from bfcerts.ocpp.gateway import sessions
+from bfcerts.ocpp.gateway.renewal_only import ENDED, REQUESTS, OutsideRenewalError
+from bfcerts.ocpp.models import StationSession
 from inventory.choices import REVOCABLE_STATES, JobQueue, RecordState
-from inventory.errors import InventoryError
 from inventory.jobs import engine
-from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy, ManagedIdentity
+from inventory.models import CertificateJob, CertificateRecord, LifecyclePolicy
 from inventory.services import identities, jobs, lifecycle, sweeps
-from migration.key_choices import DoorKind
 from migration.models import RecoveryDoor
 from migration.services import recovery, renewal_door
+from tests.dying import DiesAt, WorkerDiedError
 from tests.inventory.attempts import certificate_attempt
+from tests.migration.renewal_world import RenewalWorld, Wired
 from tests.migration.renewing import DAY
-from tests.migration.test_wave_machine import DiesAt, DriverDiedError
-from tests.support import OPERATOR, Clock, ControlPlane, charger, request_for
+from tests.support import OPERATOR, Clock, ControlPlane, request_for
 
 pytestmark = pytest.mark.django_db
 
-Choice = TypeVar("Choice")
 VALID: Final = 10 * DAY
 """Less than what an unconfirmed certificate has until it is revoked, so that some expire before their first use."""
 YEARS: Final = 2 * 365 * DAY
 """How far an example goes at most: the local CA does not live for ever."""
 LEASE: Final = timedelta(seconds=60)
-NODE: Final = "test"
 SPANS = [timedelta(seconds=61), timedelta(minutes=20), timedelta(hours=3), timedelta(days=1), timedelta(days=6)]
 DUTIES: list[Callable[[datetime], object]] = [
     recovery.close_overdue,
@@ -75,41 +66,14 @@ pick = st.integers(0, 11)
 queues = st.sampled_from([JobQueue.GENERAL, JobQueue.PKI])
 
 
-@dataclass
-class Wired:
-    """A charger, the certificates whose keys it holds, and its connection as the gateway's node knows it."""
-
-    identity: ManagedIdentity
-    held: list[int] = field(default_factory=list)
-    session: UUID | None = None
-    attempt: ConnectionAttempt | None = None
-    admitted: sessions.Opened | None = None
-    only: RenewalOnly | None = None
-
-    @property
-    def name(self) -> str:
-        return self.identity.authoritative_identifier
-
-    def gone(self) -> None:
-        self.session = self.attempt = self.admitted = self.only = None
-
-
-class RenewalDoors(RuleBasedStateMachine):
+class RenewalDoors(RenewalWorld):
     """Two chargers on Profile 3 that have expired, or are about to."""
 
-    plane: ClassVar[ControlPlane]
-
     def __init__(self) -> None:
-        super().__init__()
         self.example: AbstractContextManager[object] = transaction.atomic()
         self.example.__enter__()
-        self.plane.clock = Clock(datetime.now(UTC).replace(microsecond=0))
+        super().__init__(Clock(datetime.now(UTC).replace(microsecond=0)))
         self.ends = self.now + YEARS
-        self.adapter = Adapters().of("ocpp2.0.1")
-        self.stations = [Wired(charger("CS-1")), Wired(charger("CS-10"))]
-        self.ways_in: dict[int, bool] = {}
-        self.taken_on_purpose = True
-        self.closed: set[int] = set()
 
     def teardown(self) -> None:
         try:
@@ -117,26 +81,6 @@ class RenewalDoors(RuleBasedStateMachine):
         finally:
             transaction.set_rollback(True)
             self.example.__exit__(None, None, None)
-
-    @property
-    def now(self) -> datetime:
-        return self.plane.clock()
-
-    def one_of(self, choices: Sequence[Choice], number: int) -> Choice | None:
-        return choices[number % len(choices)] if choices else None
-
-    def allowed(self, act: Callable[..., object], **arguments: Any) -> bool:
-        """A command by an operator: done, or refused by the domain; any other error is a defect."""
-        with suppress(InventoryError):
-            act(actor=OPERATOR, reason="test", now=self.now, **arguments)
-            return True
-        return False
-
-    def identity(self, number: int) -> ManagedIdentity:
-        return ManagedIdentity.objects.get(pk=self.stations[number].identity.pk)
-
-    def door_of(self, station: Wired) -> RecoveryDoor | None:
-        return RecoveryDoor.objects.filter(identity=station.identity, closed_at__isnull=True).first()
 
     # -- where it begins
 
@@ -176,13 +120,6 @@ class RenewalDoors(RuleBasedStateMachine):
         self.plane.work()
         self.accept(station, self.plane.open_command(station.identity, Action.DELIVER_CERTIFICATE))
         self.plane.work()
-
-    def accept(self, station: Wired, command: OutboxCommand) -> None:
-        self.plane.answer(command)
-        fingerprint = parse_certificate(command.payload["chain"]).fingerprint_sha256
-        delivered = CertificateRecord.objects.get(fingerprint=fingerprint)
-        assert delivered.identity_id == station.identity.pk
-        station.held.append(delivered.pk)
 
     # -- operators
 
@@ -267,37 +204,6 @@ class RenewalDoors(RuleBasedStateMachine):
             self.plane.clock.now = door.until - timedelta(microseconds=0 if late else 1)
             self.a_station_comes_through_its_door(number)
 
-    def knock(self, station: Wired, number: int) -> bool:
-        record = CertificateRecord.objects.select_related("identity").get(pk=number)
-        enabled = ManagedIdentity.objects.get(pk=station.identity.pk).enabled
-        door = self.door_of(station)
-        attempt = certificate_attempt(record, self.now, station.name)
-        session = uuid4()
-        (answer,) = sessions.admit([sessions.Arrival(attempt, session)], NODE)
-
-        assert record.not_after is not None
-        expired = record.not_after <= self.now
-        for_it = door is not None and door.certificate_id == record.pk and self.now < door.until and enabled
-        if not isinstance(answer, sessions.Opened):
-            assert not (expired and for_it), answer.detail
-            self.plane.observe(
-                station.name,
-                Evidence.CONNECTION_REFUSED,
-                {"reason": answer.reason, "fingerprint": record.fingerprint, "listener": "profile3", "profile": 3},
-            )
-            return False
-        until = answer.admission.renewal_only_until
-        assert enabled
-        assert record.identity_id == station.identity.pk
-        assert (until is not None) == expired
-        if until is not None:
-            assert for_it
-            assert door is not None
-            assert until == door.until
-        station.session, station.attempt, station.admitted = session, attempt, answer
-        station.only = RenewalOnly(until) if until is not None else None
-        return True
-
     @rule(number=who)
     def a_station_loses_its_connection(self, number: int) -> None:
         station = self.stations[number]
@@ -326,64 +232,15 @@ class RenewalDoors(RuleBasedStateMachine):
         else:
             self.ask(station, what, ASKED[what])
 
-    def ask(self, station: Wired, action: str, payload: dict[str, Any]) -> None:
-        assert self.adapter is not None
-        assert station.only is not None
-        reaction = station.only.react(self.adapter, Call("1", action, payload), self.now)
-        if action == "BootNotification":
-            assert reaction.answer["status"] == "Pending"
-        if reaction.evidence is not None:
-            self.plane.observe(station.name, reaction.evidence, reaction.payload)
-
-    def ask_to_sign(self, station: Wired) -> None:
-        if station.only is not None:
-            self.ask(station, "SignCertificate", {"csr": request_for(station.name)})
-        else:
-            self.plane.send_csr(station.identity, request_for(station.name))
-
     @rule(number=who, outcome=st.sampled_from(["accepted", "accepted", "rejected", "timed_out", "nothing"]))
     def a_station_takes_a_command(self, number: int, outcome: str) -> None:
         """It does what it is asked, refuses, or acts and is not heard; of no answer at all nothing is known."""
         self.take(self.stations[number], outcome)
 
-    def take(self, station: Wired, outcome: str) -> bool:
-        if station.session is None:
-            return False
-        (claimed,) = commands.claim([commands.Wish(station.name, station.session, self.now)])
-        if claimed is None:
-            return False
-        if station.only is not None:
-            assert claimed.action in COMMANDS
-        command = OutboxCommand.objects.get(pk=claimed.id)
-        if outcome == "accepted" and command.action == Action.DELIVER_CERTIFICATE:
-            self.accept(station, command)
-        elif outcome != "nothing":
-            self.plane.answer(command, outcome, status=outcome)
-        if outcome == "accepted" and command.action == Action.REQUEST_CSR:
-            self.ask_to_sign(station)
-        return outcome != "nothing"
-
     @rule(number=who)
     def a_station_obliges(self, number: int) -> None:
         """It comes with whichever certificate lets it in, does what it is asked, and comes back with its newest."""
         self.oblige(self.stations[number])
-
-    def oblige(self, station: Wired) -> None:
-        if not self.is_live(station) and not any(self.knock(station, number) for number in reversed(station.held)):
-            return
-        known = len(station.held)
-        self.plane.work()
-        while self.take(station, "accepted"):
-            self.plane.work()
-        if len(station.held) > known:
-            self.knock(station, station.held[-1])
-            self.plane.work()
-
-    def is_live(self, station: Wired) -> bool:
-        return (
-            station.session is not None
-            and StationSession.objects.filter(pk=station.session, closed_at__isnull=True).exists()
-        )
 
     # -- the gateway, time, workers, and their end
 
@@ -409,11 +266,6 @@ class RenewalDoors(RuleBasedStateMachine):
                 sessions.close([sessions.Departure(station.session, station.name, ENDED, 1008, self.now)])
                 station.gone()
 
-    def fingerprint_of(self, station: Wired) -> str:
-        assert station.attempt is not None
-        assert station.attempt.certificate is not None
-        return station.attempt.certificate.fingerprint
-
     @rule(span=st.sampled_from(SPANS))
     def time_passes(self, span: timedelta) -> None:
         self.taken_on_purpose = True
@@ -426,7 +278,7 @@ class RenewalDoors(RuleBasedStateMachine):
 
     @rule(which=st.sampled_from(DUTIES), statement=st.integers(1, 40))
     def a_duty_dies(self, which: Callable[[datetime], object], statement: int) -> None:
-        with suppress(DriverDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
+        with suppress(WorkerDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
             which(self.now)
         self.taken_on_purpose = which is sweeps.revoke_unconfirmed
 
@@ -436,7 +288,7 @@ class RenewalDoors(RuleBasedStateMachine):
 
     @rule(statement=st.integers(1, 60))
     def a_worker_dies_while_it_reads_the_inbox(self, statement: int) -> None:
-        with suppress(DriverDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
+        with suppress(WorkerDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
             inbox.process_due(now=self.now, limit=2)
 
     @rule(queue=queues, limit=st.integers(1, 3))
@@ -450,67 +302,6 @@ class RenewalDoors(RuleBasedStateMachine):
     @rule()
     def work_settles(self) -> None:
         self.plane.work()
-
-    # -- what must hold after each of these
-
-    @invariant()
-    def what_lets_an_expired_certificate_in_is_one_open_door_for_it(self) -> None:
-        doors = RecoveryDoor.objects.filter(closed_at__isnull=True).select_related("certificate")
-        assert all(count == 1 for count in Counter(door.identity_id for door in doors).values())
-        lets_in = {}
-        for door in doors:
-            assert door.kind == DoorKind.EXPIRED_CERTIFICATE
-            assert door.certificate is not None
-            assert door.certificate.identity_id == door.identity_id
-            assert door.certificate.state in (RecordState.ACTIVE, RecordState.RETIRED)
-            lets_in[door.certificate.pk] = door.until
-        open_for = CertificateRecord.objects.filter(renewal_only_until__isnull=False)
-        assert dict(open_for.values_list("pk", "renewal_only_until")) == lets_in
-
-    @invariant()
-    def nobody_stays_in_by_a_door_that_is_closed(self) -> None:
-        for live in StationSession.objects.filter(closed_at__isnull=True, renewal_only=True):
-            assert RecoveryDoor.objects.filter(
-                identity__authoritative_identifier=live.station_id,
-                closed_at__isnull=True,
-                certificate__fingerprint=live.certificate_fingerprint,
-                opened_at__lte=live.connected_at,
-                until__gt=live.connected_at,
-            ).exists()
-
-    @invariant()
-    def whose_renewal_succeeded_needs_no_door_any_more(self) -> None:
-        """As soon as it was heard that the charger is back, and not before it can be."""
-        if not InboxMessage.objects.filter(state=InboxMessage.State.PENDING).exists():
-            for live in StationSession.objects.filter(closed_at__isnull=True, renewal_only=False):
-                assert not RecoveryDoor.objects.filter(
-                    identity__authoritative_identifier=live.station_id,
-                    closed_at__isnull=True,
-                    opened_at__lte=live.connected_at,
-                ).exists()
-        closed = RecoveryDoor.objects.filter(closed_at__isnull=False).exclude(pk__in=self.closed)
-        for door in closed:
-            if door.closing == "The charger is back on Profile 3" and not self.taken_on_purpose:
-                assert self.way_in(self.stations[[one.identity.pk for one in self.stations].index(door.identity_id)])
-            self.closed.add(door.pk)
-
-    @invariant()
-    def at_most_one_is_active(self) -> None:
-        active = CertificateRecord.objects.filter(state=RecordState.ACTIVE).values_list("identity_id", flat=True)
-        assert all(count == 1 for count in Counter(active).values())
-
-    @invariant()
-    def nobody_is_left_without_a_way_in_but_on_purpose_or_by_time(self) -> None:
-        found = {station.identity.pk: self.way_in(station) for station in self.stations}
-        if not self.taken_on_purpose:
-            for identity, had in self.ways_in.items():
-                assert found[identity] or not had
-        self.ways_in, self.taken_on_purpose = found, False
-
-    def way_in(self, station: Wired) -> bool:
-        """Whether a certificate whose key the charger really has works."""
-        theirs = CertificateRecord.objects.of(station.identity.pk, "charger_identity").usable_at(self.now)
-        return theirs.filter(pk__in=station.held).exists()
 
     # -- how it ends
 

@@ -14,6 +14,7 @@ from inventory.audit import attributed
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
 from migration.services import rollouts
 from tests.admin import given
+from tests.migration import given as moving
 from tests.migration.fleet import Fleet, capable_family, cohort, plan_of, roll_out
 from tests.support import OPERATOR, ControlPlane, charger
 
@@ -122,7 +123,7 @@ def test_a_family_that_was_stopped_is_shown_with_why_and_the_way_to_close_its_br
     plane: ControlPlane, fleet: Fleet, console: Client
 ) -> None:
     rollout = two_waves(plane, fleet)
-    other = given.breaker()
+    other = moving.breaker()
     with attributed(OPERATOR, "given"):
         breaker = Breaker.objects.create(
             kind="family",
@@ -192,7 +193,7 @@ def test_the_pages_cost_the_same_with_many_waves_and_chargers_as_with_few(
             wave.save()
         wave.anchor_rollouts.set(template.anchor_rollouts.all())
         for _ in range(3):
-            case = given.migration_case(charger())
+            case = moving.migration_case(charger())
             MigrationCase.objects.filter(pk=case.pk).update(wave=wave)
 
     assert (cost(console, rollout), cost(console, rollout.waves.get(position=1))) == few == (15, 10)

@@ -6,8 +6,8 @@ die between any two statements.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ from inventory.models import ChargerFamily, DomainEvent
 from migration.key_choices import KEY_TRANSITIONS, KeyState, RotationStage
 from migration.models import AuthorizationKey, KeyRotation
 from migration.services import authorization_keys, key_duties, rotation
+from tests.dying import DiesAt, WorkerDiedError
 from tests.migration.model_station import ModelStation
 from tests.support import OPERATOR, Clock, ControlPlane, charger
 
@@ -47,24 +48,6 @@ fates = st.sampled_from(
 )
 deaths = st.one_of(st.just(0), st.integers(1, 30))
 """At which statement a worker dies; 0: it does not."""
-
-
-class WorkerDiedError(BaseException):
-    """A worker is gone from one statement to the next; nothing of it catches this."""
-
-
-@contextmanager
-def dying_at(statement: int) -> Iterator[None]:
-    """The database connection breaks at the n-th statement; what was not committed is gone."""
-    counter = itertools.count(1)
-
-    def execute(run: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if next(counter) == statement:
-            raise WorkerDiedError
-        return run(sql, params, many, context)
-
-    with connection.execute_wrapper(execute):
-        yield
 
 
 def station_on(plane: ControlPlane, name: str, *, two_slots: bool, late: bool, prompt: bool) -> ModelStation:
@@ -107,7 +90,7 @@ class Rotations(RuleBasedStateMachine):
 
     def attempt(self, work: Callable[[], object], dies_at: int = 0) -> None:
         """Work in one transaction, whose worker may die at a statement of it."""
-        with suppress(WorkerDiedError), transaction.atomic(), dying_at(dies_at):
+        with suppress(WorkerDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(dies_at)):
             work()
 
     # -- operators, workers and time
@@ -338,7 +321,7 @@ def test_a_worker_that_dies_at_any_statement_of_a_rotation_locks_nobody_out(
         statements = count_statements(work)
         assert statements > 1
         for number in range(1, statements + 1):
-            with pytest.raises(WorkerDiedError), transaction.atomic(), dying_at(number):
+            with pytest.raises(WorkerDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(number)):
                 work()
             assert made.has_a_way_in(), (work, number)
             deaths += 1

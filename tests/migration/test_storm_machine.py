@@ -27,13 +27,12 @@ from inventory.services import caps, catalogue, lifecycle, plans, station_comman
 from inventory.services.plans import running
 from migration.models import AuthorizationKey
 from migration.services import bulk_rotation, driving, key_duties, rotation
+from tests.dying import DiesAt, WorkerDiedError
 from tests.migration.fleet import Fleet, Station, capable_family, cohort, roll_out
 from tests.migration.test_wave_machine import (
     CASE_VERBS,
     ROLLOUT_VERBS,
     SITE,
-    DiesAt,
-    DriverDiedError,
     Migration,
 )
 from tests.support import OPERATOR, ControlPlane, request_for
@@ -183,7 +182,7 @@ class Storm(Migration):
             self.plane.clock.advance(seconds=3)
 
     def the_duty_dies(self, statement: int, which: Callable[[datetime], object]) -> None:
-        with suppress(DriverDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
+        with suppress(WorkerDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
             which(self.now)
 
     def the_fleet_goes_on(self, moods: list[str]) -> None:

@@ -6,7 +6,7 @@ from django_fsm import TransitionNotAllowed
 
 from migration.models import MigrationCase, Wave
 from migration.states import CASE_TRANSITIONS, CaseState
-from tests.admin import given
+from tests.migration import given as moving
 from tests.migration.fleet import Fleet, capable_family, cohort, roll_out
 from tests.support import ControlPlane, charger
 from trustanchors.models import BundleInstallation
@@ -29,7 +29,7 @@ def refused(statement: str, *values: int | str) -> str:
 
 
 def test_a_state_changes_only_by_its_transitions() -> None:
-    case = given.migration_case(charger())
+    case = moving.migration_case(charger())
     with pytest.raises(AttributeError):
         case.state = CaseState.ACTIVE
     with pytest.raises(TransitionNotAllowed):
@@ -38,7 +38,7 @@ def test_a_state_changes_only_by_its_transitions() -> None:
 
 @pytest.mark.parametrize(("source", "target"), [(a, b) for a in CASE_TRANSITIONS for b in CASE_TRANSITIONS if a != b])
 def test_the_database_has_the_same_table_of_transitions(source: str, target: str) -> None:
-    case = given.migration_case(charger())
+    case = moving.migration_case(charger())
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # or the table has pending events and cannot be altered
         cursor.execute("ALTER TABLE migration_migrationcase DISABLE TRIGGER guard_case")
@@ -59,7 +59,7 @@ def test_the_database_has_the_same_table_of_transitions(source: str, target: str
 
 
 def test_a_case_begins_pending_stays_its_charger_s_and_is_never_removed() -> None:
-    case, other = given.migration_case(charger()), charger()
+    case, other = moving.migration_case(charger()), charger()
     assert "its charger never changes" in refused(
         "UPDATE migration_migrationcase SET identity_id = %s WHERE id = %s", other.pk, case.pk
     )
@@ -74,7 +74,7 @@ def test_a_case_begins_pending_stays_its_charger_s_and_is_never_removed() -> Non
 
 
 def test_a_case_that_is_not_active_says_why() -> None:
-    case = given.migration_case(charger())
+    case = moving.migration_case(charger())
     assert "not_active_says_why" in refused("UPDATE migration_migrationcase SET why = '' WHERE id = %s", case.pk)
 
 
@@ -141,6 +141,6 @@ def test_the_number_of_chargers_of_a_wave_is_fixed_when_it_starts(plane: Control
 
 
 def test_thresholds_that_cannot_both_be_met_are_refused() -> None:
-    rollout = given.migration_rollout()
+    rollout = moving.migration_rollout()
     statement = "UPDATE migration_migrationrollout SET failure_threshold_percent = 10 WHERE id = %s"
     assert "thresholds_apart" in refused(statement, rollout.pk)

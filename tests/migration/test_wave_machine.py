@@ -26,6 +26,7 @@ from migration.models import AuthorizationKey, Breaker, MigrationCase, Migration
 from migration.services import breakers, driving, gates, rollouts
 from migration.services.why import whys
 from migration.states import CASE_TRANSITIONS
+from tests.dying import DiesAt, WorkerDiedError
 from tests.migration.fleet import Fleet, Station, capable_family, cohort, roll_out
 from tests.support import OPERATOR, Clock, ControlPlane
 from trustanchors.models import BundleInstallation, BundleRollout
@@ -50,23 +51,6 @@ ROLLOUT_VERBS = [
     rollouts.retry_failed,
     rollouts.stop,
 ]
-
-
-class DriverDiedError(BaseException):
-    """A worker is gone from one statement to the next; nothing of it catches this."""
-
-
-class DiesAt:
-    """Dies before the n-th statement of the database."""
-
-    def __init__(self, statement: int) -> None:
-        self.left = statement
-
-    def __call__(self, execute: Callable[..., Any], *arguments: Any) -> Any:
-        self.left -= 1
-        if self.left == 0:
-            raise DriverDiedError
-        return execute(*arguments)
 
 
 class Migration(RuleBasedStateMachine):
@@ -123,7 +107,7 @@ class Migration(RuleBasedStateMachine):
 
     @rule(statement=st.integers(1, 120))
     def the_duty_dies(self, statement: int) -> None:
-        with suppress(DriverDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
+        with suppress(WorkerDiedError), transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
             driving.drive(self.now)
 
     @rule(moods=st.lists(st.sampled_from(["3", "3", "3", "2", ""]), min_size=6, max_size=6), turns=st.integers(1, 5))
@@ -279,7 +263,7 @@ class Migration(RuleBasedStateMachine):
         return (records.filter(fingerprint=fingerprint) if fingerprint else records).exists()
 
     def teardown(self) -> None:
-        self.example.__exit__(DriverDiedError, DriverDiedError(), None)
+        self.example.__exit__(WorkerDiedError, WorkerDiedError(), None)
 
 
 def test_the_invariants_of_a_migration_hold_in_every_order(plane: ControlPlane) -> None:

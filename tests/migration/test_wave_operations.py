@@ -18,8 +18,9 @@ from migration.models import Breaker, MigrationCase, MigrationWindow, Wave
 from migration.services import breakers, driving, forecast, lowering, rollouts, windows
 from migration.services.why import why
 from tests.admin import given
+from tests.dying import DiesAt, WorkerDiedError
+from tests.migration import given as moving
 from tests.migration.fleet import Fleet, capable_family, cohort, records_of, roll_out
-from tests.migration.test_wave_machine import DiesAt, DriverDiedError
 from tests.support import OPERATOR, ControlPlane, request_for
 from trustanchors.models import BundleInstallation, TrustAnchorBundle
 
@@ -256,7 +257,7 @@ def test_a_driver_that_dies_anywhere_leaves_a_fleet_that_arrives(
         try:
             with transaction.atomic(), connection.execute_wrapper(DiesAt(statement)):
                 driving.drive(plane.clock())
-        except DriverDiedError:
+        except WorkerDiedError:
             pass
         plane.work()
         station.serve()
@@ -269,7 +270,7 @@ def test_a_driver_that_dies_anywhere_leaves_a_fleet_that_arrives(
 
 def test_each_verb_is_a_permission_of_its_own(plane: ControlPlane, fleet: Fleet) -> None:
     viewer = Actor.person(given.person("viewer", *given.view_permissions()))
-    rollout, case, breaker = given.migration_rollout(), given.migration_case(given.identity()), given.breaker()
+    rollout, case, breaker = moving.migration_rollout(), moving.migration_case(given.identity()), moving.breaker()
     on_rollouts: list[Callable[..., Any]] = [
         rollouts.pause,
         rollouts.resume,
@@ -293,7 +294,7 @@ def test_each_verb_is_a_permission_of_its_own(plane: ControlPlane, fleet: Fleet)
     with pytest.raises(NotPermittedError):
         breakers.close(breaker=breaker, actor=viewer, reason="test")
     with pytest.raises(NotPermittedError):
-        rollouts.roll_back(wave=given.wave(), actor=viewer, reason="test")
+        rollouts.roll_back(wave=moving.wave(), actor=viewer, reason="test")
 
 
 # -- the forecast ------------------------------------------------------------------------------------------------------
