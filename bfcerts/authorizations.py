@@ -85,9 +85,16 @@ class Basic:
 
 @dataclass(frozen=True)
 class Bearer:
-    """A token that does not change (RFC 6750)."""
+    """A token that does not change (RFC 6750).
+
+    :raises ValueError: for a text that is none.
+    """
 
     token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not _is_token(self.token):
+            raise ValueError("a token is printable ASCII without blanks")
 
     def header(self) -> str:
         return f"Bearer {self.token}"
@@ -123,7 +130,7 @@ class BearerFile:
             token = self._path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
             raise NoAuthorizationError(f"No token can be read from {self._path}.", passing=True) from None
-        if not token or not token.isprintable() or " " in token:
+        if not _is_token(token):
             raise NoAuthorizationError(f"{self._path} holds no token.", passing=True)
         return token
 
@@ -199,12 +206,16 @@ class ClientCredentials:
         except (ValueError, RecursionError):
             said = None
         token = said.get("access_token") if isinstance(said, Mapping) else None
-        if not isinstance(token, str) or not token.isprintable() or not 0 < len(token) <= _LARGEST_TOKEN:
+        if not isinstance(token, str) or not _is_token(token):
             raise NoAuthorizationError(f"{server} answered without a token.", passing=True)
         lasts = said.get("expires_in")
         seconds = float(lasts) if isinstance(lasts, int | float) and not isinstance(lasts, bool) else 0.0
         self._token = token
         self._ends = self._clock() + max(min(seconds, 86400.0) - _RENEWED_BEFORE_SECONDS, _SHORTEST_LIFE_SECONDS)
+
+
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text and 0 < len(text) <= _LARGEST_TOKEN
 
 
 def _without(text: str, *hidden: str) -> str:

@@ -15,7 +15,7 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -189,7 +189,7 @@ class BoundedHttp:
             )
         except ValueError:
             same = False
-        if not same or target.username is not None:
+        if not same or target.username is not None or not target.geturl().isascii():
             raise BadAnswer(f"{self.server} sends us to another server, and is not followed there; check its address.")
         return target._replace(fragment="").geturl()
 
@@ -200,32 +200,42 @@ class BoundedHttp:
             kind = http.client.HTTPSConnection if self._context else http.client.HTTPConnection
             connection = kind(self._base.hostname or "", _port(self._base))
             connection.sock = wire  # the part of a socket that it uses
-            try:
+            with self._explained():
                 connection.request(method, target, body=body, headers={**headers, "Connection": "close"})
-                with contextlib.closing(connection.getresponse()) as response:
-                    content = response.read(self._limits.largest_body + 1)
-                    # read(n) of a body that ends early returns what there was, and says nothing.
-                    if response.length and len(content) <= self._limits.largest_body:
-                        raise NoAnswer(f"{self.server} broke off in the middle of its answer.")
-                    answer = Answer(response.status, _headers(response), content)
-            except TimeoutError:
-                raise NoAnswer(f"{self.server} did not answer in time.") from None
-            except http.client.RemoteDisconnected:
-                raise NoAnswer(f"{self.server} closed the connection without an answer.") from None
-            except http.client.IncompleteRead:
-                raise NoAnswer(f"{self.server} broke off in the middle of its answer.") from None
-            except http.client.HTTPException:
-                raise BadAnswer(f"{self.server} answered with something else than HTTP.") from None
-            except ssl.SSLError as error:
-                # With TLS 1.3 a server judges our certificate only when the handshake is over for us (RFC 8446 §4.4.2).
-                if "ALERT" in (error.reason or ""):
-                    raise NotTrusted(f"{self.server} refused us: {_reason(error)}.") from None
-                raise NoAnswer(f"The connection to {self.server} broke: {_reason(error)}.") from None
-            except OSError as error:
-                raise NoAnswer(f"The connection to {self.server} broke: {_reason(error)}.") from None
+                answer = self._read(connection)
         if len(answer.body) > self._limits.largest_body:
             raise BadAnswer(f"{self.server} answered with more than {self._limits.largest_body} octets.")
         return answer
+
+    def _read(self, connection: http.client.HTTPConnection) -> Answer:
+        try:
+            with contextlib.closing(connection.getresponse()) as response:
+                content = response.read(self._limits.largest_body + 1)
+                # read(n) of a body that ends early returns what there was, and says nothing.
+                if response.length and len(content) <= self._limits.largest_body:
+                    raise NoAnswer(f"{self.server} broke off in the middle of its answer.")
+                return Answer(response.status, _headers(response), content)
+        except ValueError:
+            # http.client raises it for lengths of chunks that are none.
+            raise BadAnswer(f"{self.server} answered with something else than HTTP.") from None
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            raise NoAnswer(f"{self.server} did not answer in time.") from None
+        except http.client.RemoteDisconnected:
+            raise NoAnswer(f"{self.server} closed the connection without an answer.") from None
+        except http.client.IncompleteRead:
+            raise NoAnswer(f"{self.server} broke off in the middle of its answer.") from None
+        except http.client.HTTPException:
+            raise BadAnswer(f"{self.server} answered with something else than HTTP.") from None
+        except OSError as error:
+            # With TLS 1.3 a server judges our certificate only when the handshake is over for us (RFC 8446 §4.4.2).
+            if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+                raise NotTrusted(f"{self.server} refused us: {_reason(error)}.") from None
+            raise NoAnswer(f"The connection to {self.server} broke: {_reason(error)}.") from None
 
     def _connected(self, deadline: float) -> "_Wire":
         host = self._base.hostname or ""

@@ -206,3 +206,11 @@ def test_a_scheme_whose_cas_lead_to_no_anchor_is_sent_nothing(plane: ControlPlan
     assert job.state == JobState.WAITING
     assert "leads to an anchor" in job.outcome
     assert enrolments(scheme) == 0
+
+
+def test_a_scheme_that_is_set_up_wrongly_is_told_when_the_worker_starts(plane: ControlPlane, settings: Any) -> None:
+    settings.CONFIGURATION = settings.CONFIGURATION.model_copy(update={"est_authorities": '{"charger_identity": 1}'})
+    issuance.authorities.cache_clear()
+    with pytest.raises(issuance.AuthorityNotUsableError, match="BFCERTS_EST_AUTHORITIES cannot be used") as caught:
+        issuance.publish_authorities(plane.clock())
+    assert "\n" not in str(caught.value)

@@ -433,7 +433,8 @@ def test_a_set_up_that_cannot_be_used(server: EstServer, tmp_path: Path) -> None
         ({"anchors": str(tmp_path / "missing.pem")}, None, "cannot be read"),
         ({"server_anchors": str(tmp_path / "empty.pem")}, None, "trust anchors"),
         ({}, pair, "do not belong together"),
-        ({}, {"client_id": "a", "client_secret": SECRET, "token_url": "http://a/t"}, "token_url cannot be used"),
+        ({}, {"client_id": "a", "client_secret": SECRET, "token_url": "http://a/t"}, "form https"),
+        ({}, {"token": f"{SECRET} and more"}, "a token is printable ASCII"),
     ):
         with pytest.raises(AuthorityMisconfigured, match=because) as caught:
             configured(server, tmp_path, shown, **changed)

@@ -350,6 +350,7 @@ def test_a_token_is_fetched_kept_and_fetched_again_when_it_is_refused(as_json: b
         (Scripted(401, b"bad secret"), EstNotAuthorised),
         (Scripted(503, b"later"), EstUnavailable),
         (Scripted(200, b"{}", "application/json"), EstUnavailable),
+        (Scripted(200, '{"access_token": "\u20ac"}'.encode(), "application/json"), EstUnavailable),
         (Scripted(200, HTML, "text/html"), EstUnavailable),
     ],
 )
@@ -458,7 +459,7 @@ def test_a_redirect_within_the_server_is_followed_and_none_elsewhere(server: Est
 
     for target in (
         "https://example.com/x", f"http://localhost:{server.port}/x", f"https://localhost:{server.port + 1}/x",
-        f"https://a@localhost:{server.port}/x", "//example.com/x", "https://[::/",
+        f"https://a@localhost:{server.port}/x", "//example.com/x", "https://[::/", "/\u00e9",
     ):  # fmt: skip
         server.scripted = [Scripted(302, headers={"Location": target})]
         message = failure(lambda: client(server, authorization=Bearer(SECRET)).enrol(CSR.der), EstUnavailable)
@@ -519,6 +520,11 @@ def test_a_server_that_does_not_come_to_an_end_is_left(
         (b"SMTP ready\r\n", "something else than HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nMII", "in the middle"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nMII", "in the middle"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nMII\r\n0\r\n\r\n",
+            "something else|in the middle",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nMII", "not with certificates|something|broke"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"M" * 90000, "more than 20000 octets"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"M" * 90000, "more than 20000 octets"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500, "something else than HTTP"),

@@ -3,9 +3,12 @@
 import base64
 import os
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,9 +21,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bfcerts.bounded_http import BoundedHttp
 from bfcerts.pki.certificates import ParsedCertificate
 from bfcerts.pki.hash_data import certificate_hash_data
 from bfcerts.pki.ocsp.answers import CertificateStatus, VerifiedAnswer, verify_answer
+from bfcerts.pki.ocsp.client import ask
 from bfcerts.pki.ocsp.requests import CertificateId, OcspError, build_request, read_request
 from bfcerts.pki.ocsp.responder import AppointedSigner, Refusal, StatusOf, build_answer, build_refusal
 from bfcerts.pki.revocation import Revocation
@@ -167,6 +172,22 @@ def test_openssls_responder_answers_us_and_is_believed(
         assert read.revocation == Revocation(datetime(2026, 1, 1, tzinfo=UTC), "keyCompromise")
     else:
         assert read.revocation is None
+
+
+def test_openssls_responder_is_asked_over_http(tmp_path: Path) -> None:
+    with _openssl_listening("V\t{end}\t\t6A0B\tunknown\t/CN=leaf\n", tmp_path) as address:
+        read = ask(BoundedHttp(address, None), "/", wanted=asked_about(), issuer=CA.certificate, now=datetime.now(UTC))
+    assert read.status is CertificateStatus.GOOD
+    assert read.repeats_nonce
+
+
+def test_a_responder_that_is_away_or_no_responder(tmp_path: Path) -> None:
+    with _openssl_listening("", tmp_path) as address:
+        pass
+    for responder in (BoundedHttp(address, None), BoundedHttp(address, None, public_only=True)):
+        with pytest.raises(OcspError) as caught:
+            ask(responder, "/", wanted=asked_about(), issuer=CA.certificate, now=NOW)
+        assert caught.value.code == "unreachable"
 
 
 def test_a_request_is_what_a_strict_parser_makes_of_it() -> None:
@@ -353,15 +374,49 @@ def _openssl_client(der: bytes, folder: Path) -> str:
 
 
 def _openssl_responder(request: bytes, index: str, folder: Path) -> bytes:
-    key = RESPONDER_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "request.der").write_bytes(request)
+    openssl(
+        *_responding(index, folder), "-reqin", folder / "request.der", "-respout", folder / "answer.der", "-ndays", "1"
+    )
+    return (folder / "answer.der").read_bytes()
+
+
+@contextmanager
+def _openssl_listening(index: str, folder: Path) -> Iterator[str]:
+    """openssl's responder behind a port on loopback; its own would listen on every address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = self.rfile.read(int(self.headers["Content-Length"]))
+            kinds = (self.headers["Content-Type"], self.headers["Accept"])
+            known = kinds == ("application/ocsp-request", "application/ocsp-response")
+            answered = _openssl_responder(asked, index.format(end=f"{LONG:%y%m%d%H%M%SZ}"), folder)
+            self.send_response(200 if known else 415)
+            self.send_header("Content-Length", str(len(answered)))
+            self.end_headers()
+            self.wfile.write(answered)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _responding(index: str, folder: Path) -> list[str | Path]:
+    key = RESPONDER_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "index.txt").write_text(index)
     (folder / "ca.pem").write_text(CA.certificate.pem)
     (folder / "responder.pem").write_text(RESPONDER.pem)
     (folder / "responder.key").write_bytes(key)
-    openssl(
+    return [
         "ocsp", "-index", folder / "index.txt", "-CA", folder / "ca.pem", "-rsigner", folder / "responder.pem",
-        "-rkey", folder / "responder.key", "-reqin", folder / "request.der", "-respout", folder / "answer.der",
-        "-ndays", "1",
-    )  # fmt: skip
-    return (folder / "answer.der").read_bytes()
+        "-rkey", folder / "responder.key",
+    ]  # fmt: skip

@@ -23,6 +23,12 @@ POOL = Path(__file__).parents[3] / "shared" / "data" / "opcp-certificates"
 ROOT = Issuer("V2G Root")
 SUB1 = Issuer("CPO Sub1", ROOT, path_length=1)
 SUB2 = Issuer("CPO Sub2", SUB1, path_length=0)
+CHAINS_OF_THE_POOL = {
+    "CPS_2022.2_QA": ("Prov_Sub2_CA_QA_G1.1.1", "Prov_Sub1_CA_QA_G1.1"),
+    "EMP99CQATEST001": ("MO_Sub2_CA_QA_G1.1.1", "MO_Sub1_CA_QA_G1.1"),
+    "huboemprovcqa0615": ("OEM_Sub2_CA_QA_G1.1.1", "OEM_Sub1_CA_QA_G1.1"),
+    "hubUsEaTest000003": ("US_OEM_Sub2_CA_TEST_G2.1.1", "US_OEM_Sub1_CA_TEST_G2.1"),
+}
 LEAF = SUB2.issue("DE*ICE*E45B*78C", usages=())
 CHAIN = (LEAF, SUB2.certificate, SUB1.certificate, ROOT.certificate)
 
@@ -84,6 +90,17 @@ def test_order_means_nothing_and_each_certificate_comes_once() -> None:
 def test_the_certificates_of_the_field_survive_both_ways() -> None:
     certificates = field_certificates()
     assert set(read_certificates(pkcs7_of(certificates))) == set(certificates)
+
+
+def test_chains_of_a_real_pool_are_linked_out_of_a_container_in_any_order() -> None:
+    chains = [list(CHAIN)]
+    if POOL.is_dir():
+        for leaf, above in CHAINS_OF_THE_POOL.items():
+            chains.append([parse_certificate((POOL / f"{name}.pem").read_text()) for name in (leaf, *above)])
+    everything = [one for chain in chains for one in chain]
+    for given_order in (everything, everything[::-1]):
+        found = read_certificates(pkcs7_of(given_order))
+        assert all(order_chain(chain[0], found) == chain for chain in chains)
 
 
 def test_a_certificate_that_a_strict_parser_refuses_is_read_and_written() -> None:

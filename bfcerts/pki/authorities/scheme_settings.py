@@ -29,7 +29,6 @@ class SchemeAuthority(BaseModel):
     :ivar url: https://host[:port][/path]; the paths are below it.
     :ivar anchors: file with the roots of this trust domain in PEM, to which the chain of what it issues has to lead.
     :ivar server_anchors: file with the CAs that its TLS certificate may be from, or "system".
-    :ivar simplereenroll: left out where it has none.
     :ivar headers: sent along with every request.
     :ivar per_second: how many requests for a certificate are made of it.
     """
@@ -41,7 +40,6 @@ class SchemeAuthority(BaseModel):
     server_anchors: str = Field(max_length=400)
     cacerts: Path_ = _STANDARD.ca_certificates
     simpleenroll: Path_ = _STANDARD.enrol
-    simplereenroll: Path_ | None = None
     headers: dict[str, Annotated[str, Field(pattern=r"^[ -~]{0,200}$")]] = Field({}, max_length=20)
     per_second: float = Field(1.0, gt=0, le=1000)
     connect_seconds: Seconds = 5.0
@@ -50,7 +48,8 @@ class SchemeAuthority(BaseModel):
 
     @property
     def paths(self) -> Paths:
-        return Paths(self.cacerts, self.simpleenroll, self.simplereenroll)
+        """A renewal is a new enrolment: to renew over EST one shows the former certificate, whose key we never have."""
+        return Paths(self.cacerts, self.simpleenroll, None)
 
 
 class SchemeCredentials(BaseModel):

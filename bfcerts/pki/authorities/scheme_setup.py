@@ -38,10 +38,14 @@ def build(
         http = BoundedHttp(settings.url, context, limits=limits)
     except ValueError as error:
         raise AuthorityMisconfigured(f"{where} cannot be used: {error}.") from None
+    try:
+        authorization = _authorization(credentials, trust_domain, limits)
+    except ValueError as error:
+        raise AuthorityMisconfigured(f"{CREDENTIALS_SETTING}, {trust_domain} cannot be used: {error}.") from None
     client = EstClient(
         http,
         paths=settings.paths,
-        authorization=_authorization(credentials, trust_domain, limits),
+        authorization=authorization,
         headers=settings.headers,
         clock=clock,
     )
@@ -88,11 +92,8 @@ def _authorization(credentials: SchemeCredentials | None, trust_domain: str, lim
             request = TokenRequest(
                 client, secret.get_secret_value(), path, credentials.audience, as_json=not credentials.token_form
             )
-            try:
-                context = tls_context(_named(credentials.token_anchors, where))
-                return ClientCredentials(BoundedHttp(base, context, limits=limits), request)
-            except ValueError as error:
-                raise AuthorityMisconfigured(f"{where}.token_url cannot be used: {error}.") from None
+            context = tls_context(_named(credentials.token_anchors, where))
+            return ClientCredentials(BoundedHttp(base, context, limits=limits), request)
         case _:
             return Nobody()
 

@@ -36,7 +36,7 @@ class OcspError(ValueError):
     """A request or an answer that cannot be used.
 
     :ivar code: too_large, malformed, too_many, unsupported_hash, bad_serial, refused, try_later, wrong_certificate,
-        wrong_responder, bad_signature, weak_signature, nonce, not_understood, not_yet_valid or stale.
+        wrong_responder, bad_signature, weak_signature, nonce, not_understood, not_yet_valid, stale or unreachable.
     """
 
     def __init__(self, code: str, message: str) -> None:
