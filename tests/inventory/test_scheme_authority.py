@@ -54,7 +54,7 @@ def plane(
 def request(plane: ControlPlane, name: str = EVSE, **fields: Any) -> CertificateJob:
     """An EVSE leaf that we manage, from a request that the charger made."""
     return lifecycle.issue(
-        identity=charger(name, mode="managed", **fields),
+        identity=charger(name, mode="managed", pilot=True, **fields),
         purpose="iso15118_evse_leaf",
         csr_pem=request_for(name),
         actor=OPERATOR,
