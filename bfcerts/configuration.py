@@ -82,6 +82,37 @@ class Configuration(BaseSettings):
     upload_largest_mib: int = Field(64, ge=1, le=4096, description="Largest log that a station may upload.")
     keep_security_logs_days: Days = Field(365, description="Days that uploaded security logs are kept.")
 
+    # web and worker: our own pools of Plug and Charge
+    pools_enabled: bool = Field(
+        False, description="Answer as contract, provisioning and root certificate pool (OPCP v1) in the web process."
+    )
+    pools_path: str = Field(
+        "opcp",
+        pattern=r"^[A-Za-z0-9_-]{1,40}(/[A-Za-z0-9_-]{1,40}){0,3}$",
+        description="Where the pools answer, as opcp for https://…/opcp/v1/ccp/….",
+    )
+    pool_exi_codec: str = Field(
+        "",
+        max_length=400,
+        description="Turns contracts that were published as XML only: python:package.module.Class or "
+        "command:/path/to/program; none otherwise.",
+    )
+    pool_refusals_directory: Path | None = Field(
+        None,
+        description="Folder with ISO15118-2.exi and ISO15118-20.exi, ready-made answers in EXI that there is no "
+        "contract; without them and without a codec such a car is told in JSON only.",
+    )
+    pool_push_allowed: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="https://host[:port] that the pools' webhooks may be at, comma-separated; nothing else is called.",
+    )
+    pool_push_private: bool = Field(
+        False, description="Let webhooks of allowed hosts be at addresses inside our own networks too."
+    )
+    pool_push_ca_bundle: Path | None = Field(
+        None, description="PEM file of the only CAs that webhooks' certificates may chain to; the system's otherwise."
+    )
+
     # gateway
     gateway_bind: str = Field("127.0.0.1", description="Address the OCPP listeners bind.")
     gateway_host: str = Field(
@@ -202,7 +233,7 @@ class Configuration(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("allowed_hosts", "trusted_origins", "upstream_allowed"):
+        for name in ("allowed_hosts", "trusted_origins", "upstream_allowed", "pool_push_allowed"):
             if isinstance(values.get(name), str):
                 values[name] = [part.strip() for part in str(values[name]).split(",") if part.strip()]
         arns = values.get("aws_private_ca_arns")

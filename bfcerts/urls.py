@@ -1,5 +1,6 @@
 """Where the web process answers."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -8,6 +9,7 @@ from bfcerts import doors
 from inventory import uploads
 from inventory.api.urls import urlpatterns as inventory_api
 from migration.api import urlpatterns as migration_api
+from provisioning.pools.http.urls import urlpatterns as pools
 from trustanchors.api.urls import urlpatterns as trust_anchor_api
 
 handler400 = "bfcerts.doors.bad_request"
@@ -23,4 +25,5 @@ urlpatterns = [
     path("upload/<str:token>", uploads.upload, name="upload"),
     path("upload/<str:token>/<str:file_name>", uploads.upload, name="upload-named"),
     path("api/v1/", include((inventory_api + migration_api + trust_anchor_api, "api"))),
+    path(f"{settings.CONFIGURATION.pools_path}/", include((pools, "pools"))),
 ]

@@ -1,4 +1,4 @@
-"""The provisioning app: says who owns what, and listens to what becomes of the certificates of its cases."""
+"""The provisioning app: says who owns what, and listens to what becomes of the certificates of its cases and pools."""
 
 from django.apps import AppConfig
 
@@ -9,8 +9,10 @@ class ProvisioningConfig(AppConfig):
 
     def ready(self) -> None:
         from inventory.ownership import lend_decisions
+        from provisioning.pools import cleansing, pushes
         from provisioning.services import arrivals, duties, ownership
 
         lend_decisions(ownership.decision)
         arrivals.connect()
-        self.duties = (duties,)
+        cleansing.connect()
+        self.duties = (duties, cleansing, pushes)

@@ -99,5 +99,6 @@ class SystemPart(models.TextChoices):
     RECOVERY = "recovery", "Narrow doors"
     STATION_LOGS = "station-logs", "Station logs"
     ARTIFACTS = "artifacts", "Artifact store"
+    POOLS = "pools", "Plug and Charge pools"
     DEMO = "demo", "Demo"
     FIRST_LOOK = "first-look", "First look (simulated fleet)"

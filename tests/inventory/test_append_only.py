@@ -31,6 +31,7 @@ APPEND_ONLY = [
     "inventory_evidence",
     "provisioning_provisioningevidence",
     "provisioning_externalreference",
+    "provisioning_poolchange",
 ]
 
 
