@@ -4,6 +4,7 @@ For a table of forty columns Django takes several times as long to build a state
 Nothing here sends Django's signals; what has to be in the audit history is saved by its model.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -118,10 +119,15 @@ def insert(instance: Model, *, unless_known: bool = False) -> bool:
 @cache
 def _insert_all(model: type[Model], given: tuple[int, ...], unless_known: bool) -> str:
     # One array a column: the statement is the same for any number of rows, and its placeholders are few.
-    arrays = ", ".join(f"%s::{_type_of(_table(model).fields[position])}[]" for position in given)
-    of_one = _insert(model, given, unless_known)
-    head, _, tail = of_one.partition(f"VALUES ({', '.join(['%s'] * len(given))})")
-    return f"{head}SELECT * FROM unnest({arrays}){tail}"  # noqa: S608  # names of our own models
+    types = [_type_of(_table(model).fields[position]) for position in given]
+    names = [f"column_{position}" for position in given]
+    arrays = ", ".join(f"%s::{'jsonb' if _is_array(of_one) else of_one}[]" for of_one in types)
+    values = ", ".join(
+        f"ARRAY(SELECT jsonb_array_elements_text({name}))::{of_one}" if _is_array(of_one) else name
+        for name, of_one in zip(names, types, strict=True)
+    )
+    head, _, tail = _insert(model, given, unless_known).partition(f"VALUES ({', '.join(['%s'] * len(given))})")
+    return f"{head}SELECT {values} FROM unnest({arrays}) AS given ({', '.join(names)}){tail}"  # noqa: S608  # as above
 
 
 def _given(table: _Table, values: Sequence[Any]) -> tuple[int, ...]:
@@ -146,7 +152,7 @@ def _insert(model: type[Model], given: tuple[int, ...], unless_known: bool) -> s
 def insert_all(instances: Sequence[Row], *, unless_known: bool = False) -> None:
     """Store new rows of one model by one statement, and give the instances their primary keys.
 
-    All of them bring the same columns, and none that holds arrays.
+    All of them bring the same columns; arrays are of text, and none is NULL.
 
     :param unless_known: leave out rows that would break a unique constraint; the instances get no keys then.
     """
@@ -156,10 +162,7 @@ def insert_all(instances: Sequence[Row], *, unless_known: bool = False) -> None:
     table = _table(model)
     prepared = [[field.pre_save(instance, add=True) for field in table.fields] for instance in instances]
     given = _given(table, prepared[0])
-    columns = [
-        [table.fields[position].get_db_prep_save(of_one[position], connection) for of_one in prepared]
-        for position in given
-    ]
+    columns = [_column(table.fields[position], [of_one[position] for of_one in prepared]) for position in given]
     with connection.cursor() as cursor:
         cursor.execute(_insert_all(model, given, unless_known), columns)
         stored = cursor.fetchall()
@@ -168,6 +171,16 @@ def insert_all(instances: Sequence[Row], *, unless_known: bool = False) -> None:
     for instance, (key,) in zip(instances, stored, strict=True):
         instance.pk = key
         instance._state.adding, instance._state.db = False, connection.alias
+
+
+def _column(field: "Field[Any, Any]", values: Sequence[Any]) -> list[Any]:
+    """The values of one column. Arrays go as JSON, because an array of arrays has to have rows of one length."""
+    stored = [field.get_db_prep_save(value, connection) for value in values]
+    return [json.dumps(value) for value in stored] if _is_array(_type_of(field)) else stored
+
+
+def _is_array(of_one: str) -> bool:
+    return of_one.endswith("[]")
 
 
 def update(instance: Model, attributes: Sequence[str] = ()) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 from django.db import models
@@ -92,33 +93,40 @@ def save_without_history(instance: models.Model, *, fields: Sequence[str] = ()) 
     rows.update(instance, fields)
 
 
-def add_all(instances: Sequence[models.Model]) -> None:
-    """Store new rows of one model with their history, by two statements however many they are."""
+def add_all(instances: Sequence[models.Model], *, correlation_ids: Sequence[str] = ()) -> None:
+    """Store new rows of one model with their history, by two statements however many they are.
+
+    :param correlation_ids: of each, where they belong to chains of work of their own.
+    """
     if len(instances) == 1:
         rows.insert(instances[0])
     else:
         rows.insert_all(instances)
-    _write_history(instances, "+")
+    _write_history(instances, "+", correlation_ids)
 
 
-def save_all(instances: Sequence[models.Model], *, fields: Sequence[str]) -> None:
-    """Save these columns of rows of one model with their history, by two statements however many they are."""
+def save_all(instances: Sequence[models.Model], *, fields: Sequence[str], correlation_ids: Sequence[str] = ()) -> None:
+    """Save these columns of rows of one model with their history, by two statements however many they are.
+
+    :param correlation_ids: as in `add_all`.
+    """
     if len(instances) == 1:
         rows.update(instances[0], fields)
     else:
         rows.update_all(instances, fields)
-    _write_history(instances, "~")
+    _write_history(instances, "~", correlation_ids)
 
 
-def _write_history(instances: Sequence[models.Model], kind: str) -> None:
+def _write_history(instances: Sequence[models.Model], kind: str, correlation_ids: Sequence[str]) -> None:
     if not instances:
         return
     history_model, attributes = _history_of(type(instances[0]))
     written = []
-    for instance in instances:
+    for instance, correlation_id in zip_longest(instances, correlation_ids):
         values = {attribute: getattr(instance, attribute) for attribute in attributes}
         row = history_model(history_date=timezone.now(), history_type=kind, **values)
         _fill_in(row)
+        row.correlation_id = correlation_id or row.correlation_id
         written.append(row)
     if len(written) == 1:
         rows.insert(written[0])

@@ -208,3 +208,17 @@ def test_nothing_to_store_is_nothing_asked(django_assert_num_queries: Any) -> No
     with django_assert_num_queries(0):
         insert_all([])
         update_all([], ("station_id",))
+
+
+def test_several_rows_with_arrays_are_stored_as_they_are(db: None) -> None:
+    tags = [[], ["north"], ['a "quoted" one', "back\\slash", "{curly, comma}", "é"]]
+    new = [
+        ManagedIdentity(kind="charger", authoritative_identifier=f"CS-{number}", tags=of_one)
+        for number, of_one in enumerate(tags)
+    ]
+
+    insert_all(new)
+
+    stored = ManagedIdentity.objects.order_by("authoritative_identifier")
+    assert [identity.tags for identity in stored] == tags
+    assert [identity.pk for identity in stored] == [identity.pk for identity in new]

@@ -1,11 +1,12 @@
 """Writing the event log: every happening once, attributed, inside the transaction that made it true (NFR-001)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from bfcerts.rows import insert, insert_all
-from inventory.audit import current_attribution
+from inventory.audit import Attribution, current_attribution
 from inventory.choices import EventType
 from inventory.models import CertificateJob, CertificateRecord, DomainEvent, ManagedIdentity
 
@@ -53,6 +54,39 @@ def record_event_of_each(
     insert_all(events, unless_known=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What happened to one of several identities."""
+
+    identity: ManagedIdentity
+    resulting_state: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    job: CertificateJob | None = None
+    dedupe_key: str = ""
+    correlation_id: str = ""
+    """Where it belongs to a chain of work of its own."""
+
+
+def record_happenings(kind: EventType, happenings: Sequence[Happening], *, now: datetime) -> None:
+    """Append one event for each of several identities, by one statement; what is known already stays as it is."""
+    attribution = current_attribution()
+    events = [
+        _event(
+            kind,
+            now,
+            item.identity,
+            None,
+            item.job,
+            item.payload,
+            item.resulting_state,
+            item.dedupe_key,
+            replace(attribution, correlation_id=item.correlation_id or attribution.correlation_id),
+        )
+        for item in happenings
+    ]
+    insert_all(events, unless_known=True)
+
+
 def _event(
     kind: EventType,
     now: datetime,
@@ -62,8 +96,9 @@ def _event(
     payload: Mapping[str, Any] | None,
     resulting_state: str | None,
     dedupe_key: str,
+    attribution: Attribution | None = None,
 ) -> DomainEvent:
-    attribution = current_attribution()
+    attribution = attribution or current_attribution()
     body: dict[str, Any] = certificate_payload(record) if record else {}
     if job:
         body["jobId"] = job.pk

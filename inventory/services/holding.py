@@ -1,5 +1,6 @@
 """What the floors above hold back: first enrolments and cut-overs, never the renewal of a charger that works."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db.models import Q
@@ -16,6 +17,7 @@ from inventory.services.security_events import record_security_event
 FORECAST_OVERRIDDEN = "forecast_overridden"
 """The parameter of a job that says that somebody let it go on although chargers could not reconnect."""
 OVERRIDE = "migration.override_lockout_forecast"
+NO_FIRST = "gets no first certificate yet"
 
 
 def why_no_first_enrolment(identity: ManagedIdentity, entry: Purpose, slot: str, now: datetime) -> str | None:
@@ -25,10 +27,23 @@ def why_no_first_enrolment(identity: ManagedIdentity, entry: Purpose, slot: str,
     """
     if entry.key != CHARGER_IDENTITY.key:
         return None
-    present = Q(state="active") | Q(renewal_only_until__gt=now)
-    if CertificateRecord.objects.of(identity.pk, entry.key, slot).filter(present).exists():
+    if CertificateRecord.objects.of(identity.pk, entry.key, slot).filter(_none_of_its_first(now)).exists():
         return None
     return seams.what_holds_back(Gated.FIRST_ENROLMENT, identity, now)
+
+
+def first_enrolments_held_back(chargers: Sequence[ManagedIdentity], now: datetime) -> dict[int, HeldBackError]:
+    """Why chargers may not get their first certificates now, by their keys; the queries do not grow with them."""
+    records = CertificateRecord.objects.filter(identity__in=chargers, purpose=CHARGER_IDENTITY.key, slot="")
+    known = set(records.filter(_none_of_its_first(now)).values_list("identity_id", flat=True))
+    held = seams.what_holds_each_back(
+        Gated.FIRST_ENROLMENT, [charger for charger in chargers if charger.pk not in known], now
+    )
+    return {charger.pk: _refusal(held[charger.pk], charger, NO_FIRST) for charger in chargers if charger.pk in held}
+
+
+def _none_of_its_first(now: datetime) -> Q:
+    return Q(state="active") | Q(renewal_only_until__gt=now)
 
 
 def check_first_enrolment(identity: ManagedIdentity, entry: Purpose, slot: str, now: datetime) -> None:
@@ -36,7 +51,9 @@ def check_first_enrolment(identity: ManagedIdentity, entry: Purpose, slot: str, 
 
     :raises HeldBackError: with the reason of whoever holds it back.
     """
-    _refuse(why_no_first_enrolment(identity, entry, slot, now), identity, "gets no first certificate yet")
+    why = why_no_first_enrolment(identity, entry, slot, now)
+    if why is not None:
+        raise _refusal(why, identity, NO_FIRST)
 
 
 def check_cut_over(identity: ManagedIdentity, now: datetime) -> None:
@@ -44,7 +61,9 @@ def check_cut_over(identity: ManagedIdentity, now: datetime) -> None:
 
     :raises HeldBackError: with the reason of whoever holds it back.
     """
-    _refuse(seams.what_holds_back(Gated.CUT_OVER, identity, now), identity, "is not cut over yet")
+    why = seams.what_holds_back(Gated.CUT_OVER, identity, now)
+    if why is not None:
+        raise _refusal(why, identity, "is not cut over yet")
 
 
 def why_no_server_certificate(job: CertificateJob, now: datetime) -> str | None:
@@ -93,6 +112,5 @@ def check_forecast(identity: ManagedIdentity, *, actor: Actor, override: bool, r
     return "; ".join(filter(None, checked))
 
 
-def _refuse(why: str | None, identity: ManagedIdentity, what: str) -> None:
-    if why is not None:
-        raise HeldBackError(f"{identity.authoritative_identifier} {what}: {why.removesuffix('.')}.")
+def _refusal(why: str, identity: ManagedIdentity, what: str) -> HeldBackError:
+    return HeldBackError(f"{identity.authoritative_identifier} {what}: {why.removesuffix('.')}.")

@@ -1,9 +1,11 @@
 """Opening, joining, cancelling and hastening jobs. What a job does is in `inventory.jobs`."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,11 +14,13 @@ from bfcerts.rows import row, row_of, rows
 from inventory.actors import Actor
 from inventory.audit import add_all, attributed, current_attribution
 from inventory.choices import ISSUING_ACTIONS, JobAction, JobQueue, JobState
-from inventory.errors import ConflictingJobError, InvalidInputError, TransitionRefusedError
+from inventory.errors import ConflictingJobError, InvalidInputError, InventoryError, TransitionRefusedError
 from inventory.jobs import engine
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.services import holding
 from inventory.services.locking import lock_identity, lock_job_of, lock_record
+
+EMPTY: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
 def open_job(
@@ -61,7 +65,7 @@ def open_job(
         if (other.action, other.target) == (action, target):
             return other, False
         if action in ISSUING_ACTIONS and other.action in ISSUING_ACTIONS:
-            raise ConflictingJobError(f"{other} (job {other.pk}) is already open; wait for it or cancel it first.")
+            raise _conflict(other)
     job = _new_job(
         action=action,
         identity=identity,
@@ -80,6 +84,86 @@ def open_job(
     add_all([job])
     engine.wake(queue)
     return job, True
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What became of the jobs that were asked for several identities, by the identity's key."""
+
+    jobs: dict[int, CertificateJob] = field(default_factory=dict)
+    """Its own: a new one, or the open one that is the same."""
+    new: set[int] = field(default_factory=set)
+    refused: dict[int, InventoryError] = field(default_factory=dict)
+
+
+def open_each(
+    identities: Sequence[ManagedIdentity],
+    *,
+    action: str,
+    purpose: str,
+    step: str,
+    now: datetime,
+    parameters: Mapping[int, dict[str, Any]] = EMPTY,
+    correlation_ids: Mapping[int, str] = EMPTY,
+) -> Opened:
+    """As `open_job`, of several locked identities, by the same statements however many they are.
+
+    :param parameters: by the identity's key.
+    :param correlation_ids: by the identity's key, where each job is a chain of work of its own.
+    """
+    opened = Opened()
+    present = _open_jobs_of_each(identities, purpose)
+    made = []
+    for identity in identities:
+        others = present.get(identity.pk, [])
+        same = next((other for other in others if (other.action, other.target) == (action, "")), None)
+        against = next(
+            (other for other in others if action in ISSUING_ACTIONS and other.action in ISSUING_ACTIONS), None
+        )
+        if same is not None:
+            opened.jobs[identity.pk] = same
+        elif against is not None:
+            opened.refused[identity.pk] = _conflict(against)
+        else:
+            job = _new_job(
+                action=action,
+                identity=identity,
+                purpose=purpose,
+                queue=JobQueue.GENERAL,
+                step=step,
+                idempotency_key=uuid.uuid4().hex,
+                parameters=parameters.get(identity.pk, {}),
+                next_run_at=now,
+                created_at=now,
+            )
+            job.correlation_id = correlation_ids.get(identity.pk, job.correlation_id)
+            opened.jobs[identity.pk] = job
+            opened.new.add(identity.pk)
+            made.append(job)
+    if made:
+        add_all(made, correlation_ids=[job.correlation_id for job in made])
+        engine.wake(JobQueue.GENERAL)
+    return opened
+
+
+def _open_jobs_of_each(identities: Sequence[ManagedIdentity], purpose: str) -> dict[int, list[CertificateJob]]:
+    by_key = {identity.pk: identity for identity in identities}
+    found = rows(
+        CertificateJob,
+        "identity_id = ANY(%s) AND purpose = %s AND slot = '' "
+        "AND state IN ('queued', 'running', 'waiting') ORDER BY id",
+        list(by_key),
+        purpose,
+    )
+    present: dict[int, list[CertificateJob]] = {}
+    for job in found:
+        job.identity = by_key[job.identity_id]
+        present.setdefault(job.identity_id, []).append(job)
+    return present
+
+
+def _conflict(other: CertificateJob) -> ConflictingJobError:
+    return ConflictingJobError(f"{other} (job {other.pk}) is already open; wait for it or cancel it first.")
 
 
 def open_revocations(records: Sequence[CertificateRecord], *, now: datetime) -> None:

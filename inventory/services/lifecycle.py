@@ -28,7 +28,7 @@ from inventory.services.events import record_event
 from inventory.services.locking import lock_record
 from inventory.services.operating_modes import Verb
 from inventory.services.registration import register_external
-from inventory.services.requesting import install, issue, renew
+from inventory.services.requesting import install, issue, issue_each, renew
 from inventory.services.revoking import revoke, revoke_locked, revoke_many
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "give_up_undelivered",
     "install",
     "issue",
+    "issue_each",
     "reactivate",
     "register_external",
     "renew",

@@ -1,6 +1,7 @@
 """Resolving lifecycle policies: the narrowest match wins, and says why (NFR-004)."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ from django.db.models import prefetch_related_objects
 from bfcerts.rows import rows
 from inventory.errors import InventoryError
 from inventory.models import CertificateRecord, LifecyclePolicy, ManagedIdentity
-from inventory.models.cohort import containing
+from inventory.models.cohort import containing_each
 from inventory.purposes import purpose
 
 
@@ -71,12 +72,27 @@ def resolve(identity: ManagedIdentity, purpose_key: str) -> ResolvedPolicy:
 
     :raises NoPolicyError: when none is enabled that applies.
     """
-    mode = identity.mode if purpose_key == "authorization_key" else identity.mode_for(purpose(purpose_key))
+    return resolve_each([identity], purpose_key)[identity.pk]
+
+
+def resolve_each(identities: Sequence[ManagedIdentity], purpose_key: str) -> dict[int, ResolvedPolicy]:
+    """As `resolve`, by the identity's key; the queries do not grow with them.
+
+    :raises NoPolicyError: when none is enabled that applies to one of them.
+    """
     policies = rows(LifecyclePolicy, "purpose = %s AND enabled", purpose_key)
     # A join for every decision would cost more than these queries for the few policies that are narrowed.
     prefetch_related_objects([policy for policy in policies if policy.family_id is not None], "family")
     prefetch_related_objects([policy for policy in policies if policy.cohort_id is not None], "cohort")
-    cohorts = containing(identity, [policy.cohort for policy in policies if policy.cohort is not None])
+    narrowed = [policy.cohort for policy in policies if policy.cohort is not None]
+    cohorts = containing_each([identity.pk for identity in identities], narrowed)
+    return {identity.pk: _winner(identity, purpose_key, policies, cohorts[identity.pk]) for identity in identities}
+
+
+def _winner(
+    identity: ManagedIdentity, purpose_key: str, policies: Sequence[LifecyclePolicy], cohorts: set[int]
+) -> ResolvedPolicy:
+    mode = identity.mode if purpose_key == "authorization_key" else identity.mode_for(purpose(purpose_key))
     candidates = sorted(
         (_judge(policy, identity, mode, cohorts) for policy in policies),
         key=lambda candidate: (not candidate.matches, -candidate.specificity, candidate.policy.pk),

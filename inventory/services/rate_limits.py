@@ -18,6 +18,32 @@ RETURNING tokens
 """
 
 
+_FILL = """
+INSERT INTO inventory_ratebucket AS bucket (name, tokens, updated_at)
+VALUES (%(name)s, %(burst)s, %(now)s)
+ON CONFLICT (name) DO UPDATE SET
+    tokens = least(%(burst)s, bucket.tokens
+        + greatest(0, extract(epoch FROM %(now)s - bucket.updated_at)) * %(rate)s),
+    updated_at = greatest(bucket.updated_at, %(now)s)
+RETURNING tokens
+"""
+
+
+def take_some(name: str, most: int, *, per_second: float, burst: float, now: datetime) -> int:
+    """Take as many tokens as there are, and at most so many. The caller's transaction holds the bucket until its end.
+
+    :returns: how many were taken.
+    """
+    values: dict[str, Any] = {"name": name, "burst": burst, "rate": per_second, "now": now}
+    with connection.cursor() as cursor:
+        cursor.execute(_FILL, values)
+        (tokens,) = cursor.fetchone()
+        taken = max(0, min(most, int(tokens)))
+        if taken:
+            cursor.execute("UPDATE inventory_ratebucket SET tokens = tokens - %s WHERE name = %s", [taken, name])
+    return taken
+
+
 def take(name: str, *, per_second: float, burst: float, now: datetime) -> timedelta | None:
     """Take one token.
 

@@ -1,12 +1,13 @@
 """The lifecycle commands that start work: issue, renew, install. Each opens a job, or joins the one that is open."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.utils import timezone
 
 from inventory.actors import Actor
 from inventory.choices import EventType, JobAction, RecordState, SourceOfTruth
-from inventory.errors import TransitionRefusedError
+from inventory.errors import InventoryError, TransitionRefusedError
 from inventory.models import CertificateJob, CertificateRecord, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY, Purpose
 from inventory.purposes import purpose as purpose_entry
@@ -14,7 +15,7 @@ from inventory.services import holding, jobs, lockouts, operating_modes, transit
 from inventory.services.command import callers_key, command
 from inventory.services.csr_policy import check_given_csr
 from inventory.services.enrolment import accept_csr
-from inventory.services.events import record_event
+from inventory.services.events import Happening, record_event, record_happenings
 from inventory.services.locking import lock_identity, lock_record
 from inventory.services.operating_modes import Verb
 
@@ -46,11 +47,8 @@ def issue(
         holding.check_first_enrolment(locked, entry, slot, now)
         if csr_pem is not None:
             check_given_csr(csr_pem, identity=locked, purpose=entry)
-        elif entry.key == CHARGER_IDENTITY.key and lockouts.is_out_of_reach(locked, now):
-            raise TransitionRefusedError(
-                f"{locked.authoritative_identifier} is locked out and cannot be asked for a request: "
-                "give a CSR that was taken on site, or open a narrow door for it first."
-            )
+        elif entry.key == CHARGER_IDENTITY.key:
+            _check_can_be_asked(locked, now)
         job, created = jobs.open_job(
             action=JobAction.ISSUE,
             identity=locked,
@@ -66,6 +64,44 @@ def issue(
             accept_csr(job, csr_pem, certificate_type=None, now=now)
             job.refresh_from_db()
     return job
+
+
+def issue_each(
+    identities: Sequence[ManagedIdentity],
+    *,
+    actor: Actor,
+    reason: str,
+    correlation_ids: Mapping[int, str] = jobs.EMPTY,
+    now: datetime,
+) -> jobs.Opened:
+    """As `issue`, of several chargers that the caller has locked: each is asked for its request.
+
+    :param correlation_ids: by the identity's key, where each is a chain of work of its own.
+    :returns: their jobs, and why one got none; the statements do not grow with them.
+    """
+    refused: dict[int, InventoryError] = {}
+    with command(actor, "issue_certificaterecord", reason):
+        for identity in identities:
+            try:
+                _check_may_hold(identity, CHARGER_IDENTITY, "")
+                _check_can_be_asked(identity, now)
+            except InventoryError as error:
+                refused[identity.pk] = error
+        refused |= holding.first_enrolments_held_back(
+            [identity for identity in identities if identity.pk not in refused], now
+        )
+        opened = jobs.open_each(
+            [identity for identity in identities if identity.pk not in refused],
+            action=JobAction.ISSUE,
+            purpose=CHARGER_IDENTITY.key,
+            step="request_csr",
+            correlation_ids=correlation_ids,
+            now=now,
+        )
+        new = [job for pk, job in opened.jobs.items() if pk in opened.new]
+        record_happenings(EventType.CERTIFICATE_REQUESTED, [_request_for(job) for job in new], now=now)
+    opened.refused.update(refused)
+    return opened
 
 
 def renew(
@@ -124,12 +160,22 @@ def _check_may_hold(identity: ManagedIdentity, entry: Purpose, slot: str) -> Non
     operating_modes.check_request_may_be_taken(identity, entry, decided)
 
 
+def _check_can_be_asked(identity: ManagedIdentity, now: datetime) -> None:
+    if lockouts.is_out_of_reach(identity, now):
+        raise TransitionRefusedError(
+            f"{identity.authoritative_identifier} is locked out and cannot be asked for a request: "
+            "give a CSR that was taken on site, or open a narrow door for it first."
+        )
+
+
 def _requested(job: CertificateJob, now: datetime) -> None:
-    record_event(
-        EventType.CERTIFICATE_REQUESTED,
-        now=now,
-        identity=job.identity,
-        job=job,
+    record_happenings(EventType.CERTIFICATE_REQUESTED, [_request_for(job)], now=now)
+
+
+def _request_for(job: CertificateJob) -> Happening:
+    return Happening(
+        job.identity,
+        RecordState.REQUESTED,
         payload={
             "managedIdentityId": job.identity_id,
             "purpose": job.purpose,
@@ -137,8 +183,9 @@ def _requested(job: CertificateJob, now: datetime) -> None:
             "requestReason": job.reason,
             "requestedBy": job.actor,
         },
-        resulting_state=RecordState.REQUESTED,
+        job=job,
         dedupe_key=f"requested:{job.pk}",
+        correlation_id=job.correlation_id,
     )
 
 

@@ -1,7 +1,7 @@
 """Plain commands to a station, the cut-over to Profile 3, and the way back of every command's answer."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from inventory.jobs.engine import Fail, Proceed, Result, Retry, Wait
 from inventory.models import CertificateJob, CertificateRecord, IssuingAuthority, LifecyclePolicy, ManagedIdentity
 from inventory.purposes import BACKEND_SERVER, CHARGER_IDENTITY
 from inventory.services import absences, caps, delivery, holding, jobs, lockouts, policies
-from inventory.services.events import record_event
+from inventory.services.events import Happening, record_happenings
 from inventory.services.locking import lock_identity
 
 COMMAND_LIFETIME = timedelta(hours=1)
@@ -180,35 +180,52 @@ def cut_over(
             )
         holding.check_cut_over(locked, now)
         against = holding.check_forecast(locked, actor=actor, override=override_forecast, reason=reason, now=now)
-        return begin_cut_over(locked, against=against, place=place, now=now)
+        return begin_cut_overs([locked], against={locked.pk: against}, places={locked.pk: place}, now=now)[locked.pk]
 
 
-def begin_cut_over(identity: ManagedIdentity, *, against: str = "", place: str = "", now: datetime) -> CertificateJob:
-    """Open the job of a cut-over that was judged under the lock of its identity, which the caller still holds.
+def begin_cut_overs(
+    identities: Sequence[ManagedIdentity],
+    *,
+    against: Mapping[int, str],
+    places: Mapping[int, str],
+    correlation_ids: Mapping[int, str] = jobs.EMPTY,
+    now: datetime,
+) -> dict[int, CertificateJob]:
+    """Open the jobs of cut-overs that were judged under the locks of their identities, which the caller still holds.
 
-    :param against: the evidence that it could not come back, which was overridden.
-    :param place: the work that has taken its place among the chargers of its site, where that is not this job.
+    All of it is by the identity's key, and takes the same statements however many they are.
+
+    :param against: the evidence that one could not come back, which was overridden.
+    :param places: the work that has taken its place among the chargers of its site, where that is not this job.
     """
-    job, is_new = jobs.open_job(
+    opened = jobs.open_each(
+        identities,
         action=JobAction.CUT_OVER,
-        identity=identity,
         purpose=CHARGER_IDENTITY.key,
         step="send_network_profile",
         parameters={
-            **({"forecast_overridden": against} if against else {}),
-            **({"place": place} if place else {}),
+            identity.pk: {
+                **({"forecast_overridden": evidence} if (evidence := against.get(identity.pk)) else {}),
+                **({"place": place} if (place := places.get(identity.pk)) else {}),
+            }
+            for identity in identities
         },
+        correlation_ids=correlation_ids,
         now=now,
     )
-    if against and is_new:
-        record_event(
-            EventType.LOCK_OUT_FORECAST_OVERRIDDEN,
-            now=now,
-            identity=identity,
-            job=job,
-            payload={"managedIdentityId": identity.pk, "evidence": against},
+    overridden = [
+        Happening(
+            identity,
+            resulting_state="",
+            payload={"managedIdentityId": identity.pk, "evidence": against[identity.pk]},
+            job=opened.jobs[identity.pk],
+            correlation_id=correlation_ids.get(identity.pk, ""),
         )
-    return job
+        for identity in identities
+        if against.get(identity.pk) and identity.pk in opened.new
+    ]
+    record_happenings(EventType.LOCK_OUT_FORECAST_OVERRIDDEN, overridden, now=now)
+    return opened.jobs
 
 
 def _enqueue_for(

@@ -3,6 +3,7 @@
 from migration.models.authorization_key import AuthorizationKey
 from migration.models.breaker import Breaker
 from migration.models.case import MigrationCase
+from migration.models.case_tally import CaseTally
 from migration.models.key_rotation import KeyRotation
 from migration.models.known_default_key import KnownDefaultKey
 from migration.models.recovery_door import RecoveryDoor
@@ -15,6 +16,7 @@ __all__ = [
     "AuthorizationKey",
     "Blackout",
     "Breaker",
+    "CaseTally",
     "KeyRotation",
     "KnownDefaultKey",
     "MigrationCase",

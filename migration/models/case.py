@@ -98,7 +98,11 @@ class MigrationCase(ProtectedState):
                 condition=Q(state__in=["installing", "pending_activation", "rollback"]),
                 name="case_by_deadline",
             ),
-            models.Index(fields=["wave", "family", "site"], condition=Q(failed_at__isnull=False), name="case_failed"),
+            models.Index(
+                fields=["wave", "family", "site"],
+                condition=Q(failed_at__isnull=False) | (Q(state="quarantine") & ~Q(reason_code="breaker_open")),
+                name="case_failed",
+            ),
             models.Index(
                 fields=["family"], condition=Q(state__in=["installing", "pending_activation"]), name="case_moving"
             ),

@@ -4,14 +4,15 @@ What counts are failures since the breaker was last closed. While it is open, it
 and its pending ones wait, in whatever rollout: the cause is in the family or at the site. A person closes it.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from django.db import transaction
-from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from inventory.actors import Actor
@@ -29,6 +30,7 @@ from migration.states import IN_FLIGHT, BreakerKind, CaseState, ReasonCode, Roll
 
 MIGRATION = Actor.system("migration")
 BATCH = 200
+Name = TypeVar("Name", int, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +62,45 @@ def open_where_needed(now: datetime) -> int:
     """
     opened = 0
     for rollout in MigrationRollout.objects.filter(state__in=[RolloutState.RUNNING, RolloutState.PAUSED]):
-        for family_id, failures in _counts(rollout, "family_id"):
-            if family_id is not None and failures >= rollout.family_failure_limit:
+        by_family, by_site = _failures(rollout)
+        stopped = open_now()
+        for family_id in _reaching(by_family, rollout.family_failure_limit, stopped.families):
+            failures = _since_the_last(rollout, BreakerKind.FAMILY, Q(family_id=family_id))
+            if failures >= rollout.family_failure_limit:
                 opened += _open(rollout, BreakerKind.FAMILY, family_id, "", failures, now)
-        for site, failures in _counts(rollout, "site"):
-            if site and failures >= rollout.site_failure_limit:
+        for site in _reaching(by_site, rollout.site_failure_limit, stopped.sites):
+            failures = _since_the_last(rollout, BreakerKind.SITE, Q(site=site))
+            if failures >= rollout.site_failure_limit:
                 opened += _open(rollout, BreakerKind.SITE, None, site, failures, now)
     return opened
 
 
-def _counts(rollout: MigrationRollout, column: str) -> Iterable[tuple[Any, int]]:
-    """Failures of a rollout by family or site, since the last breaker of each was closed."""
-    kind = BreakerKind.FAMILY if column == "family_id" else BreakerKind.SITE
-    closings = (
-        Breaker.objects.filter(kind=kind, closed_at__isnull=False, **{column: OuterRef(column)})
-        .order_by()
-        .values(column)
-        .annotate(last=Max("closed_at"))
-        .values("last")
-    )
-    failed = (
-        MigrationCase.objects.failed().filter(wave__in=rollout.waves.values("pk")).annotate(closed=Subquery(closings))
-    )
-    counted = failed.filter(Q(closed__isnull=True) | Q(failed_at__gt=F("closed"))).order_by().values_list(column)
-    return counted.annotate(Count("pk"))
+def _failures(rollout: MigrationRollout) -> tuple[Counter[int], Counter[str]]:
+    """Failures of a rollout by family and by site, from the index of the failed alone."""
+    by_family: Counter[int] = Counter()
+    by_site: Counter[str] = Counter()
+    counted = _failed(rollout).order_by().values_list("family_id", "site").annotate(Count("pk"))
+    for family_id, site, number in counted:
+        if family_id is not None:
+            by_family[family_id] += number
+        if site:
+            by_site[site] += number
+    return by_family, by_site
+
+
+def _failed(rollout: MigrationRollout) -> QuerySet[MigrationCase]:
+    return MigrationCase.objects.failed().filter(wave__in=list(rollout.waves.values_list("pk", flat=True)))
+
+
+def _reaching(counted: Counter[Name], limit: int, stopped: Container[Name]) -> list[Name]:
+    return [name for name, number in counted.items() if number >= limit and name not in stopped]
+
+
+def _since_the_last(rollout: MigrationRollout, kind: BreakerKind, of: Q) -> int:
+    """Failures of one family or site since its last breaker was closed."""
+    closed = Breaker.objects.filter(of, kind=kind).aggregate(last=Max("closed_at"))["last"]
+    failed = _failed(rollout).filter(of)
+    return (failed if closed is None else failed.filter(failed_at__gt=closed)).count()
 
 
 def _open(

@@ -10,11 +10,11 @@ from typing import Any
 from bfcerts.ocpp.canonical import Evidence
 from bfcerts.ocpp.models import InboxMessage, OutboxCommand
 from bfcerts.ocpp.redaction import redact
-from bfcerts.rows import rows
+from bfcerts.rows import rows, update_all
 from inventory.audit import current_attribution
 from inventory.choices import EventType, SecurityCategory, SecuritySource, Severity
 from inventory.models import CertificateRecord, ManagedIdentity
-from inventory.services.events import record_event
+from inventory.services.events import Happening, record_event, record_happenings
 from inventory.services.security_events import record_security_event
 from inventory.words import actor_words
 from migration.models import MigrationCase, Wave
@@ -95,12 +95,27 @@ def say(case: MigrationCase, code: ReasonCode, why: str, *, look_again_at: datet
 
 def installing(case: MigrationCase, now: datetime, *, stage: Stage, deadline: datetime | None) -> None:
     """pending → installing."""
-    former = case.state
+    _moved(case, _install(case, now, stage, deadline), now)
+
+
+def issuing_each(
+    starting: Sequence[MigrationCase], now: datetime, *, deadline: datetime, correlation_ids: Mapping[int, str]
+) -> None:
+    """pending → installing, of several whose certificates are being issued, by the same statements.
+
+    :param correlation_ids: of the chain of work of each, by its identity's key.
+    """
+    former = {case.pk: _install(case, now, Stage.ISSUING, deadline) for case in starting}
+    _moved_each(starting, former, now, correlation_ids)
+
+
+def _install(case: MigrationCase, now: datetime, stage: Stage, deadline: datetime | None) -> str:
+    former = str(case.state)
     case.install()
     case.stage, case.deadline, case.next_look_at = stage, deadline, now
     case.reason_code = ReasonCode.ISSUING
     case.why = f"{_who(case)} gets its certificate: it is being issued and installed."
-    _moved(case, former, now)
+    return former
 
 
 def ready(case: MigrationCase, record: CertificateRecord, now: datetime) -> None:
@@ -113,12 +128,24 @@ def ready(case: MigrationCase, record: CertificateRecord, now: datetime) -> None
 
 def cutting_over(case: MigrationCase, now: datetime, *, deadline: datetime) -> None:
     """installing → pending_activation: anchors confirmed, leaf accepted; the cut-over is sent."""
-    former = case.state
+    _moved(case, _cut_over(case, deadline), now)
+
+
+def cutting_over_each(
+    deadlines: Mapping[MigrationCase, datetime], now: datetime, *, correlation_ids: Mapping[int, str]
+) -> None:
+    """As `cutting_over`, of several, each with its own deadline, by the same statements; see `issuing_each`."""
+    former = {case.pk: _cut_over(case, deadline) for case, deadline in deadlines.items()}
+    _moved_each(list(deadlines), former, now, correlation_ids)
+
+
+def _cut_over(case: MigrationCase, deadline: datetime) -> str:
+    former = str(case.state)
     case.cut_over()
     case.stage, case.deadline = Stage.CUTTING_OVER, deadline
     case.reason_code = ReasonCode.CUTTING_OVER
     case.why = f"{_who(case)} was told to come back on Profile 3 and has until {deadline:%Y-%m-%d %H:%M} UTC."
-    _moved(case, former, now)
+    return former
 
 
 def active(case: MigrationCase, record: CertificateRecord, now: datetime) -> None:
@@ -238,6 +265,39 @@ def _moved(case: MigrationCase, former: str, now: datetime) -> None:
     case.entered_state_at = now
     case.save()
     _tell(case, former, now)
+
+
+_ONWARD = (
+    "state",
+    "stage",
+    "deadline",
+    "next_look_at",
+    "reason_code",
+    "why",
+    "record_id",
+    "issue_job_id",
+    "cut_over_job_id",
+    "entered_state_at",
+)
+"""What changes of a case that goes on; state and job together, because the database judges them together."""
+
+
+def _moved_each(
+    moved: Sequence[MigrationCase], former: Mapping[int, str], now: datetime, correlation_ids: Mapping[int, str]
+) -> None:
+    for case in moved:
+        case.entered_state_at = now
+    update_all(moved, _ONWARD)
+    happenings = [
+        Happening(
+            case.identity,
+            case.state,
+            payload=event_payload(case, former[case.pk]),
+            correlation_id=correlation_ids[case.identity_id],
+        )
+        for case in moved
+    ]
+    record_happenings(EventType.MIGRATION_STATE_CHANGED, happenings, now=now)
 
 
 def _tell(case: MigrationCase, former: str, now: datetime) -> None:

@@ -5,10 +5,11 @@ queries for each round and not for each charger. One that cannot be judged or se
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from uuid import uuid4
 
 from django.db import transaction
 from django.db.models import Q
@@ -18,7 +19,7 @@ from inventory.actors import Actor
 from inventory.audit import attributed, save_all
 from inventory.choices import RecordState
 from inventory.jobs import setbacks
-from inventory.models import CertificateRecord, ManagedIdentity
+from inventory.models import CertificateRecord, LifecyclePolicy, ManagedIdentity
 from inventory.purposes import CHARGER_IDENTITY
 from inventory.services import absences, caps, policies, station_commands
 from inventory.services.locking import lock_identities
@@ -32,6 +33,7 @@ from migration.states import CaseState, ReasonCode, Stage
 logger = logging.getLogger(__name__)
 
 MIGRATION = Actor.system("migration")
+WHY = "Its certificate is installed: it is cut over to Profile 3"
 WORK = "migration-cut-over"
 BATCH = 200
 """Chargers looked at in one round."""
@@ -82,19 +84,21 @@ def _cut_over(found: Mapping[int, int], now: datetime) -> int:
     """
     :param found: cases by their identities.
     """
-    with transaction.atomic(), attributed(MIGRATION, "Its certificate is installed: it is cut over to Profile 3"):
+    with transaction.atomic(), attributed(MIGRATION, WHY):
         identities = lock_identities(found)
         ready = [case for case in cases.lock_cases(identities, found.values()) if _is_ready(case)]
         records = usable_records([case.identity for case in ready], now)
         moved = [case for case in ready if _moved_on(case, records.get(case.identity_id), now)]
         # Places of a site are taken under its lock: sites in one order, and who has waited longest before the others.
-        leaving = sorted(
+        waiting = sorted(
             (case for case in ready if case not in moved), key=lambda case: (case.site, case.next_look_at, case.pk)
         )
-        if not leaving:
+        if not waiting:
             return len(moved)
-        known = _Known.of(leaving, now)
-        return len(moved) + sum(_leave(case, records[case.identity_id], known, now) for case in leaving)
+        known = _Known.of(waiting, now)
+        leaving = [case for case in waiting if _may_leave(case, known, now)]
+        _send(leaving, records, known, now)
+        return len(moved) + len(leaving)
 
 
 def _is_ready(case: MigrationCase) -> bool:
@@ -103,15 +107,16 @@ def _is_ready(case: MigrationCase) -> bool:
 
 def _moved_on(case: MigrationCase, record: CertificateRecord | None, now: datetime) -> bool:
     """Whether something has happened to a charger that makes a cut-over pointless; its case then says so."""
-    if record is None:
-        why = "The certificate that it had installed no longer opens the door."
-        returning.bring_back(case, ReasonCode.CERTIFICATE_LOST, why, now)
-    elif arrivals.is_on_profile_3(case.identity, record):
-        arrivals.arrived(case, record, now)
-    elif changed := holding.family_change(case):
-        returning.bring_back(case, ReasonCode.FAMILY_CHANGED, changed, now)
-    else:
-        return False
+    with attributed(MIGRATION, WHY, uuid4().hex):
+        if record is None:
+            why = "The certificate that it had installed no longer opens the door."
+            returning.bring_back(case, ReasonCode.CERTIFICATE_LOST, why, now)
+        elif arrivals.is_on_profile_3(case.identity, record):
+            arrivals.arrived(case, record, now)
+        elif changed := holding.family_change(case):
+            returning.bring_back(case, ReasonCode.FAMILY_CHANGED, changed, now)
+        else:
+            return False
     return True
 
 
@@ -124,6 +129,8 @@ class _Known:
     against: Mapping[int, str]
     """The evidence that one could not come back."""
     held_back: Mapping[int, str]
+    policies: Mapping[int, LifecyclePolicy]
+    connected: Collection[str]
 
     @classmethod
     def of(cls, waiting: Sequence[MigrationCase], now: datetime) -> "_Known":
@@ -133,6 +140,10 @@ class _Known:
             calendar=windows.calendar_of(sorted({case.site for case in waiting}), now),
             against=_foreseen(waiting, now),
             held_back=seams.what_holds_each_back(seams.Gated.CUT_OVER, identities, now),
+            policies={
+                pk: resolved.policy for pk, resolved in policies.resolve_each(identities, CHARGER_IDENTITY.key).items()
+            },
+            connected=key_delivery.connected_of(identities),
         )
 
 
@@ -151,10 +162,10 @@ def _overrides_forecast(case: MigrationCase) -> bool:
     return case.wave is not None and case.wave.rollout.overrides_forecast
 
 
-def _leave(case: MigrationCase, record: CertificateRecord, known: _Known, now: datetime) -> bool:
+def _may_leave(case: MigrationCase, known: _Known, now: datetime) -> bool:
     obstacle = _obstacle(case, known, now)
     if obstacle is None:
-        return _send(case, record, known.against.get(case.identity_id, ""), now)
+        return True
     cases.say(case, obstacle.code, obstacle.why, look_again_at=obstacle.look_again_at)
     return False
 
@@ -175,23 +186,34 @@ def _obstacle(case: MigrationCase, known: _Known, now: datetime) -> Hold | None:
     if held_back is not None:
         return Hold(ReasonCode.ANCHORS_MISSING, held_back, now + LOOK_AGAIN)
     # One that is away takes no place by waiting: it is told the beginning, and takes one before it is told to leave.
-    until = now + policies.resolve(identity, CHARGER_IDENTITY.key).policy.cut_over_deadline
+    until = now + known.policies[identity.pk].cut_over_deadline
     place = cases.absence_of(case)
-    if key_delivery.is_connected(identity) and not caps.take(identity, place, until, now):
+    if identity.authoritative_identifier in known.connected and not caps.take(identity, place, until, now):
         why = f"{identity.authoritative_identifier} waits for a free place: {absences.why_not(identity, place, now)}."
         return Hold(ReasonCode.SITE_FULL, why, now + LOOK_AGAIN)
     return None
 
 
-def _send(case: MigrationCase, record: CertificateRecord, against: str, now: datetime) -> bool:
-    identity = case.identity
-    policy = policies.resolve(identity, CHARGER_IDENTITY.key).policy
-    deadline = now + policy.cut_over_deadline
-    identity.fallback_until = now + policy.rollback_window
-    save_all([identity], fields=("fallback_until", "updated_at"))
-    seams.watch_connections(identity, deadline)
+def _send(
+    leaving: Sequence[MigrationCase], records: Mapping[int, CertificateRecord], known: _Known, now: datetime
+) -> None:
+    if not leaving:
+        return
+    identities = [case.identity for case in leaving]
+    own = {identity.pk: uuid4().hex for identity in identities}
+    for identity in identities:
+        identity.fallback_until = now + known.policies[identity.pk].rollback_window
+    save_all(identities, fields=("fallback_until", "updated_at"), correlation_ids=list(own.values()))
+    deadlines = {case: now + known.policies[case.identity_id].cut_over_deadline for case in leaving}
+    seams.watch_connections_of_each({case.identity: deadline for case, deadline in deadlines.items()})
     with attributed(MIGRATION, "Its wave moves it to Profile 3"):
-        job = station_commands.begin_cut_over(identity, against=against, place=cases.absence_of(case), now=now)
-    case.record, case.cut_over_job = record, job
-    cases.cutting_over(case, now, deadline=deadline)
-    return True
+        jobs = station_commands.begin_cut_overs(
+            identities,
+            against=known.against,
+            places={case.identity_id: cases.absence_of(case) for case in leaving},
+            correlation_ids=own,
+            now=now,
+        )
+    for case in leaving:
+        case.record, case.cut_over_job = records[case.identity_id], jobs[case.identity_id]
+    cases.cutting_over_each(deadlines, now, correlation_ids=own)

@@ -4,7 +4,7 @@ The new key opens the door before the request leaves, because a charger may be b
 (conformance 10). A lost answer is asked for again with the same key.
 """
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -148,7 +148,14 @@ def outcome_unknown(rotation: KeyRotation, now: datetime) -> None:
 
 
 def is_connected(identity: ManagedIdentity) -> bool:
-    return StationSession.objects.filter(station_id=identity.authoritative_identifier, closed_at__isnull=True).exists()
+    return bool(connected_of([identity]))
+
+
+def connected_of(identities: Sequence[ManagedIdentity]) -> set[str]:
+    """The authoritative identifiers of those of these chargers that are connected."""
+    stations = [identity.authoritative_identifier for identity in identities]
+    present = StationSession.objects.filter(station_id__in=stations, closed_at__isnull=True)
+    return set(present.values_list("station_id", flat=True))
 
 
 def open_references(references: Set[str]) -> Set[str]:

@@ -1,5 +1,6 @@
 """How a rollout stands now, wave by wave, in a number of queries that does not grow with its chargers or its waves."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,7 @@ from datetime import datetime
 from django.db.models import Count, Exists, OuterRef, Q
 
 from migration.models import Breaker, MigrationCase, MigrationRollout, Wave
-from migration.services import gates, waves
+from migration.services import gates, tallies, waves
 from migration.services.gates import Counts
 from migration.states import WHAT_NEXT, BreakerKind, CaseState, ReasonCode, Verdict, WaveState
 
@@ -51,10 +52,10 @@ class Waiting:
 
 def of_waves(found: Sequence[Wave], now: datetime) -> list[WaveProgress]:
     """How these waves stand; they come with their rollout."""
-    grouped = MigrationCase.objects.filter(wave__in=found).order_by().values_list("wave_id", "state")
-    states: dict[int, dict[str, int]] = {wave.pk: {} for wave in found}
-    for wave_id, state, number in grouped.annotate(Count("pk")):
-        states[wave_id][state] = number
+    states: dict[int, Counter[str]] = {wave.pk: Counter() for wave in found}
+    for wave_id, tally in tallies.of_waves(found).items():
+        for standing, number in tally.items():
+            states[wave_id][standing.state] += number
     counted = waves.counts(found)
     return [_progress(wave, states[wave.pk], counted[wave.pk], now) for wave in found]
 

@@ -4,25 +4,26 @@ Rows of a rollout and its waves are locked here, and no identity is: whoever sta
 identity, so the two never wait for each other in a circle.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
 from django.db import connection, transaction
-from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.db.models import QuerySet
 
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.jobs import setbacks
 from inventory.words import agreeing, part_of
 from migration.models import MigrationCase, MigrationRollout, Wave
-from migration.services import breakers, gates, retrying
+from migration.services import breakers, gates, retrying, tallies
 from migration.services.gates import Counts, Thresholds
-from migration.states import CaseState, ReasonCode, RolloutState, Verdict, WaveState
+from migration.services.tallies import ENDED, Standing
+from migration.states import CaseState, RolloutState, Verdict, WaveState
 
 MIGRATION = Actor.system("migration")
 S = CaseState
-SUCCEEDED, FAILED, GIVEN_UP, RETRYING, OPEN = range(5)
 
 
 def judge(now: datetime) -> None:
@@ -70,6 +71,7 @@ def reopen(rollout_id: int) -> None:
 def _judge(rollout: MigrationRollout, now: datetime) -> None:
     waves = list(rollout.waves.order_by("position"))
     standing = [wave for wave in waves if wave.state in (WaveState.RUNNING, WaveState.PASSED)]
+    tallies.put_together(standing)
     counted = counts(standing, accepted_until=rollout.ended_at)
     for wave in standing:
         wave.rollout = rollout
@@ -81,7 +83,7 @@ def _judge(rollout: MigrationRollout, now: datetime) -> None:
 
 
 def counts(waves: Sequence[Wave], *, accepted_until: datetime | None = None) -> dict[int, Counts]:
-    """How the chargers of these waves stand, in one query over their own cases.
+    """How the chargers of these waves stand, from what the database has counted; of the failed, some are looked at.
 
     The failures of a family or site that a breaker has stopped alone close no gate for the others; they are no
     successes either.
@@ -89,47 +91,30 @@ def counts(waves: Sequence[Wave], *, accepted_until: datetime | None = None) -> 
     :param accepted_until: chargers that had failed by then were there when their rollout was complete, and do not close
         its gates again now that it runs for those that were released.
     """
-    standing = (
-        MigrationCase.objects.filter(wave__in=waves)
-        .order_by()
-        .values("wave_id")
-        .annotate(standing=_standing(accepted_until))
-        .values_list("wave_id", "standing")
-        .annotate(Count("pk"))
-    )
-    found = {wave.pk: [0] * 5 for wave in waves}
-    for wave_id, which, number in standing:
-        found[wave_id][which] += number
-    return {
-        wave.pk: Counts(
-            total=sum(found[wave.pk]) if wave.total is None else wave.total,
-            succeeded=found[wave.pk][SUCCEEDED],
-            failed=found[wave.pk][FAILED] + found[wave.pk][RETRYING],
-            given_up=found[wave.pk][GIVEN_UP],
-            retrying=found[wave.pk][RETRYING],
-        )
-        for wave in waves
-    }
-
-
-def _standing(accepted_until: datetime | None) -> Case:
     stopped = breakers.open_now()
-    alone = Q(family_id__in=list(stopped.families)) | Q(site__in=list(stopped.sites))
-    failed = Q(failed_at__isnull=False) | (Q(state=S.QUARANTINE) & ~Q(reason_code=ReasonCode.BREAKER_OPEN))
-    ended = Q(state__in=[S.CANCELLED, S.EXCEPTED, S.QUARANTINE])
-    accepted = []
-    if accepted_until is not None:
-        then = Q(failed_at__lte=accepted_until) | Q(failed_at__isnull=True, entered_state_at__lte=accepted_until)
-        accepted.append(When(failed & ended & then, then=Value(GIVEN_UP)))
-    return Case(
-        When(Q(state=S.ACTIVE), then=Value(SUCCEEDED)),
-        *accepted,
-        When(failed & alone, then=Value(GIVEN_UP)),
-        When(failed & ended, then=Value(FAILED)),
-        When(failed, then=Value(RETRYING)),
-        When(ended, then=Value(GIVEN_UP)),
-        default=Value(OPEN),
-        output_field=IntegerField(),
+    found = tallies.of_waves(
+        waves, stopped_families=stopped.families, stopped_sites=stopped.sites, accepted_until=accepted_until
+    )
+    return {wave.pk: _counts(wave, found[wave.pk]) for wave in waves}
+
+
+def _counts(wave: Wave, found: Counter[Standing]) -> Counts:
+    succeeded = ended = retrying = given_up = 0
+    for standing, number in found.items():
+        if standing.state == S.ACTIVE:
+            succeeded += number
+        elif standing.passed_over or (standing.state in ENDED and not standing.failed):
+            given_up += number
+        elif standing.state in ENDED:
+            ended += number
+        elif standing.failed:
+            retrying += number
+    return Counts(
+        total=found.total() if wave.total is None else wave.total,
+        succeeded=succeeded,
+        failed=ended + retrying,
+        given_up=given_up,
+        retrying=retrying,
     )
 
 

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from inventory.choices import EventType
-from inventory.models import CertificateJob, DomainEvent, Setback
+from inventory.models import CertificateJob, DomainEvent, ManagedIdentity, Setback
 from migration.models import MigrationCase
 from migration.services import cutting_over
 from tests.migration.fleet import Fleet, Station, capable_family, cohort, roll_out
@@ -91,4 +91,11 @@ def test_what_is_asked_of_all_of_them_is_asked_once(fleet: Fleet, plane: Control
         costs.append(len(asked))
 
     of_one, of_six = costs
-    assert of_six - of_one <= 5 * 15, "what is left for each is its place, its job, its case and their history"
+    assert of_six - of_one == 5 * 3, "each takes its place: the lock of its site, a look at it, the row"
+    jobs = CertificateJob.objects.filter(action="cut_over")
+    assert len(set(jobs.values_list("correlation_id", flat=True))) == 7, "each is a chain of work of its own"
+    moved = DomainEvent.objects.filter(type=EventType.MIGRATION_STATE_CHANGED, resulting_state="pending_activation")
+    assert {event.correlation_id for event in moved} == {job.correlation_id for job in jobs}
+    own = {job.identity_id: job.correlation_id for job in jobs}
+    for history in ManagedIdentity.history.filter(history_change_reason=cutting_over.WHY):
+        assert own[history.id] == history.correlation_id

@@ -11,7 +11,7 @@ from inventory.choices import KeyPath
 from inventory.services import plans
 from inventory.services.plans.running import run_plans
 from migration.models import AuthorizationKey, KeyRotation, MigrationCase
-from migration.services import bulk_rotation, driving, rollouts, waves
+from migration.services import bulk_rotation, rollouts, starting, waves
 from tests.migration import rotating
 from tests.migration.fleet import Fleet, capable_family, cohort, roll_out
 from tests.support import OPERATOR, PATIENCE_SECONDS, ControlPlane, in_threads, somebody_waits_for_a_lock, wait_until
@@ -95,7 +95,7 @@ def test_no_charger_is_started_once_the_rollout_is_paused(control_plane: Control
     at_the_pause, in_the_end = started_before_the_pause(
         # What the database asks before a case moves, in the transaction that starts it.
         hold=lambda: list(BundleRollout.objects.select_for_update()),
-        start=lambda: driving.start_pending(plane.clock()),
+        start=lambda: starting.start_pending(plane.clock()),
         pause=lambda: rollouts.pause(rollout=rollout, actor=OPERATOR, reason="wait", now=plane.clock()),
         begun=lambda: MigrationCase.objects.filter(state="installing").count(),
     )

@@ -28,6 +28,7 @@ from migration.services.why import whys
 from migration.states import CASE_TRANSITIONS
 from tests.dying import DiesAt, WorkerDiedError
 from tests.migration.fleet import Fleet, Station, capable_family, cohort, roll_out
+from tests.migration.tallying import counted, tallied
 from tests.support import OPERATOR, Clock, ControlPlane
 from trustanchors.models import BundleInstallation, BundleRollout
 
@@ -198,6 +199,10 @@ class Migration(RuleBasedStateMachine):
                 earlier = wave.rollout.waves.filter(position__lt=wave.position)
                 assert all(before.pk in self.passed for before in earlier)
                 assert wave.total == wave.cases.exclude(state="cancelled").count() or wave.total is not None
+
+    @invariant()
+    def the_tallies_are_what_there_is(self) -> None:
+        assert tallied() == counted()
 
     @invariant()
     def never_more_of_a_site_are_away_than_may_be(self) -> None:
