@@ -190,6 +190,14 @@ SECTIONS = (
                 "Messages appear when stations connect, boot, answer or report.",
             ),
             Entry(
+                "ocpp.stationquestion",
+                "Questions of stations",
+                "question",
+                "contact_support",
+                "Questions appear when a station asks for a contract certificate or for the status of one, and "
+                "somebody is set up to answer.",
+            ),
+            Entry(
                 "migration.authorizationkey",
                 "AuthorizationKeys",
                 "AuthorizationKey",

@@ -20,7 +20,7 @@ from bfcerts.console.presentation import (
     spoken,
 )
 from bfcerts.ocpp.canonical import CommandOutcome
-from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
+from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationQuestion, StationSession
 
 _COMMAND_TONES = {
     OutboxCommand.State.QUEUED: "info",
@@ -34,6 +34,12 @@ _MESSAGE_TONES = {
     InboxMessage.State.PENDING: "info",
     InboxMessage.State.DONE: "success",
     InboxMessage.State.FAILED: "danger",
+}
+_QUESTION_TONES = {
+    StationQuestion.State.WAITING: "info",
+    StationQuestion.State.ANSWERED: "success",
+    StationQuestion.State.EXPIRED: "warning",
+    StationQuestion.State.CLOSED: "default",
 }
 
 
@@ -307,3 +313,93 @@ class InboxMessageAdmin(ReadOnlyAdmin):
     @admin.display(description="Payload")
     def readable_payload(self, message: InboxMessage) -> SafeString | str:
         return document(message.payload)
+
+
+@admin.register(StationQuestion)
+class StationQuestionAdmin(ReadOnlyAdmin):
+    """What stations asked that only a partner could answer, and what they heard."""
+
+    list_display = ("asked", "station", "question", "badge", "answer", "heard", "detail")
+    list_filter = (("kind", ChoiceFilter), ("state", ChoiceFilter))
+    search_fields = ("station_id",)
+    search_help_text = "Charge point id"
+    unread_fields = ("payload", "content")
+    fields = (
+        "station",
+        "question",
+        "badge",
+        "answer",
+        "detail",
+        "heard",
+        "heard_at",
+        "asked",
+        "due",
+        "answered",
+        "times_asked",
+        "attempts",
+        "message_id",
+        "session_id",
+        "readable_payload",
+        "content",
+    )
+    readonly_fields = (
+        "station",
+        "question",
+        "badge",
+        "answer",
+        "heard",
+        "heard_at",
+        "asked",
+        "due",
+        "answered",
+        "readable_payload",
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[StationQuestion], search_term: str
+    ) -> tuple[QuerySet[StationQuestion], bool]:
+        term = search_term.strip()
+        return (queryset.filter(station_id=term) if term else queryset), False
+
+    @admin.display(description="Asked")
+    def asked(self, question: StationQuestion) -> SafeString | str:
+        return moment(question.asked_at)
+
+    @admin.display(description="Deadline")
+    def due(self, question: StationQuestion) -> SafeString | str:
+        return moment(question.deadline)
+
+    @admin.display(description="Answered")
+    def answered(self, question: StationQuestion) -> SafeString | str:
+        return moment(question.answered_at)
+
+    @admin.display(description="Charge point id")
+    def station(self, question: StationQuestion) -> str:
+        return question.station_id
+
+    @admin.display(description="Question")
+    def question(self, question: StationQuestion) -> str:
+        return spoken(question.kind)
+
+    @admin.display(description="State")
+    def badge(self, question: StationQuestion) -> Badge:
+        state = StationQuestion.State(question.state)
+        return Badge(state.label, _QUESTION_TONES[state])
+
+    @admin.display(description="Answer")
+    def answer(self, question: StationQuestion) -> Badge | str:
+        if question.accepted is None:
+            return NOTHING
+        return Badge("Accepted", "success") if question.accepted else Badge("Failed", "danger")
+
+    @admin.display(description="The station heard")
+    def heard(self, question: StationQuestion) -> str:
+        return question.get_told_display() or NOTHING
+
+    @admin.display(description="Heard")
+    def heard_at(self, question: StationQuestion) -> SafeString | str:
+        return moment(question.told_at)
+
+    @admin.display(description="What was asked")
+    def readable_payload(self, question: StationQuestion) -> SafeString | str:
+        return document(question.payload)

@@ -6,7 +6,7 @@ import django_filters as filters
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 
-from bfcerts.ocpp.models import OutboxCommand, StationSession
+from bfcerts.ocpp.models import OutboxCommand, StationQuestion, StationSession
 from inventory.choices import JOB_OPEN_STATES, CohortKind, PlanRun, TargetOutcome
 from inventory.models import (
     Artifact,
@@ -208,6 +208,14 @@ class CommandFilter(Narrowing):
     class Meta:
         model = OutboxCommand
         fields = ["station_id", "action", "state", "outcome", "correlation_id"]
+
+
+class QuestionFilter(Narrowing):
+    """Questions of stations."""
+
+    class Meta:
+        model = StationQuestion
+        fields = ["station_id", "kind", "state"]
 
 
 class StationLogFilter(Narrowing):

@@ -28,6 +28,7 @@ router.register("station-logs", logs.StationLogViewSet, basename="station-logs")
 router.register("artifacts", logs.ArtifactViewSet, basename="artifacts")
 router.register("station-sessions", logs.SessionViewSet, basename="station-sessions")
 router.register("station-commands", logs.CommandViewSet, basename="station-commands")
+router.register("station-questions", logs.QuestionViewSet, basename="station-questions")
 
 urlpatterns = [
     path("schema", DescriptionView.as_view(), name="schema"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from bfcerts.ocpp.canonical import RefusalReason
+from bfcerts.ocpp.gateway.asking import TOO_MANY_QUESTIONS
 from bfcerts.ocpp.gateway.renewal_only import OUTSIDE_RENEWAL
 from bfcerts.ocpp.registry import InboxEntry
 from inventory import seams
@@ -260,18 +261,20 @@ def connection_refused(identity: ManagedIdentity | None, entry: InboxEntry) -> N
 
 
 def protocol_violation(identity: ManagedIdentity | None, entry: InboxEntry) -> None:
-    """A frame that broke the protocol in a way that matters for security, or asked for more than its door allows."""
+    """A frame that broke the protocol in a way that matters for security, or asked for more than it may."""
     kind, detail = str(entry.payload.get("kind", "")), entry.payload.get("detail", "")
-    outside = kind == OUTSIDE_RENEWAL
+    event, message = "InvalidMessages", f"{entry.station_id} sent a frame that breaks OCPP: {detail}"
+    if kind == OUTSIDE_RENEWAL:
+        event, message = "RefusedOutsideRenewal", f"{entry.station_id} came in through a narrow door: {detail}."
+    elif kind == TOO_MANY_QUESTIONS:
+        event, message = "TooManyQuestions", f"{entry.station_id} is answered “Failed”: {detail}. Look at its log."
     record_security_event(
-        "RefusedOutsideRenewal" if outside else "InvalidMessages",
+        event,
         native_type=kind[:60],
-        category=SecurityCategory.AUTHENTICATION if outside else SecurityCategory.OTHER,
+        category=SecurityCategory.AUTHENTICATION if kind == OUTSIDE_RENEWAL else SecurityCategory.OTHER,
         severity=Severity.WARNING,
         source=SecuritySource.TLS_ENDPOINT,
-        message=f"{entry.station_id} came in through a narrow door: {detail}."
-        if outside
-        else f"{entry.station_id} sent a frame that breaks OCPP: {detail}",
+        message=message,
         now=entry.received_at,
         identity=identity,
         session_id=entry.session_id or None,

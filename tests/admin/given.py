@@ -11,8 +11,8 @@ from django.db.models import Model
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from bfcerts.ocpp.canonical import Action, Evidence
-from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationSession
+from bfcerts.ocpp.canonical import Action, Evidence, QuestionKind
+from bfcerts.ocpp.models import InboxMessage, OutboxCommand, StationQuestion, StationSession
 from inventory.audit import attributed
 from inventory.choices import EventType, JobAction, SecurityCategory, SecuritySource, Severity
 from inventory.models import (
@@ -204,6 +204,20 @@ def policy(**values: Any) -> LifecyclePolicy:
     return catalogue.save(entry=LifecyclePolicy(**options), actor=OPERATOR, reason="given")
 
 
+def station_question(identity: ManagedIdentity) -> StationQuestion:
+    now = datetime.now(UTC)
+    return StationQuestion.objects.create(
+        station_id=identity.authoritative_identifier,
+        session_id=uuid4(),
+        kind=QuestionKind.EV_CERTIFICATE,
+        message_id=uuid4().hex,
+        payload={"exi": "gJgB"},
+        longest=7500,
+        asked_at=now,
+        deadline=now + timedelta(seconds=20),
+    )
+
+
 def inbox_message(identity: ManagedIdentity) -> InboxMessage:
     now = datetime.now(UTC)
     return InboxMessage.objects.create(
@@ -281,6 +295,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     StationSession: lambda: session(charger()),
     OutboxCommand: lambda: command(charger()),
     InboxMessage: lambda: inbox_message(charger()),
+    StationQuestion: lambda: station_question(charger()),
     Plan: plan,
     PlanTarget: lambda: plan().targets.get(),
     Setback: lambda: setback(charger()),

@@ -53,6 +53,7 @@ QUERIES = {
     "migration.Wave": 5,
     "ocpp.InboxMessage": 4,
     "ocpp.OutboxCommand": 4,
+    "ocpp.StationQuestion": 4,
     "ocpp.StationSession": 4,
     "trustanchors.BundleInstallation": 4,
     "trustanchors.BundleRollout": 4,

@@ -96,6 +96,8 @@ OPERATIONS = (
     "GET station-commands-list",
     "GET station-logs-detail",
     "GET station-logs-list",
+    "GET station-questions-detail",
+    "GET station-questions-list",
     "GET station-sessions-detail",
     "GET station-sessions-list",
     "GET trust-anchor-bundles-available-actions",

@@ -84,3 +84,20 @@ def test_an_event_under_a_free_name_is_kept_verbatim(plane: ControlPlane) -> Non
     assert event.native_type == ("VendorSpecific" * 9)[:60]
     assert (event.identity, event.station_id) == (None, "CS-9")
     assert len(event.technical_detail) == 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "said"),
+    [
+        ("malformed_frame", "InvalidMessages", "CS-1 sent a frame that breaks OCPP: the reason"),
+        ("too_many_questions", "TooManyQuestions", "CS-1 is answered “Failed”: the reason. Look at its log."),
+    ],
+)
+def test_what_a_station_does_against_the_protocol_is_an_event_that_says_so(
+    plane: ControlPlane, kind: str, event: str, said: str
+) -> None:
+    charger("CS-1")
+    plane.observe("CS-1", Evidence.PROTOCOL_VIOLATION, {"kind": kind, "detail": "the reason"})
+    plane.work()
+
+    assert SecurityEvent.objects.get(type=event).message == said

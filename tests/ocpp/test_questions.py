@@ -1,11 +1,14 @@
 """Questions of stations that only somebody outside can answer: nobody else waits, and none goes without an answer."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from bfcerts.ocpp import canonical, outbox, questions
@@ -14,8 +17,9 @@ from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, StationQuestion, StationSession
 from bfcerts.ocpp.registry import QuestionAnswer
 from tests.ocpp.answerers import EXI_ANSWER, Partner, a_worker, registered
-from tests.ocpp.node import Node, Site, Station, eventually, stored
+from tests.ocpp.node import DEADLINE_SECONDS, Node, Site, Station, eventually, stored
 from tests.ocpp.test_database_away import database_away
+from tests.ocpp.test_gateway_command import environment
 
 PASSWORD = b"0123456789abcdef"
 EVENT = {"type": "SettingSystemTime", "timestamp": "2026-05-04T03:02:01Z"}
@@ -300,6 +304,26 @@ def test_what_a_worker_leaves_behind_another_one_takes_up(partner: Partner, stat
     assert question().attempts == 2
 
 
+def test_a_worker_that_is_killed_while_it_asks_leaves_nothing_stuck(partner: Partner, station: Station) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.ocpp.answering_process"],
+        cwd=settings.BASE_DIRECTORY,
+        env=environment(BFCERTS_PROCESS="worker", BFCERTS_GATEWAY_KEY=None),
+    )
+    try:
+        station.send(2, "q", "Get15118EVCertificate", ASK)
+        first = eventually(lambda: StationQuestion.objects.exclude(lease_until=None).first())
+        # While it lives it keeps what it holds: nobody else asks the partner a second time.
+        assert eventually(lambda: question().lease_until != first.lease_until)
+        assert questions.take(QuestionKind.EV_CERTIFICATE, datetime.now(UTC)) is None
+    finally:
+        process.kill()
+        process.wait(DEADLINE_SECONDS)
+    with a_worker():
+        assert station.receive() == [3, "q", ACCEPTED]
+    assert question().attempts == 2
+
+
 def test_a_question_that_kills_every_worker_is_given_up(partner: Partner, station: Station) -> None:
     station.send(2, "q", "Get15118EVCertificate", ASK)
     eventually(StationQuestion.objects.exists)
@@ -330,19 +354,33 @@ def test_what_is_held_stays_with_its_worker(partner: Partner, station: Station) 
     assert station.receive()[2]["exiResponse"] == "AQ=="
 
 
-def test_what_a_gateway_leaves_behind_ends_with_its_deadline(partner: Partner, db: None) -> None:
+def of_a_session(closed_at: datetime | None = None) -> questions.Put:
+    """A question of a session that no gateway of this test holds."""
     now = datetime.now(UTC)
     session = StationSession.objects.create(
         station_id="CS-9", node="killed", listener="profile2", protocol="ocpp2.0.1", security_profile=2,
-        address="127.0.0.1", connected_at=now,
+        address="127.0.0.1", connected_at=now, closed_at=closed_at,
     )  # fmt: skip
-    put = questions.Put("CS-9", session.pk, "q", QuestionKind.EV_CERTIFICATE, {}, 10, now, now + timedelta(seconds=20))
+    deadline = now + timedelta(seconds=20)
+    return questions.Put("CS-9", session.pk, "q", QuestionKind.EV_CERTIFICATE, {}, 10, now, deadline)
+
+
+def test_what_a_gateway_leaves_behind_ends_with_its_deadline(partner: Partner, db: None) -> None:
+    put = of_a_session()
     questions.put([put, put])
-    questions.clear_up(now)
+    questions.clear_up(put.now)
     assert question().state == State.WAITING
-    questions.clear_up(now + timedelta(seconds=20))
+    questions.clear_up(put.deadline)
     assert question().state == State.EXPIRED
-    assert questions.take(QuestionKind.EV_CERTIFICATE, now) is None
+    assert questions.take(QuestionKind.EV_CERTIFICATE, put.now) is None
+
+
+def test_nobody_is_asked_when_the_session_was_closed_behind_the_gateways_back(partner: Partner, db: None) -> None:
+    put = of_a_session(closed_at=datetime.now(UTC))
+    questions.put([put])
+    assert questions.take(QuestionKind.EV_CERTIFICATE, put.now) is None
+    questions.clear_up(put.now)
+    assert question().state == State.CLOSED
 
 
 def test_a_question_while_the_database_is_away_is_to_be_repeated(partner: Partner, station: Station) -> None:

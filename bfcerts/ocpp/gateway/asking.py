@@ -19,6 +19,16 @@ MOST_OPEN: Final = 4
 """At one station: it asks for each vehicle that is plugged in, one after the other."""
 QUESTIONS_PER_SECOND: Final = 5.0
 QUESTIONS_BURST: Final = 20.0
+TOO_MANY_QUESTIONS: Final = "too_many_questions"
+"""The kind of a `PROTOCOL_VIOLATION` that is none: no station needs as many."""
+
+
+class TooManyQuestionsError(Exception):
+    """A question that is not put. `of_the_station`: it asks too many; otherwise the whole node has too many."""
+
+    def __init__(self, said: str, *, of_the_station: bool) -> None:
+        super().__init__(said)
+        self.of_the_station = of_the_station
 
 
 def message_key(raw: bytes, call: Call) -> str:
@@ -42,19 +52,21 @@ class OpenQuestions:
         known = self._open.get(message_id)
         return (known[0], b"") if known is not None else None
 
-    def put(self, raw: bytes, call: Call, reaction: Reaction, asking: Asking) -> str:
+    def put(self, raw: bytes, call: Call, reaction: Reaction, asking: Asking) -> None:
         """Put a question.
 
-        :returns: why it is not put; empty where it is.
+        :raises TooManyQuestionsError: when it is not put.
         """
         services = self._connection.services
         at = services.loop.time()
         if len(self._open) >= MOST_OPEN:
-            return f"the station asks more than {MOST_OPEN} questions at once"
-        if services.questions.full:
-            return "the gateway has too many open questions"
+            said = f"the station asks more than {MOST_OPEN} questions at once"
+            raise TooManyQuestionsError(said, of_the_station=True)
         if self._bucket.wait(at) > 0:
-            return f"the station asks more than {QUESTIONS_PER_SECOND:g} questions a second"
+            said = f"the station asks more than {QUESTIONS_PER_SECOND:g} questions a second"
+            raise TooManyQuestionsError(said, of_the_station=True)
+        if services.questions.full:
+            raise TooManyQuestionsError("this gateway node has too many open questions", of_the_station=False)
         self._bucket.spend(at)
         now = services.clock()
         digest = hash(raw)
@@ -73,7 +85,6 @@ class OpenQuestions:
             ),
             pending,
         )
-        return ""
 
     def give_up(self) -> None:
         """The station has gone."""

@@ -16,7 +16,7 @@ from websockets.frames import CloseCode
 from bfcerts.ocpp import frames
 from bfcerts.ocpp.canonical import Evidence, Payload
 from bfcerts.ocpp.frames import Call, ErrorCode, Malformed
-from bfcerts.ocpp.gateway.asking import OpenQuestions, message_key
+from bfcerts.ocpp.gateway.asking import TOO_MANY_QUESTIONS, OpenQuestions, TooManyQuestionsError, message_key
 from bfcerts.ocpp.gateway.delivery import Delivery
 from bfcerts.ocpp.gateway.limits import TokenBucket
 from bfcerts.ocpp.gateway.renewal_only import OUTSIDE_RENEWAL, OutsideRenewalError, RenewalOnly
@@ -218,10 +218,14 @@ class StationConnection:
         """Put a question to somebody outside; neither this station's other messages nor anybody else wait for it."""
         if self._questions is None:
             self._questions = OpenQuestions(self)
-        refusal = self._questions.put(raw, call, reaction, asking)
-        if refusal:
+        try:
+            self._questions.put(raw, call, reaction, asking)
+        except TooManyQuestionsError as error:
             self._answer(call, hash(raw), frames.call_result(call.message_id, reaction.answer))
-            self._violation("too_many_questions", refusal)
+            if error.of_the_station:
+                self._violation(TOO_MANY_QUESTIONS, str(error))
+            else:
+                logger.warning("%s of %s is answered without asking: %s", call.action, self.station_id, error)
 
     def told(self, call: Call, digest: int, answer: Payload) -> None:
         """The answer to a question, or that there is none."""

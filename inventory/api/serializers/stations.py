@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from bfcerts.ocpp.models import OutboxCommand, StationSession
+from bfcerts.ocpp.models import OutboxCommand, StationQuestion, StationSession
 
 REASON = "Why; it stays in the audit history with your name."
 
@@ -62,6 +62,33 @@ class CommandSerializer(serializers.ModelSerializer[OutboxCommand]):
             "answer",
             "error_code",
             "error_description",
+        ]
+
+
+class QuestionSerializer(serializers.ModelSerializer[StationQuestion]):
+    """One question of a station to a partner, and what became of it."""
+
+    payload = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = StationQuestion
+        fields = [
+            "id",
+            "station_id",
+            "session_id",
+            "kind",
+            "payload",
+            "times_asked",
+            "asked_at",
+            "deadline",
+            "state",
+            "attempts",
+            "answered_at",
+            "accepted",
+            "content",
+            "detail",
+            "told",
+            "told_at",
         ]
 
 

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 
-from bfcerts.ocpp.models import OutboxCommand, StationSession
+from bfcerts.ocpp.models import OutboxCommand, StationQuestion, StationSession
 from inventory.api import filters
 from inventory.api.base import Listing
 from inventory.api.pagination import NewestFirst
@@ -16,7 +16,7 @@ from inventory.api.serializers.logs import (
     SecurityEventSerializer,
     StationLogSerializer,
 )
-from inventory.api.serializers.stations import CommandSerializer, SessionSerializer
+from inventory.api.serializers.stations import CommandSerializer, QuestionSerializer, SessionSerializer
 from inventory.downloads import downloaded
 from inventory.models import Artifact, DomainEvent, SecurityEvent, StationLog
 from inventory.services import artifacts
@@ -60,6 +60,14 @@ class CommandViewSet(Listing):
     queryset = OutboxCommand.objects.defer("secret_payload")
     serializer_class = CommandSerializer
     filterset_class = filters.CommandFilter
+
+
+class QuestionViewSet(Listing):
+    """Questions of stations to partners, and what was answered."""
+
+    queryset = StationQuestion.objects.all()
+    serializer_class = QuestionSerializer
+    filterset_class = filters.QuestionFilter
 
 
 class StationLogViewSet(Listing):
