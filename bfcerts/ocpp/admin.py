@@ -317,7 +317,7 @@ class InboxMessageAdmin(ReadOnlyAdmin):
 
 @admin.register(StationQuestion)
 class StationQuestionAdmin(ReadOnlyAdmin):
-    """What stations asked that only a partner could answer, and what they heard."""
+    """What stations asked that only a partner could answer, and what they heard; not what was for the vehicle."""
 
     list_display = ("asked", "station", "question", "badge", "answer", "heard", "detail")
     list_filter = (("kind", ChoiceFilter), ("state", ChoiceFilter))
@@ -340,7 +340,6 @@ class StationQuestionAdmin(ReadOnlyAdmin):
         "message_id",
         "session_id",
         "readable_payload",
-        "content",
     )
     readonly_fields = (
         "station",

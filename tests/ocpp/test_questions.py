@@ -15,6 +15,7 @@ from bfcerts.ocpp import canonical, outbox, questions
 from bfcerts.ocpp.canonical import Action, QuestionKind
 from bfcerts.ocpp.gateway.tls import ListenerName
 from bfcerts.ocpp.models import InboxMessage, StationQuestion, StationSession
+from bfcerts.ocpp.protocol import Told
 from bfcerts.ocpp.registry import QuestionAnswer
 from tests.ocpp.answerers import EXI_ANSWER, Partner, a_worker, registered
 from tests.ocpp.node import DEADLINE_SECONDS, Node, Site, Station, eventually, stored
@@ -234,6 +235,13 @@ def test_who_hangs_up_and_asks_again_goes_on_waiting(
     assert [asked.payload["action"] for asked in partner.asked] == ["Install", "Update"]
 
 
+def test_an_answer_is_for_the_station_that_asked(partner: Partner, site: Site, node: Node, station: Station) -> None:
+    partner.answer = lambda asked: QuestionAnswer(True, asked.station_id.replace("-", ""))
+    with a_worker():
+        assert station.call("Get15118EVCertificate", ASK, "q")[2]["exiResponse"] == "CS1"
+        assert dial(site, node, "CS-2").call("Get15118EVCertificate", ASK, "q")[2]["exiResponse"] == "CS2"
+
+
 def test_an_answer_is_not_good_for_ever(partner: Partner, site: Site, node: Node, station: Station) -> None:
     with a_worker():
         assert station.call("Get15118EVCertificate", ASK, "q")[2] == ACCEPTED
@@ -373,6 +381,20 @@ def test_what_a_gateway_leaves_behind_ends_with_its_deadline(partner: Partner, d
     questions.clear_up(put.deadline)
     assert question().state == State.EXPIRED
     assert questions.take(QuestionKind.EV_CERTIFICATE, put.now) is None
+
+
+def test_an_answer_too_late_is_none_also_while_no_gateway_has_said_so(partner: Partner, db: None) -> None:
+    put = of_a_session()
+    questions.put([put])
+    held = questions.take(QuestionKind.EV_CERTIFICATE, put.now)
+    assert held is not None
+    assert held.question.time_left(put.deadline - timedelta(seconds=1)) == timedelta(seconds=1)
+    assert held.question.time_left(put.deadline + timedelta(seconds=1)) == timedelta()
+    assert questions.settle(held, QuestionAnswer(True, "AA==", "From the pool."), put.deadline)
+    assert (question().state, question().detail) == (State.EXPIRED, "The answer came too late. From the pool.")
+    assert questions.answers([question().pk]) == [None]
+    (again,) = questions.put([put])
+    assert again.told == Told(True, "AA==")
 
 
 def test_nobody_is_asked_when_the_session_was_closed_behind_the_gateways_back(partner: Partner, db: None) -> None:

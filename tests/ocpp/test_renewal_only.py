@@ -142,7 +142,8 @@ def test_a_request_for_another_kind_of_certificate_is_refused(site: Site, node: 
 
 
 def test_it_is_asked_for_nothing_but_its_renewal(site: Site, node: Node) -> None:
-    waits = command(action=Action.GET_LOG, payload=canonical.get_log("SecurityLog", "https://example.com/x", 1))
+    log = command(action=Action.GET_LOG, payload=canonical.get_log("SecurityLog", "https://example.com/x", 1))
+    evse = command(action=Action.REQUEST_CSR, payload=canonical.request_csr("V2GCertificate"))
     station = dial(site, node, expired(site))
     renewal = command(action=Action.REQUEST_CSR, payload=canonical.request_csr())
     message_id, _ = station.expect("TriggerMessage")
@@ -152,8 +153,9 @@ def test_it_is_asked_for_nothing_but_its_renewal(site: Site, node: Node) -> None
     message_id, _ = station.expect("CertificateSigned")
     station.answer(message_id, {"status": "Accepted"})
     assert ended(delivery).outcome == "accepted"
-    waits.refresh_from_db()
-    assert (waits.state, waits.attempts) == (OutboxCommand.State.QUEUED, 0)
+    for waits in (log, evse):
+        waits.refresh_from_db()
+        assert (waits.state, waits.attempts) == (OutboxCommand.State.QUEUED, 0)
 
     station.close()
     full = dial(site, node, site.issue("CS-1"))

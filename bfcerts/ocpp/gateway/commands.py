@@ -64,7 +64,9 @@ def claim(wishes: list[Wish]) -> list[Command | None]:
                 WHERE waiting.station_id = live.station_id AND waiting.state IN ('queued', 'sent')
                   AND (waiting.state = 'queued' OR waiting.session_id = live.id) AND waiting.withdrawn_at IS NULL
                   AND waiting.not_before <= %(now)s AND waiting.deadline > %(now)s
-                  AND (NOT live.renewal_only OR waiting.action = ANY(%(renewal)s))
+                  AND (NOT live.renewal_only OR (
+                      waiting.action = ANY(%(renewal)s)
+                      AND waiting.payload ->> 'certificate_type' IS DISTINCT FROM 'V2GCertificate'))
                 ORDER BY waiting.id
                 LIMIT 1
                 FOR UPDATE SKIP LOCKED

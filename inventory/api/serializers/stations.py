@@ -66,7 +66,7 @@ class CommandSerializer(serializers.ModelSerializer[OutboxCommand]):
 
 
 class QuestionSerializer(serializers.ModelSerializer[StationQuestion]):
-    """One question of a station to a partner, and what became of it."""
+    """One question of a station to a partner, and what became of it. The answer's content is the vehicle's."""
 
     payload = serializers.DictField(read_only=True)
 
@@ -85,7 +85,6 @@ class QuestionSerializer(serializers.ModelSerializer[StationQuestion]):
             "attempts",
             "answered_at",
             "accepted",
-            "content",
             "detail",
             "told",
             "told_at",
