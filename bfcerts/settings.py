@@ -202,6 +202,13 @@ SPECTACULAR_SETTINGS = {
         "CaseStageEnum": "migration.states.Stage",
         "RolloutStateEnum": "migration.states.RolloutState",
         "WaveStateEnum": "migration.states.WaveState",
+        "ProvisioningStateEnum": "provisioning.choices.CaseState",
+        "ProvisioningPathEnum": "provisioning.choices.PathKey",
+        "ExternalSystemEnum": "provisioning.choices.ExternalSystem",
+        "ExternalAnswerKindEnum": "provisioning.choices.EvidenceKind",
+        "ExternalOutcomeEnum": "provisioning.choices.Outcome",
+        "KeptEnum": "inventory.choices.KEPT_CHOICES",
+        "SourceOfTruthEnum": "inventory.choices.SourceOfTruth",
     },
 }
 

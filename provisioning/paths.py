@@ -12,9 +12,9 @@ from django.conf import settings
 from django.db.models import Q
 
 from bfcerts.ocpp.models import StationSession
-from inventory.choices import Capability, OperatingMode, SubjectKind
+from inventory.choices import Capability, KeyOwner, OperatingMode, SubjectKind
 from inventory.errors import InvalidInputError
-from inventory.models import FamilyCapability, IssuingAuthority, ManagedIdentity
+from inventory.models import FamilyCapability, ManagedIdentity
 from inventory.ownership import Ownership
 from inventory.purposes import (
     ISO15118_CONTRACT,
@@ -124,16 +124,8 @@ def _pcid_known(facts: Facts) -> Finding:
     return Finding(False, "The vehicle's PCID is not known: give it with the case, or record an answer that names it.")
 
 
-def _authority_enrols(facts: Facts) -> Finding:
-    label = facts.case.get_purpose_display()
-    found = IssuingAuthority.objects.filter(trust_domain=facts.case.purpose, issues=True).first()
-    if found is not None and found.not_after > facts.now:
-        return Finding(True, f"{found.name} issues {label} certificates.")
-    return Finding(False, f"No authority that issues {label} certificates is set up in the PKI worker.")
-
-
 def _key_at_endpoint(facts: Facts) -> Finding:
-    if facts.ownership.key_owner == "external":
+    if facts.ownership.key_owner == KeyOwner.EXTERNAL:
         return Finding(False, "By its ownership decision another party makes the keys; nothing can be enrolled here.")
     return Finding(True, "The endpoint makes its key itself.")
 
@@ -185,7 +177,7 @@ DECIDED = Prerequisite("ownership_decided", "Its ownership is decided, or it is 
 AUTHORITY = Prerequisite("authority_known", "Somebody is named who can revoke and renew", _authority_known)
 ROOT = Prerequisite("root_known", "A root of its trust domain is known", _root_known)
 PCID = Prerequisite("pcid_known", "The vehicle's PCID is known", _pcid_known)
-ENROLS = Prerequisite("authority_enrols", "An authority for enrolment is set up", _authority_enrols)
+ENROLS = Prerequisite("enrolment_ready", "Enrolment with its CA is set up in the PKI worker")
 OWN_KEY = Prerequisite("key_at_endpoint", "The endpoint makes its own key", _key_at_endpoint)
 CAN_BE_ASKED = Prerequisite("station_can", "The station signs requests and takes certificates", _can_be_asked)
 SEEN = Prerequisite("station_seen", "The station was connected lately", _seen)

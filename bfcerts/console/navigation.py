@@ -275,6 +275,32 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Provisioning",
+        (
+            Entry(
+                "provisioning.provisioningcase",
+                "Provisioning cases",
+                "provisioning case",
+                "electric_car",
+                "Open a vehicle or an EVSE and choose “Start provisioning”.",
+            ),
+            Entry(
+                "provisioning.provisioningevidence",
+                "External answers",
+                "external answer",
+                "fact_check",
+                "What brokers, manufacturers and partners say of a case appears here.",
+            ),
+            Entry(
+                "provisioning.ownershipdecision",
+                "Ownership decisions",
+                "ownership decision",
+                "account_tree",
+                "Decide who does what for each purpose; until then only pilots may use it.",
+            ),
+        ),
+    ),
+    Section(
         "Audit",
         (
             Entry(

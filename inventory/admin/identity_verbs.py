@@ -7,9 +7,13 @@ from django.utils import timezone
 
 from bfcerts.ocpp.models import OutboxCommand
 from inventory.admin.verbs import ActionForm, Order, Verb, identity_verbs
+from inventory.choices import STATEABLE_EVIDENCE, EvidenceKind, RecordState
 from inventory.models import ManagedIdentity
 from inventory.purposes import purpose
 from inventory.services import holding, identities, lifecycle, lockouts, station_commands, station_logs
+from inventory.services.registration import REGISTERED_AS
+
+_PEM = {"rows": 6, "class": "c-mono", "spellcheck": "false"}
 
 
 class IssueForm(ActionForm):
@@ -40,6 +44,49 @@ class IssueForm(ActionForm):
             request = self.fields["csr_pem"]
             request.required = True
             request.help_text = "PEM, taken on site: it is locked out and cannot be asked for one."
+        meanings = [f"{entry.label}: {entry.slot_meaning}" for entry in possible if entry.slot_meaning]
+        if meanings:
+            self.fields["slot"].help_text = "; ".join(meanings)
+        else:
+            del self.fields["slot"]
+
+
+class RegisterForm(ActionForm):
+    """A certificate that others issued, and what is known of it."""
+
+    purpose = forms.ChoiceField(label="Purpose")
+    slot = forms.CharField(required=False, max_length=120)
+    certificate_pem = forms.CharField(label="Certificate", max_length=20_000, strip=True, widget=forms.Textarea(_PEM))
+    chain_pem = forms.CharField(
+        label="Its chain",
+        required=False,
+        max_length=100_000,
+        strip=True,
+        widget=forms.Textarea(_PEM),
+        help_text="The CAs between it and its root, in any order.",
+    )
+    state = forms.ChoiceField(
+        label="How far it is", choices=[(state.value, RecordState(state).label) for state in REGISTERED_AS]
+    )
+    evidence_kind = forms.ChoiceField(
+        label="What shows that",
+        required=False,
+        choices=[("", "Nothing"), *((kind.value, kind.label) for kind in EvidenceKind if kind in STATEABLE_EVIDENCE)],
+        help_text="Needed unless it is only issued. What only we can observe is not taken from a statement.",
+    )
+    responsible_authority = forms.CharField(
+        label="Who can revoke and renew it",
+        required=False,
+        max_length=200,
+        help_text="As its ownership decision says, or its issuer, where it is left empty.",
+    )
+
+    def __init__(self, *args: Any, target: ManagedIdentity, **kwargs: Any) -> None:
+        super().__init__(*args, target=target, **kwargs)
+        possible = target.possible_purposes()
+        choices = self.fields["purpose"]
+        if isinstance(choices, forms.ChoiceField):
+            choices.choices = [(entry.key, entry.label) for entry in possible]
         meanings = [f"{entry.label}: {entry.slot_meaning}" for entry in possible if entry.slot_meaning]
         if meanings:
             self.fields["slot"].help_text = "; ".join(meanings)
@@ -86,6 +133,17 @@ def _issue(order: Order) -> str:
     )
     label = purpose(job.purpose).label
     return f"Job {job.pk} works on the {label} certificate of {order.target.authoritative_identifier}."
+
+
+def _register(order: Order) -> str:
+    values = {**order.values, "evidence_kind": order.values["evidence_kind"] or None}
+    record = lifecycle.register_external(
+        identity=order.target, actor=order.actor, reason=order.reason, now=order.now, **values
+    )
+    return (
+        f"Certificate {record.pk} of {order.target.authoritative_identifier} is registered: "
+        f"{record.get_state_display().lower()}. {record.responsible_authority} can revoke and renew it."
+    )
 
 
 def _cut_over(order: Order) -> str:
@@ -156,6 +214,7 @@ def _disable(order: Order) -> str:
 
 for verb in (
     Verb("issue", "add_card", _issue, IssueForm),
+    Verb("register", "library_add", _register, RegisterForm),
     Verb("cut_over", "swap_horiz", _cut_over, CutOverForm),
     Verb("request_csr", "contract_edit", _request_csr),
     Verb("list_certificates", "list_alt", _list_certificates),

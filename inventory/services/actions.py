@@ -194,6 +194,14 @@ def _for_identity(identity: ManagedIdentity, actor: Actor, now: datetime) -> lis
             obstacle=disabled or ("" if identity.possible_purposes() else f"{who} may not hold any certificates."),
         ),
         offer(
+            "register",
+            "Register a certificate of others",
+            f"A certificate that others issued for {who} is taken into the inventory, with what shows how far it is. "
+            "As much of it is stored as its ownership decision allows.",
+            permission="register_certificaterecord",
+            obstacle="" if identity.possible_purposes() else "It may not hold any certificates.",
+        ),
+        offer(
             "cut_over",
             "Cut over to Profile 3",
             f"{who} is told to connect with its certificate, and restarts. It keeps its way back until that works."

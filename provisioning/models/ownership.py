@@ -90,13 +90,17 @@ class OwnershipDecision(models.Model):
             models.CheckConstraint(
                 condition=~Q(our_role="issuer") | Q(source_of_truth__in=["", "whole_chain"]),
                 name="issuer_keeps_whole_chain",
+                violation_error_message="Whoever issues keeps the whole certificate and its chain.",
             ),
             models.CheckConstraint(
                 condition=~Q(our_role="issuer") | Q(private_key_owner__in=["", "endpoint"]),
                 name="issuer_signs_requests",
+                violation_error_message="We issue to requests only, so the endpoint has to own the private key.",
             ),
             models.CheckConstraint(
-                condition=Q(program="") | ~Q(variability="global"), name="program_differs_from_global"
+                condition=Q(program="") | ~Q(variability="global"),
+                name="program_differs_from_global",
+                violation_error_message="A decision for one program is not the same everywhere.",
             ),
         ]
 

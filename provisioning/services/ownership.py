@@ -2,14 +2,11 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from inventory.actors import Actor
 from inventory.choices import KeyOwner, OperatingMode, SourceOfTruth
@@ -59,40 +56,26 @@ def _as_ownership(item: OwnershipDecision, missing: tuple[str, ...]) -> Ownershi
     )
 
 
-def save(
-    *,
-    decision: OwnershipDecision | None = None,
-    values: Mapping[str, Any],
-    actor: Actor,
-    reason: str,
-    now: datetime | None = None,
-) -> OwnershipDecision:
-    """Write a decision, as far as it is made; what is left empty is open.
+def save(*, entry: OwnershipDecision, actor: Actor, reason: str) -> OwnershipDecision:
+    """Store a new or changed decision, as far as it is made; what is left empty is open.
 
     :raises InvalidInputError: naming every field that cannot be used, and what contradicts what.
     """
-    now = now or timezone.now()
-    permission = "change_ownershipdecision" if decision is not None else "add_ownershipdecision"
-    with command(actor, f"provisioning.{permission}", reason):
-        if decision is not None:
-            item = OwnershipDecision.objects.select_for_update().get(pk=decision.pk)
-            if {values.get("purpose", item.purpose), item.purpose} != {item.purpose} or (
-                values.get("program", item.program) != item.program
-            ):
+    verb = "add" if entry._state.adding else "change"
+    with command(actor, f"provisioning.{verb}_ownershipdecision", reason):
+        for name in FIELDS:
+            setattr(entry, name, getattr(entry, name).strip())
+        if not entry._state.adding:
+            stored = OwnershipDecision.objects.select_for_update().get(pk=entry.pk)
+            if (stored.purpose, stored.program) != (entry.purpose, entry.program):
                 raise InvalidInputError("The purpose and the program of a decision never change; make another one.")
-        else:
-            item = OwnershipDecision()
-        for name, value in values.items():
-            if name not in FIELDS:
-                raise InvalidInputError(f"{name!r} is no field of an ownership decision; use {', '.join(FIELDS)}.")
-            setattr(item, name, value.strip() if isinstance(value, str) else value)
-        _check(item)
+        _check(entry)
         try:
             with transaction.atomic():
-                item.save()
+                entry.save()
         except IntegrityError:
-            raise InvalidInputError(f"{item} is decided already; change that decision.") from None
-    return item
+            raise InvalidInputError(f"{entry} is decided already; change that decision.") from None
+    return entry
 
 
 def _check(item: OwnershipDecision) -> None:

@@ -38,6 +38,7 @@ from inventory.services import activation, catalogue, identities, lifecycle, pla
 from inventory.services import jobs as job_service
 from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
 from tests.migration.given import MAKERS as MIGRATION_MAKERS
+from tests.provisioning.given import MAKERS as PROVISIONING_MAKERS
 from tests.support import OPERATOR, charger
 from tests.trustanchors.given import MAKERS as TRUST_ANCHOR_MAKERS
 
@@ -59,7 +60,7 @@ def administrator(name: str = "maria") -> User:
 
 def view_permissions() -> list[str]:
     """Everything that can be viewed."""
-    labels = ("inventory", "ocpp", "migration", "trustanchors", "auth")
+    labels = ("inventory", "ocpp", "migration", "provisioning", "trustanchors", "auth")
     models = [model for label in labels for model in apps.get_app_config(label).get_models()]
     return [f"{model._meta.app_label}.view_{model._meta.model_name}" for model in models]
 
@@ -308,6 +309,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     StationLog: lambda: station_log(charger()),
     **MIGRATION_MAKERS,
     **TRUST_ANCHOR_MAKERS,
+    **PROVISIONING_MAKERS,
     User: lambda: User.objects.create_user(f"user-{uuid4().hex[:8]}"),
     Group: lambda: Group.objects.create(name=f"group-{uuid4().hex[:8]}"),
 }

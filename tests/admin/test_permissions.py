@@ -105,6 +105,15 @@ def test_what_only_the_system_writes_has_no_form(model: type[Model]) -> None:
     assert 'name="_save"' not in page
 
 
+FILLED_IN = {
+    "register": {"certificate_pem": "x", "state": "issued"},
+    "provision": {"purpose": "iso15118_evse_leaf", "path": "est"},
+    "confirm": {"prerequisite": "account_ready"},
+    "record_outcome": {"system": "hubject", "kind": "request", "outcome": "in_progress", "summary": "Taken."},
+}
+"""What some verbs ask for that means something else at others."""
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(("model", "verb"), VERBS, ids=lambda value: getattr(value, "__name__", value))
 def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str) -> None:
@@ -146,6 +155,7 @@ def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str)
             "capability": "get_log",
             "supported": "yes",
             "path": "two_slots_at_our_door",
+            **FILLED_IN.get(verb, {}),
         },
     )
 

@@ -9,6 +9,7 @@ from django.urls import URLPattern
 from inventory.api import urls as inventory_urls
 from inventory.api.base import Door
 from migration import api as migration_api
+from provisioning import api as provisioning_api
 from trustanchors.api import urls as trust_anchor_api
 
 
@@ -27,7 +28,12 @@ class Route:
 
 def routes() -> Iterator[Route]:
     """The routes of every collection of objects."""
-    patterns = (*inventory_urls.urlpatterns, *migration_api.urlpatterns, *trust_anchor_api.urlpatterns)
+    patterns = (
+        *inventory_urls.urlpatterns,
+        *migration_api.urlpatterns,
+        *provisioning_api.urlpatterns,
+        *trust_anchor_api.urlpatterns,
+    )
     for pattern in patterns:
         assert isinstance(pattern, URLPattern)
         view = getattr(pattern.callback, "cls", None)

@@ -11,6 +11,7 @@ from inventory.models import DomainEvent
 from migration.models import MigrationCase
 from tests.admin import given
 from tests.api.routes import LISTS, ROUTES, VERBS, Route
+from tests.provisioning import given as provisioning_given
 from tests.support import charger
 from tests.trustanchors import given as anchor_given
 
@@ -49,6 +50,8 @@ OPERATIONS = (
     "GET domain-events-list",
     "GET evidence-detail",
     "GET evidence-list",
+    "GET external-references-detail",
+    "GET external-references-list",
     "GET identities-available-actions",
     "GET identities-detail",
     "GET identities-history",
@@ -79,12 +82,22 @@ OPERATIONS = (
     "GET migration-windows-detail",
     "GET migration-windows-history",
     "GET migration-windows-list",
+    "GET ownership-decisions-detail",
+    "GET ownership-decisions-history",
+    "GET ownership-decisions-list",
+    "GET ownership-decisions-matrix",
     "GET plan-targets-detail",
     "GET plan-targets-list",
     "GET plans-detail",
     "GET plans-history",
     "GET plans-kinds",
     "GET plans-list",
+    "GET provisioning-cases-available-actions",
+    "GET provisioning-cases-detail",
+    "GET provisioning-cases-history",
+    "GET provisioning-cases-list",
+    "GET provisioning-evidence-detail",
+    "GET provisioning-evidence-list",
     "GET recovery-doors-detail",
     "GET recovery-doors-list",
     "GET security-events-detail",
@@ -117,6 +130,7 @@ OPERATIONS = (
     "PATCH lifecycle-policies-detail",
     "PATCH migration-blackouts-detail",
     "PATCH migration-windows-detail",
+    "PATCH ownership-decisions-detail",
     "PATCH upstreams-detail",
     "POST authorization-keys-flag",
     "POST authorization-keys-import",
@@ -175,12 +189,21 @@ OPERATIONS = (
     "POST migration-rollouts-stop",
     "POST migration-waves-roll-back",
     "POST migration-windows-list",
+    "POST ownership-decisions-list",
     "POST plans-apply",
     "POST plans-cancel",
     "POST plans-list",
     "POST plans-pause",
     "POST plans-resume",
     "POST plans-stop",
+    "POST provisioning-cases-block",
+    "POST provisioning-cases-cancel",
+    "POST provisioning-cases-confirm",
+    "POST provisioning-cases-deliver",
+    "POST provisioning-cases-list",
+    "POST provisioning-cases-retry",
+    "POST provisioning-cases-unblock",
+    "POST provisioning-evidence-list",
     "POST recovery-doors-close",
     "POST recovery-doors-list",
     "POST recovery-doors-renewal",
@@ -194,6 +217,7 @@ OPERATIONS = (
 )
 
 
+DECIDED = "PATCH ownership-decisions-detail"
 SWITCHED = ("PATCH migration-blackouts-detail", "PATCH migration-windows-detail")
 """Entries without a name."""
 
@@ -246,9 +270,26 @@ def body_for(route: Route) -> dict[str, Any]:
         "POST recovery-doors-renewal": {"identity": identity.pk, "until": "2099-01-01T00:00:00Z"},
         "POST known-default-keys-list": {"label": "Vendor", "secret": "0123456789abcdef"},
         "POST key-paths-approve": {"family": given.family().pk, "path": "two_slots_at_our_door"},
+        "POST provisioning-cases-list": {
+            "identity": identity.pk,
+            "purpose": "iso15118_evse_leaf",
+            "path": "est",
+        },
+        "POST provisioning-cases-confirm": {"prerequisite": "account_ready"},
+        "POST provisioning-evidence-list": {
+            "case": provisioning_given.provisioning_case().pk,
+            "system": "hubject",
+            "kind": "request",
+            "outcome": "in_progress",
+        },
+        "POST ownership-decisions-list": {"purpose": "iso15118_evse_leaf"},
         "POST key-paths-withdraw": {"family": given.family().pk},
     }
-    changed = {"enabled": False} if str(route) in SWITCHED else {"name": "Another"} if route.method == "patch" else {}
+    changed: dict[str, Any] = {"name": "Another"} if route.method == "patch" else {}
+    if str(route) in SWITCHED:
+        changed = {"enabled": False}
+    elif str(route) == DECIDED:
+        changed = {"note": "Another"}
     return {"reason": "I want to", **changed, **needed.get(str(route), {})}
 
 

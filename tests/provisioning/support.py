@@ -51,7 +51,8 @@ def vehicle(name: str = "", **fields: Any) -> ManagedIdentity:
 
 def decide(**values: Any) -> OwnershipDecision:
     """A complete decision for contracts in every program, unless these values say otherwise."""
-    return ownership.save(values={**DECIDED, **values}, actor=OPERATOR, reason="test")
+    entry = OwnershipDecision(**{**DECIDED, **values})
+    return ownership.save(entry=entry, actor=OPERATOR, reason="test")
 
 
 def root_of(purpose: str, clock: Clock) -> TrustAnchor:
