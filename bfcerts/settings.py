@@ -209,6 +209,7 @@ SPECTACULAR_SETTINGS = {
         "ExternalOutcomeEnum": "provisioning.choices.Outcome",
         "KeptEnum": "inventory.choices.KEPT_CHOICES",
         "SourceOfTruthEnum": "inventory.choices.SourceOfTruth",
+        "PoolEventEnum": "provisioning.pools.choices.PoolEvent",
     },
 }
 

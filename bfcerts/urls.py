@@ -10,6 +10,7 @@ from inventory import uploads
 from inventory.api.urls import urlpatterns as inventory_api
 from migration.api import urlpatterns as migration_api
 from provisioning.api import urlpatterns as provisioning_api
+from provisioning.pools.api import urlpatterns as pool_api
 from provisioning.pools.http.urls import urlpatterns as pools
 from trustanchors.api.urls import urlpatterns as trust_anchor_api
 
@@ -25,6 +26,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("upload/<str:token>", uploads.upload, name="upload"),
     path("upload/<str:token>/<str:file_name>", uploads.upload, name="upload-named"),
-    path("api/v1/", include((inventory_api + migration_api + provisioning_api + trust_anchor_api, "api"))),
+    path("api/v1/", include((inventory_api + migration_api + pool_api + provisioning_api + trust_anchor_api, "api"))),
     path(f"{settings.CONFIGURATION.pools_path}/", include((pools, "pools"))),
 ]

@@ -301,6 +301,67 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Plug and Charge pools",
+        (
+            Entry(
+                "provisioning.poolnode",
+                "Pool nodes",
+                "node of the pools",
+                "domain",
+                "Open a node for a company once its identifiers are confirmed.",
+            ),
+            Entry(
+                "provisioning.poolcredential",
+                "Pool credentials",
+                "credential of the pools",
+                "key",
+                "Open a node and give one of its programs a token.",
+            ),
+            Entry(
+                "provisioning.poolroot",
+                "Pool roots",
+                "root of the pools",
+                "account_balance",
+                "Add the roots that contracts, vehicles and provisioning services chain to.",
+            ),
+            Entry(
+                "provisioning.poolprovisioningcertificate",
+                "Provisioning certificates",
+                "provisioning certificate",
+                "directions_car",
+                "Manufacturers publish the certificates of their vehicles over OPCP.",
+            ),
+            Entry(
+                "provisioning.poolcontract",
+                "Contracts",
+                "contract",
+                "contract",
+                "Mobility operators publish contracts over OPCP.",
+            ),
+            Entry(
+                "provisioning.poolwebhook",
+                "Pool webhooks",
+                "webhook",
+                "webhook",
+                "Nodes enter webhooks over OPCP, at hosts that the configuration allows.",
+            ),
+            Entry(
+                "provisioning.poolpush",
+                "Pool pushes",
+                "push",
+                "send",
+                "What webhooks are told of appears here, and stays where it was given up.",
+            ),
+            Entry(
+                "provisioning.poolchange",
+                "Pool changes",
+                "change in the pools",
+                "history",
+                "Whatever is published, changed or taken out of the pools is written here.",
+            ),
+        ),
+    ),
+    Section(
         "Audit",
         (
             Entry(

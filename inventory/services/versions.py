@@ -5,8 +5,8 @@ A form carries the version as a hidden field, the API as ETag and If-Match.
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from typing import TypeVar, cast
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar, cast
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
@@ -26,11 +26,21 @@ class _Encoder(DjangoJSONEncoder):
 def version_of(instance: Model, fields: Sequence[str] = ()) -> str:
     """A digest of an object's stored values: 32 hex characters, equal only while nothing has changed.
 
-    :param fields: the fields that matter; every stored one where none is named.
+    :param fields: the fields that matter; every stored one where none is named, but for the model's own
+        `unversioned_fields`, of which another field says whether they have changed.
     """
-    names = fields or [field.attname for field in instance._meta.concrete_fields]
+    unversioned = getattr(instance, "unversioned_fields", ())
+    names = fields or [field.attname for field in instance._meta.concrete_fields if field.attname not in unversioned]
     text = json.dumps({name: getattr(instance, name) for name in names}, cls=_Encoder, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+_first: dict[type[Model], Callable[[Any], object]] = {}
+
+
+def lock_first(model: type[Instance], lock_others: Callable[[Instance], object]) -> None:
+    """Name what is locked before a row of a model, where whoever changes such a row locks that first."""
+    _first[model] = lock_others
 
 
 def lock(instance: Instance, expected: Collection[str], fields: Sequence[str] = ()) -> Instance:
@@ -44,6 +54,8 @@ def lock(instance: Instance, expected: Collection[str], fields: Sequence[str] = 
     elif isinstance(instance, CertificateJob):
         current = cast(Instance, lock_job_of(lock_identity(instance.identity_id), instance.pk))
     else:
+        if others := _first.get(type(instance)):
+            others(instance)
         current = type(instance)._default_manager.select_for_update(of=("self",)).get(pk=instance.pk)
     if version_of(current, fields) not in expected:
         raise ChangedMeanwhileError(

@@ -9,6 +9,13 @@ from provisioning.models.pool_root import PoolRoot
 from provisioning.pools.choices import Namespace
 
 
+class PoolContracts(models.Manager["PoolContract"]):
+    """Contracts without what is encrypted in them; only answering asks for that, with `defer(None)`."""
+
+    def get_queryset(self) -> models.QuerySet["PoolContract"]:
+        return super().get_queryset().defer(*PoolContract.unversioned_fields)
+
+
 class PoolContract(models.Model):
     """One contract for one vehicle and one edition of ISO 15118.
 
@@ -19,6 +26,9 @@ class PoolContract(models.Model):
     Of each vehicle and edition exactly one contract is the default: the index says at most one, a deferred trigger at
     least one.
     """
+
+    unversioned_fields = ("signed_data", "installation_response", "update_response")
+    """What is encrypted; `content_sha256` says whether it has changed."""
 
     provisioning_certificate = models.ForeignKey(
         PoolProvisioningCertificate, on_delete=models.PROTECT, related_name="contracts"
@@ -54,6 +64,8 @@ class PoolContract(models.Model):
     orphaned_at = models.DateTimeField(
         null=True, blank=True, help_text="Since then the vehicle has another key, and can do nothing with it."
     )
+
+    objects = PoolContracts()
 
     class Meta:
         constraints = [

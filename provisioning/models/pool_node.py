@@ -70,6 +70,8 @@ class PoolIdentifier(models.Model):
 class PoolCredential(models.Model):
     """By what a program of a node is known: a digest of its token, or the fingerprint of its client certificate."""
 
+    unversioned_fields = ("last_used_at",)
+
     node = models.ForeignKey(PoolNode, on_delete=models.PROTECT, related_name="credentials")
     kind = models.CharField(max_length=12, choices=CredentialKind.choices)
     label = models.CharField(max_length=120, help_text="Whose it is, as “production gateway”.")

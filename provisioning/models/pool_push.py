@@ -14,6 +14,8 @@ from provisioning.pools.choices import PoolEvent, PushState
 class PoolWebhook(models.Model):
     """An address of a node that is told of events. The secret that signs them is stored encrypted."""
 
+    unversioned_fields = ("sealed_secret", "failures", "paused_until", "lease_until", "lease_token")
+
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     node = models.ForeignKey(PoolNode, on_delete=models.PROTECT, related_name="webhooks")
     url = models.CharField("address", max_length=400)
@@ -40,12 +42,14 @@ class PoolWebhook(models.Model):
 class PoolPush(models.Model):
     """One event for one webhook, from before it is sent until long after it was taken."""
 
+    unversioned_fields = ("body", "attempts", "next_run_at", "status", "detail")
+
     event_id = models.UUIDField(default=uuid.uuid4, editable=False)
     webhook = models.ForeignKey(PoolWebhook, on_delete=models.PROTECT, related_name="pushes")
     event_type = models.CharField(max_length=40, choices=PoolEvent.choices)
     body = models.BinaryField(help_text="Exactly what is signed and sent.")
-    pcid = models.CharField("PCID", max_length=18, blank=True)
-    emaid = models.CharField("EMAID", max_length=15, blank=True)
+    pcid = models.CharField("PCID", max_length=18, blank=True, db_index=True)
+    emaid = models.CharField("EMAID", max_length=15, blank=True, db_index=True)
     tells = models.ForeignKey(
         PoolNode, null=True, blank=True, on_delete=models.PROTECT, help_text="Who hears how this one ends."
     )

@@ -134,13 +134,17 @@ def provide(
 
 
 def _usable(namespace: str, now: datetime) -> QuerySet[PoolContract]:
-    return PoolContract.objects.select_related("provisioning_certificate", "signer_root").filter(
-        namespace=namespace,
-        revoked_at=None,
-        orphaned_at=None,
-        provisioning_certificate__revoked_at=None,
-        not_before__lte=now,
-        not_after__gt=now,
+    return (
+        PoolContract.objects.defer(None)
+        .select_related("provisioning_certificate", "signer_root")
+        .filter(
+            namespace=namespace,
+            revoked_at=None,
+            orphaned_at=None,
+            provisioning_certificate__revoked_at=None,
+            not_before__lte=now,
+            not_after__gt=now,
+        )
     )
 
 

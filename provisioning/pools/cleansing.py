@@ -111,7 +111,7 @@ def _take_contracts(found: QuerySet[PoolContract], why: str, now: datetime) -> i
             if vehicle is None:
                 return 0
             over = found.filter(provisioning_certificate=vehicle).select_related("signer_root")
-            return contracts.take_away(vehicle, list(over.defer(*contracts.ENCRYPTED).order_by("pk")), now)
+            return contracts.take_away(vehicle, list(over.order_by("pk")), now)
 
     taken = 0
     for keys in _batches(found, "provisioning_certificate_id", now):

@@ -17,6 +17,7 @@ from bfcerts.pki.certificates import parse_certificate
 from inventory.actors import Actor
 from inventory.audit import attributed
 from inventory.errors import TransitionRefusedError
+from inventory.services import versions
 from inventory.services.command import command
 from provisioning.models import PoolContract, PoolNode, PoolProvisioningCertificate, PoolRoot
 from provisioning.pools import changes, contents, nodes, normal_forms, telling
@@ -40,8 +41,6 @@ NOT_FOUND: Final = "The contract for the given EMAID not found."
 NO_VEHICLE: Final = "The OEM provisioning certificate with the given PCID is not available."
 ANOTHER_VEHICLE: Final = "Invalid Tupple - EMAID is already used by other PCID."
 PAST: Final = "The validUntil date of contract certificate is in the past."
-ENCRYPTED: Final = ("signed_data", "installation_response", "update_response")
-"""Columns that only answering reads."""
 
 
 def publish(*, caller: Caller, body: dict[str, Any], now: datetime) -> PoolContract:
@@ -67,7 +66,7 @@ def publish(*, caller: Caller, body: dict[str, Any], now: datetime) -> PoolContr
             raise PoolError(NO_VEHICLE) from None
         if vehicle.not_after <= now or vehicle.revoked_at is not None:
             raise PoolError(NO_VEHICLE)
-        of_emaid = PoolContract.objects.filter(emaid_key=normal_forms.emaid_key(emaid)).defer(*ENCRYPTED)
+        of_emaid = PoolContract.objects.filter(emaid_key=normal_forms.emaid_key(emaid))
         present = {one.namespace: one for one in of_emaid}
         if any(one.provisioning_certificate_id != vehicle.pk for one in present.values()):
             raise PoolError(ANOTHER_VEHICLE)
@@ -142,7 +141,7 @@ def block(*, contract: PoolContract, actor: Actor, reason: str, now: datetime) -
         if PoolContract.objects.filter(pk=contract.pk, revoked_at__isnull=False).exists():
             raise TransitionRefusedError(f"{contract.emaid} is blocked already.")
         block_all([contract.pk], now)
-    return PoolContract.objects.defer(*ENCRYPTED).get(pk=contract.pk)
+    return PoolContract.objects.get(pk=contract.pk)
 
 
 def block_all(contract_ids: Sequence[int], now: datetime) -> None:
@@ -159,7 +158,7 @@ def block_all(contract_ids: Sequence[int], now: datetime) -> None:
             vehicle = locked(pcid)
         except NotInPoolError:
             continue
-        blocked = list(vehicle.contracts.filter(pk__in=contract_ids, revoked_at=None).defer(*ENCRYPTED).order_by("pk"))
+        blocked = list(vehicle.contracts.filter(pk__in=contract_ids, revoked_at=None).order_by("pk"))
         PoolContract.objects.filter(pk__in=[one.pk for one in blocked]).update(revoked_at=now)
         changes.of_contracts(ChangeKind.CONTRACT_REVOKED, blocked, vehicle.pcid, now)
         for contract in blocked:
@@ -181,9 +180,7 @@ def set_default(*, caller: Caller, pcid: str, emaid: str, now: datetime) -> None
             vehicle = locked(vehicle_id)
         except NotInPoolError:
             raise NotInPoolError(NOT_FOUND) from None
-        chosen = list(
-            vehicle.contracts.filter(emaid_key=normal_forms.emaid_key(wanted), revoked_at=None).defer(*ENCRYPTED)
-        )
+        chosen = list(vehicle.contracts.filter(emaid_key=normal_forms.emaid_key(wanted), revoked_at=None))
         if not chosen:
             raise NotInPoolError(NOT_FOUND)
         for contract in chosen:
@@ -205,7 +202,7 @@ def ensure_default(
     vehicle: PoolProvisioningCertificate, namespace: str, now: datetime, *, but_for: PoolContract | None = None
 ) -> None:
     """Choose the newest usable contract of a vehicle where its default is gone or blocked; the vehicle is locked."""
-    left = vehicle.contracts.filter(namespace=namespace).defer(*ENCRYPTED)
+    left = vehicle.contracts.filter(namespace=namespace)
     if but_for is None and left.filter(is_default=True).exists():
         return
     usable = left.filter(revoked_at=None, orphaned_at=None, not_after__gt=now).order_by("-updated_at", "-pk")
@@ -268,7 +265,7 @@ def _described(contract: PoolContract) -> dict[str, Any]:
 
 
 def _shown() -> QuerySet[PoolContract]:
-    return PoolContract.objects.select_related("provisioning_certificate", "signer_root").defer(*ENCRYPTED)
+    return PoolContract.objects.select_related("provisioning_certificate", "signer_root")
 
 
 def _narrowed(found: QuerySet[PoolContract], namespace: str, root: str = "") -> list[PoolContract]:
@@ -333,3 +330,16 @@ def _lock_emaid(emaid: str) -> None:
     digest = hashlib.sha256(f"pool-emaid:{normal_forms.emaid_key(emaid)}".encode()).digest()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(digest[:8], "big", signed=True)])
+
+
+def connect() -> None:
+    """Called once, when the app is ready."""
+    versions.lock_first(PoolContract, _lock_around)
+
+
+def _lock_around(contract: PoolContract) -> None:
+    """What every change of a contract locks before its row."""
+    _lock_emaid(contract.emaid)
+    PoolProvisioningCertificate.objects.select_for_update(of=("self",)).filter(
+        pk=contract.provisioning_certificate_id
+    ).first()

@@ -20,7 +20,6 @@ from provisioning.pools.shown import der_base64, distinguished_name
 
 NOT_FOUND: Final = "The OEM provisioning certificate with given PCID is not found."
 _MOST_IDENTIFIERS: Final = 20
-_LARGE: Final = ("signed_data", "installation_response", "update_response")
 
 
 def publish(*, caller: Caller, body: dict[str, Any], now: datetime) -> PoolProvisioningCertificate:
@@ -138,7 +137,7 @@ def take_away(certificate: PoolProvisioningCertificate, now: datetime) -> int:
     :returns: how many contracts went along.
     """
     telling.of_provisioning(PoolEvent.PROVISIONING_DELETED, certificate, now)
-    contracts = list(certificate.contracts.defer(*_LARGE).order_by("pk"))
+    contracts = list(certificate.contracts.order_by("pk"))
     for contract in contracts:
         telling.of_contract(PoolEvent.CONTRACT_DELETED, contract, certificate, now)
     changes.of_contracts(ChangeKind.CONTRACT_DELETED, contracts, certificate.pcid, now)

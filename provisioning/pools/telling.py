@@ -48,7 +48,7 @@ def of_operator(event: PoolEvent, node_id: int, namespace: str, payload: Mapping
 
 def of_provisioning(event: PoolEvent, certificate: PoolProvisioningCertificate, now: datetime) -> None:
     """Tell each mobility operator that has a contract for the vehicle."""
-    for contract in certificate.contracts.defer("signed_data", "installation_response", "update_response"):
+    for contract in certificate.contracts.all():
         payload = {"emaid": contract.emaid, "pcid": certificate.pcid}
         of_operator(event, contract.node_id, contract.namespace, payload, now)
 

@@ -39,6 +39,7 @@ from inventory.services import jobs as job_service
 from tests.inventory.material import ca_certificate, external_certificate, publish_external_authority
 from tests.migration.given import MAKERS as MIGRATION_MAKERS
 from tests.provisioning.given import MAKERS as PROVISIONING_MAKERS
+from tests.provisioning.pool_given import MAKERS as POOL_MAKERS
 from tests.support import OPERATOR, charger
 from tests.trustanchors.given import MAKERS as TRUST_ANCHOR_MAKERS
 
@@ -308,6 +309,7 @@ MAKERS: dict[type[Model], Callable[[], Model]] = {
     Artifact: lambda: kept_artifact(charger()),
     StationLog: lambda: station_log(charger()),
     **MIGRATION_MAKERS,
+    **POOL_MAKERS,
     **TRUST_ANCHOR_MAKERS,
     **PROVISIONING_MAKERS,
     User: lambda: User.objects.create_user(f"user-{uuid4().hex[:8]}"),

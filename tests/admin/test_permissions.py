@@ -155,6 +155,12 @@ def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str)
             "capability": "get_log",
             "supported": "yes",
             "path": "two_slots_at_our_door",
+            "identifier": "DE8AB",
+            "issuing_authority": "Registry",
+            "label": "backend",
+            "days": 1,
+            "token": "x" * 40,
+            "certificate_pem": given.certificate_for("CS-1"),
             **FILLED_IN.get(verb, {}),
         },
     )

@@ -10,6 +10,7 @@ from inventory.api import urls as inventory_urls
 from inventory.api.base import Door
 from migration import api as migration_api
 from provisioning import api as provisioning_api
+from provisioning.pools import api as pool_api
 from trustanchors.api import urls as trust_anchor_api
 
 
@@ -32,6 +33,7 @@ def routes() -> Iterator[Route]:
         *inventory_urls.urlpatterns,
         *migration_api.urlpatterns,
         *provisioning_api.urlpatterns,
+        *pool_api.urlpatterns,
         *trust_anchor_api.urlpatterns,
     )
     for pattern in patterns:

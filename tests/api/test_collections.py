@@ -18,7 +18,7 @@ from tests.support import charger
 pytestmark = pytest.mark.django_db
 QUERIES = 3
 """The token, its owner, the page."""
-WITH_PARTS = {"trust-anchor-bundles-list": 1, "bundle-rollouts-list": 1}
+WITH_PARTS = {"trust-anchor-bundles-list": 1, "bundle-rollouts-list": 1, "pool-nodes-list": 1}
 """Where each of the page has parts of its own: one more, however many there are."""
 
 
