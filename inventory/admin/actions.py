@@ -139,7 +139,8 @@ class ActionsMixin(ConsoleAdmin):
             return self._ask(request, target, verb, action, form, key or uuid.uuid4().hex, HTTPStatus.BAD_REQUEST)
         order = _order(request, target, form, key)
         look = verb.preview
-        if look is not None and request.POST.get("seen", "") != _filled_in(request):
+        # Whoever may not do it is not shown whom it would reach: the service refuses it.
+        if look is not None and action.allowed and request.POST.get("seen", "") != _filled_in(request):
             return self._preview(request, look, verb, action, form, order)
         return self._do(request, verb, action, form, order)
 

@@ -46,7 +46,7 @@ QUERIES = {
     "migration.Breaker": 5,
     "migration.KeyRotation": 4,
     "migration.KnownDefaultKey": 4,
-    "migration.MigrationCase": 13,
+    "migration.MigrationCase": 14,
     "migration.MigrationRollout": 4,
     "migration.MigrationWindow": 4,
     "migration.RecoveryDoor": 4,

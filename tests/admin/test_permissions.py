@@ -143,6 +143,8 @@ def test_a_verb_is_refused_without_its_permission(model: type[Model], verb: str)
             "concurrency": 1,
             "rate_per_minute": 1,
             "failure_limit": 1,
+            "deadline": "1 day",
+            "check_interval": "1 day",
             "anchors": "1",
             "family": 1,
             "further_failures": 1,

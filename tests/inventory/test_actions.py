@@ -112,7 +112,7 @@ def test_the_answers_cost_few_queries() -> None:
     with CaptureQueriesContext(connection) as queries:
         actions.for_record(record, OPERATOR, now)
     assert len(queries) == 1
-    for identity, most in ((certified, 5), (charger("CS-2"), 1), (on_profile_3("CS-3"), 6)):
+    for identity, most in ((certified, 5), (charger("CS-2"), 1), (on_profile_3("CS-3"), 7)):
         with CaptureQueriesContext(connection) as queries:
             actions.for_identity(identity, OPERATOR, now)
         assert len(queries) == most
