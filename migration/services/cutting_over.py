@@ -71,7 +71,7 @@ def cut_over_the_ready(now: datetime) -> int:
 def _at_once(found: Mapping[int, int], now: datetime) -> int:
     try:
         return _cut_over(found, now)
-    except Exception:
+    except Exception:  # whatever it is: one by one it is found, and that charger set aside
         logger.info("%s chargers are cut over one by one, as it failed for one of them", len(found), exc_info=True)
     done = 0
     for identity_id, case_id in found.items():

@@ -139,7 +139,7 @@ def _candidates(wave: Wave, now: datetime) -> dict[int, int]:
 def _at_once(wave: Wave, found: Mapping[int, int], now: datetime) -> _Outcome:
     try:
         return _start(wave, found, now)
-    except Exception:
+    except Exception:  # whatever it is: one by one it is found, and that charger set aside
         logger.info("%s chargers are started one by one, as it failed for one of them", len(found), exc_info=True)
     total = _Outcome()
     for identity_id, case_id in found.items():
